@@ -1,0 +1,109 @@
+package hostlocal
+
+import (
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"reflect"
+)
+
+// defaultDataDir is upstream's, so that reservations survive a change of suite.
+const defaultDataDir = "/var/lib/cni/networks"
+
+// Config is the checked IPAM part of a network configuration.
+type Config struct {
+	Network    string       // a file name, never a path
+	DataDir    string       // never empty
+	ResolvConf string       // path of a resolv.conf for Lease.DNS; empty: none
+	Ranges     []RangeSet   // an attachment gets one address of each
+	Routes     []Route      // as configured
+	Requested  []netip.Addr // addresses the caller asks for; at most one of each range set
+}
+
+// netconf mirrors the keys that host-local reads. Addresses are strings here, so that
+// an error can name the key.
+type netconf struct {
+	Name          string       `json:"name"`
+	CNIVersion    string       `json:"cniVersion"`
+	IPAM          *ipamSection `json:"ipam"`
+	RuntimeConfig struct {
+		IPRanges [][]rangeSection `json:"ipRanges"`
+		IPs      []string         `json:"ips"`
+	} `json:"runtimeConfig"`
+	Args struct {
+		CNI struct {
+			IPs []string `json:"ips"`
+		} `json:"cni"`
+	} `json:"args"`
+}
+
+type ipamSection struct {
+	Subnet     string           `json:"subnet"`
+	RangeStart string           `json:"rangeStart"`
+	RangeEnd   string           `json:"rangeEnd"`
+	Gateway    string           `json:"gateway"`
+	Ranges     [][]rangeSection `json:"ranges"`
+	Routes     []routeSection   `json:"routes"`
+	DataDir    string           `json:"dataDir"`
+	ResolvConf string           `json:"resolvConf"`
+}
+
+// Parse reads a network configuration and CNI_ARGS. It touches no file. Errors
+// are ErrConfig, *json.SyntaxError or *json.UnmarshalTypeError.
+func Parse(stdin []byte, cniArgs string) (Config, error) {
+	var n netconf
+	if err := json.Unmarshal(stdin, &n); err != nil {
+		return Config{}, undecodable(err)
+	}
+	if err := checkNetwork(n.Name); err != nil {
+		return Config{}, err
+	}
+	if n.IPAM == nil {
+		return Config{}, invalidf(`the network configuration has no key ipam: add "ipam": {"type": "host-local", "subnet": …}`)
+	}
+	return n.config(cniArgs)
+}
+
+func (n *netconf) config(cniArgs string) (Config, error) {
+	c := Config{Network: n.Name, DataDir: n.IPAM.DataDir, ResolvConf: n.IPAM.ResolvConf}
+	if c.DataDir == "" {
+		c.DataDir = defaultDataDir
+	}
+	var err error
+	if c.Ranges, err = n.ranges(); err != nil {
+		return Config{}, err
+	}
+	if c.Routes, err = parseRoutes(n.IPAM.Routes); err != nil {
+		return Config{}, err
+	}
+	if c.Requested, err = n.requested(cniArgs, c.Ranges); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// undecodable words the errors of encoding/json for people.
+func undecodable(err error) error {
+	var wrongType *json.UnmarshalTypeError
+	if errors.As(err, &wrongType) {
+		key := wrongType.Field
+		if key == "" {
+			key = "the network configuration"
+		}
+		return problemf(err, "%s is of JSON type %s: write %s", key, wrongType.Value, kindName(wrongType.Type))
+	}
+	return problemf(err, "the network configuration is not valid JSON: %v", err)
+}
+
+func kindName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Int:
+		return "a whole number"
+	default:
+		return "an object"
+	}
+}

@@ -1,0 +1,124 @@
+package hostlocal
+
+import (
+	"encoding/binary"
+	"iter"
+	"math"
+	"net/netip"
+	"strings"
+)
+
+// Range is one stretch of addresses of a subnet, both ends included.
+type Range struct {
+	Subnet  netip.Prefix // no host bits
+	Start   netip.Addr
+	End     netip.Addr
+	Gateway netip.Addr // never handed out; zero: none, in a subnet of one address
+}
+
+// String gives the ends of the range.
+func (r Range) String() string {
+	return r.Start.String() + "-" + r.End.String()
+}
+
+func (r Range) contains(a netip.Addr) bool {
+	return a.BitLen() == r.Start.BitLen() && r.Start.Compare(a) <= 0 && a.Compare(r.End) <= 0
+}
+
+func (r Range) overlaps(other Range) bool {
+	return r.contains(other.Start) || other.contains(r.Start)
+}
+
+// size counts the addresses of the range, its gateway included. It stops at
+// MaxUint64, far above what a directory holds.
+func (r Range) size() uint64 {
+	start, end := r.Start.As16(), r.End.As16()
+	high := binary.BigEndian.Uint64(end[:8]) - binary.BigEndian.Uint64(start[:8])
+	low := binary.BigEndian.Uint64(end[8:]) - binary.BigEndian.Uint64(start[8:])
+	if binary.BigEndian.Uint64(end[8:]) < binary.BigEndian.Uint64(start[8:]) {
+		high--
+	}
+	if high > 0 || low == math.MaxUint64 {
+		return math.MaxUint64
+	}
+	return low + 1
+}
+
+// RangeSet is a list of ranges of one address family that are used as one.
+type RangeSet []Range
+
+// String gives the ends of each range.
+func (s RangeSet) String() string {
+	names := make([]string, len(s))
+	for i, r := range s {
+		names[i] = r.String()
+	}
+	return strings.Join(names, ",")
+}
+
+// find returns the range of an address; ok is false if the set has none.
+func (s RangeSet) find(a netip.Addr) (r Range, ok bool) {
+	for _, r := range s {
+		if r.contains(a) {
+			return r, true
+		}
+	}
+	return Range{}, false
+}
+
+// isGateway looks at each range of the set: two ranges of one subnet may name
+// different gateways, and none of them may go to a container.
+func (s RangeSet) isGateway(a netip.Addr) bool {
+	for _, r := range s {
+		if r.Gateway == a {
+			return true
+		}
+	}
+	return false
+}
+
+// size counts the addresses that can be handed out, at most MaxUint64.
+func (s RangeSet) size() uint64 {
+	var n uint64
+	gateways := map[netip.Addr]bool{}
+	for _, r := range s {
+		if _, ok := s.find(r.Gateway); ok {
+			gateways[r.Gateway] = true
+		}
+		if n += r.size(); n < r.size() {
+			return math.MaxUint64
+		}
+	}
+	return n - uint64(len(gateways))
+}
+
+// after yields each address of the set once, beginning behind last, as
+// upstream's round robin does: an address that was just released rests until
+// all others have had their turn. If last is none of the set, it begins at the
+// first address.
+func (s RangeSet) after(last netip.Addr) iter.Seq[netip.Addr] {
+	return func(yield func(netip.Addr) bool) {
+		first := s.next(last)
+		for a := first; ; {
+			if !s.isGateway(a) && !yield(a) {
+				return
+			}
+			if a = s.next(a); a == first {
+				return
+			}
+		}
+	}
+}
+
+func (s RangeSet) next(a netip.Addr) netip.Addr {
+	for i, r := range s {
+		if !r.contains(a) {
+			continue
+		}
+		if a == r.End {
+			return s[(i+1)%len(s)].Start
+		}
+		return a.Next()
+	}
+	return s[0].Start
+}
