@@ -1,0 +1,78 @@
+// Command bench measures fairway's plugins beside containernetworking's: both are driven through libcni as a runtime does
+// it, in turns, in network and mount namespaces that the program makes for itself. It is a benchmark and not a test: a
+// missed goal is printed and changes no exit status. A plugin that answers an error does.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+	"syscall"
+
+	"github.com/fairway-cni/fairway/pkg/testnet"
+)
+
+type options struct {
+	ours, upstream, json, scratch string
+	only                          *regexp.Regexp
+	rounds                        int
+}
+
+func main() {
+	if err := run(parseFlags()); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func parseFlags() options {
+	var o options
+	flag.StringVar(&o.ours, "ours", "bin", "`directory` of fairway's plugins")
+	flag.StringVar(&o.upstream, "upstream", ".tools", "`directory` of containernetworking's plugins")
+	flag.StringVar(&o.json, "json", "", "write every sample to this `file` too")
+	flag.StringVar(&o.scratch, "scratch", "/var/tmp", "`directory` for reservations, on a real disk")
+	flag.IntVar(&o.rounds, "n", 20, "`rounds` per case; slow cases are content with fewer")
+	pattern := flag.String("run", "", "only cases whose name matches this `regexp`")
+	flag.Parse()
+	only, err := regexp.Compile(*pattern)
+	if err != nil || o.rounds < 1 || flag.NArg() > 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	o.only = only
+	return o
+}
+
+func run(o options) error {
+	upstream, err := openSuite("upstream", o.upstream)
+	if err != nil {
+		return err
+	}
+	ours, err := openSuite("fairway", o.ours)
+	if err != nil {
+		return err
+	}
+	if err := testnet.Isolate(); err != nil {
+		return err
+	}
+	// Upstream's masquerade and the uplink need programs that an ordinary user's path does not lead to on Debian.
+	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	scratch, err := os.MkdirTemp(o.scratch, "fairway-bench-")
+	if err != nil {
+		return err
+	}
+	b := bench{upstream: upstream, ours: ours, scratch: scratch, rounds: o.rounds}
+	rows, err := b.table(ctx, os.Stdout, o.only)
+	if o.json != "" {
+		err = errors.Join(err, writeJSON(o.json, rows))
+	}
+	return errors.Join(err, os.RemoveAll(scratch))
+}

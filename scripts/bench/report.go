@@ -1,0 +1,66 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+)
+
+// printHeading says under which conditions the table came about.
+func printHeading(w io.Writer, b bench) {
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		release = []byte("of unknown release")
+	}
+	fmt.Fprintf(w, "%d processors, Linux %s, up to %d rounds in turns\n\n", runtime.NumCPU(), strings.TrimSpace(string(release)), b.rounds)
+	columns := fmt.Sprintf("%6s %6s %6s", "min", "median", "max")
+	printLine(w, "", "", "", "upstream "+b.upstream.release, b.ours.name, "", "")
+	printLine(w, "", "", "", columns, columns, "ratio", "goal")
+}
+
+func printRows(w io.Writer, rows []Row) {
+	for i, r := range rows {
+		name := r.Case
+		if i > 0 && rows[i-1].Case == name {
+			name = ""
+		}
+		printLine(w, name, string(r.Verb), r.Unit, r.Upstream.String(), r.Ours.String(), short(r.Ratio), r.Goal.verdict(r.Ratio))
+	}
+}
+
+func printLine(w io.Writer, cells ...any) {
+	text := fmt.Sprintf("%-34s %-4s %-2s  %-20s   %-20s   %6s  %s", cells...)
+	fmt.Fprintln(w, strings.TrimRight(text, " "))
+}
+
+// String is minimum, median and maximum; a single value is its own median and has no others.
+func (s Samples) String() string {
+	if len(s) == 1 {
+		return fmt.Sprintf("%6s %6s %6s", "", short(s[0]), "")
+	}
+	return fmt.Sprintf("%6s %6s %6s", short(s.min()), short(s.median()), short(s.max()))
+}
+
+// short writes two or three significant digits.
+func short(v float64) string {
+	switch {
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	case v >= 0.1:
+		return fmt.Sprintf("%.2f", v)
+	}
+	return fmt.Sprintf("%.3f", v)
+}
+
+func writeJSON(path string, rows []Row) error {
+	text, err := json.MarshalIndent(rows, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o644)
+}
