@@ -1,0 +1,75 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+)
+
+// inventory counts what the host holds for its containers.
+type inventory struct{ links, elements, reservations int }
+
+func takeInventory() (inventory, error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return inventory{}, err
+	}
+	elements, err := ownedElements()
+	if err != nil {
+		return inventory{}, err
+	}
+	reservations, err := reservedAddresses()
+	return inventory{len(links), elements, reservations}, err
+}
+
+func (i inventory) String() string {
+	return fmt.Sprintf("%d links, %d nftables elements, %d reserved addresses", i.links, i.elements, i.reservations)
+}
+
+// ownedElements counts the elements of nftables sets and maps that carry a comment, which names their owner.
+func ownedElements() (n int, err error) {
+	conn, err := nftables.New()
+	if err != nil {
+		return 0, err
+	}
+	tables, err := conn.ListTables()
+	if err != nil {
+		return 0, err
+	}
+	for _, table := range tables {
+		sets, err := conn.GetSets(table)
+		if err != nil {
+			return 0, err
+		}
+		for _, set := range sets {
+			elements, err := conn.GetSetElements(set)
+			if err != nil {
+				return 0, err
+			}
+			for _, e := range elements {
+				if e.Comment != "" {
+					n++
+				}
+			}
+		}
+	}
+	return n, nil
+}
+
+// reservedAddresses counts the files of host-local that are named as an address.
+func reservedAddresses() (n int, err error) {
+	files, err := os.ReadDir(reservations)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, err
+	}
+	for _, file := range files {
+		if _, err := netip.ParseAddr(file.Name()); err == nil {
+			n++
+		}
+	}
+	return n, nil
+}

@@ -1,0 +1,45 @@
+package main
+
+import "fmt"
+
+// section shows one network mode.
+type section struct {
+	mode  string // also the name of its plugin
+	about string
+	steps []step
+}
+
+type step struct {
+	title string
+	run   func(*stage) error
+}
+
+// sections is the programme. A new mode joins with its section here.
+func sections() []section {
+	return []section{
+		{mode: "bridge", about: "containers behind one address of the host", steps: []step{
+			{"the network", (*stage).showBridge},
+			{"ADD", (*stage).attachTwo},
+			{"traffic", (*stage).traffic},
+			{"CHECK", (*stage).checkBoth},
+			{"drift", (*stage).drift},
+			{"DEL", (*stage).detachBoth},
+		}},
+		{mode: "none", about: "a container with nothing but itself", steps: []step{
+			{"ADD", (*stage).attachToNone},
+			{"traffic", (*stage).loopbackOnly},
+			{"DEL", (*stage).detachFromNone},
+		}},
+	}
+}
+
+func (s section) play(st *stage) error {
+	st.page.section(s.mode, s.about)
+	for _, step := range s.steps {
+		st.page.step(step.title)
+		if err := step.run(st); err != nil {
+			return fmt.Errorf("%s, %s: %w", s.mode, step.title, err)
+		}
+	}
+	return nil
+}
