@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"crypto/rand"
 	"fmt"
 	"os"
 	"os/exec"
@@ -95,21 +94,4 @@ func (d containerd) stop(t *testing.T, daemon *exec.Cmd) {
 func tail(text string, lines int) string {
 	all := strings.Split(strings.TrimSpace(text), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
-}
-
-// newCgroup names a control group for the containers of a test, at the root, where runtimes would leave theirs; it is
-// removed with the test.
-func newCgroup(t *testing.T) string {
-	t.Helper()
-	name := "fairway-e2e-" + strings.ToLower(rand.Text()[:8])
-	t.Cleanup(func() {
-		unified, _ := filepath.Glob("/sys/fs/cgroup/" + name) // the patterns are well-formed
-		perController, _ := filepath.Glob("/sys/fs/cgroup/*/" + name)
-		for _, dir := range append(unified, perController...) {
-			if err := os.Remove(dir); err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	return name
 }

@@ -9,12 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The directories that runtimes use unless told otherwise; ctr cannot be told.
+// The directories that runtimes use unless told otherwise. Some cannot be told.
 const (
 	confDir     = "/etc/cni/net.d"
 	pluginDir   = "/opt/cni/bin"
 	cniStateDir = "/var/lib/cni"
 	leaseDir    = "/var/lib/cni/networks"
+	podmanDir   = "/var/lib/containers" // podman keeps a cache there, wherever its storage is
+	locksDir    = "/dev/shm"            // and the locks of its containers
+	netnsDir    = "/run/netns"
 )
 
 // hide puts an empty directory in the place of dir, in the mount namespace of the tests. A directory that the machine does
@@ -61,6 +64,18 @@ func overlay(dir string) error {
 	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", dir, upper, work)
 	if err := unix.Mount("overlay", dir, "overlay", 0, options); err != nil {
 		return fmt.Errorf("mount -t overlay -o %s overlay %s: %w", options, dir, err)
+	}
+	return nil
+}
+
+// shareNamespaces makes the directory of namespaces a shared mount, as the first runtime would do (ip-netns(8) too). It would
+// take the namespaces that are there along, and those could not be removed while its mount lies above them.
+func shareNamespaces() error {
+	if err := unix.Mount(netnsDir, netnsDir, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mount --bind %s %s: %w", netnsDir, netnsDir, err)
+	}
+	if err := unix.Mount("", netnsDir, "", unix.MS_SHARED, ""); err != nil {
+		return fmt.Errorf("mount --make-shared %s: %w", netnsDir, err)
 	}
 	return nil
 }

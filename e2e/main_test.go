@@ -34,12 +34,12 @@ func prepare() error {
 	if err := testnet.Isolate(); err != nil {
 		return err
 	}
-	for _, dir := range []string{confDir, pluginDir, cniStateDir} {
+	for _, dir := range []string{confDir, pluginDir, cniStateDir, podmanDir, locksDir} {
 		if err := hide(dir); err != nil {
 			return err
 		}
 	}
-	return installPlugins()
+	return errors.Join(shareNamespaces(), installPlugins())
 }
 
 // enterProcessNamespace executes the tests again in a process namespace. The kernel ends every process in it with its
