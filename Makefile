@@ -1,0 +1,48 @@
+# The commands of fairway. `make` alone builds.
+
+PREFIX  ?= /opt/cni
+DESTDIR ?=
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+PLUGINS := bridge none host-local
+TOOLS   := $(CURDIR)/.tools
+SUDO    := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,NO_COLOR)
+
+# Static and stripped: a plugin runs on hosts of every libc, and its start-up is part of every ADD.
+export CGO_ENABLED = 0
+LDFLAGS := -s -w -X github.com/fairway-cni/fairway/pkg/attach.Version=$(VERSION)
+
+.PHONY: build install demo test bench lint tools clean
+
+build:
+	@mkdir -p bin
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./plugins/,$(PLUGINS))
+	@ln -sf none bin/loopback
+
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 0755 $(addprefix bin/,$(PLUGINS)) $(DESTDIR)$(PREFIX)/bin/
+	ln -sf none $(DESTDIR)$(PREFIX)/bin/loopback
+
+demo: build
+	@command -v busybox >/dev/null && command -v ip >/dev/null || scripts/install-test-tools
+	@go build -o bin/tools/demo ./scripts/demo
+	@$(SUDO) bin/tools/demo
+
+tools:
+	@scripts/install-test-tools
+
+# Test binaries are built by this account and run as root, so that Go is found and the caches stay one's own.
+test: build tools
+	scripts/test
+
+bench: build tools
+	@go build -o bin/tools/bench ./scripts/bench
+	@$(SUDO) bin/tools/bench -ours bin -upstream $(TOOLS)
+
+lint: tools
+	gofmt -l . | (! grep .)
+	go vet ./...
+	$(TOOLS)/golangci-lint run
+
+clean:
+	rm -rf bin

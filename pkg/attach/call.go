@@ -1,0 +1,139 @@
+package attach
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/types"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/fairway-cni/fairway/pkg/cnierr"
+	"github.com/fairway-cni/fairway/pkg/ipam"
+	"github.com/fairway-cni/fairway/pkg/kernel"
+)
+
+// call is one request of a runtime, read and found sound.
+type call struct {
+	env   Env
+	stdin []byte
+	conf  netConf
+
+	kernel *kernel.Kernel // nil: not opened
+}
+
+// netConf is the keys that every plugin has in common (CNI specification 1.1.0, section 1).
+type netConf struct {
+	CNIVersion string          `json:"cniVersion"`
+	Name       string          `json:"name"`
+	IPAM       types.IPAM      `json:"ipam"`
+	DNS        types.DNS       `json:"dns"`
+	PrevResult json.RawMessage `json:"prevResult"`
+
+	// A runtime says which attachments are alive by one of two keys, the second from before the specification's release.
+	// Absent and null differ from an empty list, by which none is alive.
+	Valid       *[]types.GCAttachment `json:"cni.dev/valid-attachments"`
+	ValidLegacy *[]types.GCAttachment `json:"cni.dev/attachments"`
+}
+
+// readCall reads a request and checks what all plugins need. On an error, the call still tells the version to report it in.
+func readCall(env Env, stdin io.Reader) (*call, error) {
+	c := &call{env: env}
+	var err error
+	if c.stdin, err = io.ReadAll(stdin); err != nil {
+		return c, fmt.Errorf("network configuration on standard input: %w", err)
+	}
+	if env.Command == "VERSION" && len(c.stdin) == 0 {
+		return c, nil // runtimes of CNI 0.1.0 send nothing
+	}
+	if err := Decode(c.stdin, &c.conf); err != nil {
+		return c, err
+	}
+	if err := env.check(); err != nil {
+		return c, err
+	}
+	if env.Command == "VERSION" {
+		return c, nil
+	}
+	if !isName(c.conf.Name) {
+		return c, Invalidf("name %q: use %s", c.conf.Name, nameRule)
+	}
+	return c, c.checkVersion()
+}
+
+// Invalidf is the error for a key of the configuration that cannot be used, with CNI code 7. The text names the key and
+// what to change.
+func Invalidf(format string, args ...any) error {
+	return cnierr.Errorf(cnierr.ErrConfig, format, args...)
+}
+
+// version is the CNI version to answer in: the caller's.
+func (c *call) version() string {
+	if c.conf.CNIVersion == "" {
+		if c.env.Command == "VERSION" {
+			return types100.ImplementedSpecVersion
+		}
+		return "0.1.0" // the specification's default
+	}
+	return c.conf.CNIVersion
+}
+
+// since is the version that brought a verb.
+var since = map[string]string{"CHECK": "0.4.0", "GC": "1.1.0", "STATUS": "1.1.0"}
+
+func (c *call) checkVersion() error {
+	supported := version.All.SupportedVersions()
+	if !slices.Contains(supported, c.version()) {
+		return cnierr.Errorf(cnierr.ErrVersion, "cniVersion %q is not supported: use one of %s", c.version(), strings.Join(supported, ", "))
+	}
+	first, limited := since[c.env.Command]
+	if !limited {
+		return nil
+	}
+	if ok, err := version.GreaterThanOrEqualTo(c.version(), first); err != nil || !ok {
+		return cnierr.Errorf(cnierr.ErrVersion, "cniVersion %s has no %s: set it to %s or later", c.version(), c.env.Command, first)
+	}
+	return nil
+}
+
+// valid is the attachments that are alive; nil when the runtime did not say.
+func (c *call) valid() []ipam.Owner {
+	list := c.conf.Valid
+	if list == nil {
+		list = c.conf.ValidLegacy
+	}
+	if list == nil {
+		return nil
+	}
+	owners := make([]ipam.Owner, 0, len(*list))
+	for _, a := range *list {
+		owners = append(owners, ipam.Owner{ContainerID: a.ContainerID, IfName: a.IfName})
+	}
+	return owners
+}
+
+// addressing is the IPAM plugin of the call.
+func (c *call) addressing() ipam.Request {
+	return ipam.Request{
+		Type: c.conf.IPAM.Type, Stdin: c.stdin, Args: c.env.Args, Netns: c.env.Netns, Valid: c.valid(),
+		Owner: ipam.Owner{ContainerID: c.env.ContainerID, IfName: c.env.IfName},
+	}
+}
+
+// prevResult is the result of the plugins before, or of the whole chain at CHECK and DEL. Nil: there is none.
+func (c *call) prevResult() (*types100.Result, error) {
+	if len(c.conf.PrevResult) == 0 || string(c.conf.PrevResult) == "null" {
+		return nil, nil
+	}
+	conf := &types.NetConf{CNIVersion: c.version()}
+	if err := json.Unmarshal(c.conf.PrevResult, &conf.RawPrevResult); err != nil {
+		return nil, fmt.Errorf("prevResult: %w", err)
+	}
+	if err := version.ParsePrevResult(conf); err != nil {
+		return nil, Invalidf("prevResult: %w", err)
+	}
+	return types100.NewResultFromResult(conf.PrevResult)
+}

@@ -1,0 +1,144 @@
+package attach
+
+import (
+	"context"
+	"errors"
+
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/fairway-cni/fairway/pkg/cnierr"
+	"github.com/fairway-cni/fairway/pkg/ipam"
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state"
+)
+
+// mode is the verbs of a plugin that attaches containers.
+type mode[C any] struct {
+	parse Parse[C]
+	plan  Plan[C]
+}
+
+func (m mode[C]) add(ctx context.Context, c *call) (*types100.Result, undoer, error) {
+	conf, err := m.parse(c.stdin, c.env)
+	if err != nil {
+		return nil, nil, err
+	}
+	prev, err := c.prevResult()
+	if err != nil {
+		return nil, nil, err
+	}
+	k, err := c.openContainer()
+	if err != nil {
+		return nil, nil, err
+	}
+	// An attachment that has the name may also have the address, which a failure further on would give back.
+	draft, _ := m.plan(conf, c.request(nil), Lease{})
+	if err := draft.Free(k); err != nil {
+		return nil, nil, err
+	}
+	lease, release, err := ipam.For(c.addressing()).Add(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	set, planned := m.plan(conf, c.request(nil), lease)
+	remove, err := apply(k, set)
+	if err != nil {
+		return nil, nil, errors.Join(err, release())
+	}
+	undo := func() error { return errors.Join(remove(), release()) }
+	result, err := planned.document(k, c, prev)
+	return result, undo, err
+}
+
+// apply applies a set. What others share may be removed by them between two steps; then all of it is tried once more.
+func apply(k *kernel.Kernel, set state.Set) (undo undoer, err error) {
+	const tries = 3
+	for range tries {
+		if undo, err = set.Apply(k); !errors.Is(err, state.ErrVanished) {
+			break
+		}
+	}
+	return undo, err
+}
+
+func (m mode[C]) check(ctx context.Context, c *call) error {
+	conf, err := m.parse(c.stdin, c.env)
+	if err != nil {
+		return err
+	}
+	prev, err := c.prevResult()
+	if err != nil {
+		return err
+	}
+	if prev == nil {
+		return Invalidf("prevResult is missing: pass on the result of ADD, which CHECK compares with")
+	}
+	k, err := c.openContainer()
+	if err != nil {
+		return err
+	}
+	set, _ := m.plan(conf, c.request(prev), c.recordedLease(prev))
+	return errors.Join(set.Verify(k), ipam.For(c.addressing()).Check(ctx))
+}
+
+func (m mode[C]) del(ctx context.Context, c *call) error {
+	conf, err := m.parse(c.stdin, c.env)
+	if err != nil {
+		return err
+	}
+	prev, _ := c.prevResult() // a result that cannot be read must not keep anything from going
+	k, err := c.openForDel()
+	if err != nil {
+		return err
+	}
+	set, _ := m.plan(conf, c.request(prev), Lease{})
+	return errors.Join(set.Remove(k), ipam.For(c.addressing()).Del(ctx))
+}
+
+func (m mode[C]) gc(ctx context.Context, c *call) error {
+	if _, err := m.parse(c.stdin, c.env); err != nil {
+		return err
+	}
+	var errs []error
+	if c.valid() != nil {
+		errs = append(errs, prune(c))
+	}
+	return errors.Join(append(errs, ipam.For(c.addressing()).GC(ctx))...)
+}
+
+func prune(c *call) error {
+	k, err := c.open("")
+	if err != nil {
+		return err
+	}
+	var valid []state.Owner
+	for _, o := range c.valid() {
+		valid = append(valid, state.Owner{Network: c.conf.Name, ContainerID: o.ContainerID, IfName: o.IfName})
+	}
+	return state.Prune(k, c.conf.Name, valid)
+}
+
+func (m mode[C]) status(ctx context.Context, c *call) error {
+	conf, err := m.parse(c.stdin, c.env)
+	if err != nil {
+		return err
+	}
+	k, err := c.open("")
+	if err != nil {
+		return unavailable(err)
+	}
+	set, _ := m.plan(conf, c.request(nil), Lease{})
+	return unavailable(errors.Join(set.Ready(k), ipam.For(c.addressing()).Status(ctx)))
+}
+
+// unavailable is STATUS's answer when ADD would fail. A mistake in the configuration keeps its own code, and so does an
+// executed plugin's answer that ADD works, with limits.
+func unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	if code := cnierr.Code(err); code == cnierr.Limited || code == cnierr.Config || code == cnierr.Decode {
+		return err
+	}
+	return cnierr.Errorf(cnierr.ErrUnavailable, "%w", err)
+}

@@ -1,0 +1,49 @@
+package attach
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/fairway-cni/fairway/pkg/cnierr"
+	"github.com/fairway-cni/fairway/pkg/kernel"
+)
+
+// open opens the kernel until the end of the call.
+func (c *call) open(netns string) (*kernel.Kernel, error) {
+	k, err := kernel.Open(netns)
+	if err == nil {
+		c.kernel = k
+	}
+	return k, err
+}
+
+// close closes what the call opened.
+func (c *call) close() {
+	if c.kernel != nil {
+		c.kernel.Close()
+	}
+}
+
+// openContainer opens the kernel for ADD and CHECK, which need the container's namespace.
+func (c *call) openContainer() (*kernel.Kernel, error) {
+	if kernel.IsHost(c.env.Netns) {
+		return nil, cnierr.Errorf(kernel.ErrNotNamespace, "CNI_NETNS %s is the host's own network namespace: give the container's", c.env.Netns)
+	}
+	k, err := c.open(c.env.Netns)
+	if err != nil {
+		return nil, fmt.Errorf("CNI_NETNS %w: give the path of a network namespace, such as /run/netns/NAME", err)
+	}
+	return k, nil
+}
+
+// openForDel opens the kernel, without the container when its namespace has gone or is the host's.
+func (c *call) openForDel() (*kernel.Kernel, error) {
+	if kernel.IsHost(c.env.Netns) {
+		return c.open("")
+	}
+	k, err := c.open(c.env.Netns)
+	if errors.Is(err, kernel.ErrNoNamespace) || errors.Is(err, kernel.ErrNotNamespace) {
+		return c.open("")
+	}
+	return k, err
+}

@@ -1,0 +1,132 @@
+package attach
+
+import (
+	"net"
+
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/fairway-cni/fairway/pkg/ipam"
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state"
+)
+
+// Result is what ADD reports. Addresses belong to the last interface of the container.
+type Result struct {
+	Interfaces []Interface
+	Lease
+	// Chained marks a mode that may stand anywhere in a chain: the result of the plugins before it is passed on instead.
+	Chained bool
+}
+
+// Interface is a link that a result names. Its MAC and MTU are read from the kernel.
+type Interface struct {
+	Name string
+	In   state.Place
+	// Addresses reports the addresses that the kernel has on the link, for a mode that leaves them to it.
+	Addresses bool
+}
+
+// document is the result as CNI has it. The keys dns of the configuration and of the lease: the former wins.
+func (r Result) document(k *kernel.Kernel, c *call, prev *types100.Result) (*types100.Result, error) {
+	if r.Chained && prev != nil {
+		return prev, nil
+	}
+	result := &types100.Result{CNIVersion: types100.ImplementedSpecVersion}
+	r.Lease.Into(result)
+	if !c.conf.DNS.IsEmpty() {
+		result.DNS = c.conf.DNS
+	}
+	inContainer := 0
+	for i, planned := range r.Interfaces {
+		made, err := planned.document(k, c)
+		if err != nil {
+			return nil, err
+		}
+		result.Interfaces = append(result.Interfaces, made)
+		if planned.In == state.Container {
+			inContainer = i
+		}
+		if planned.Addresses {
+			if err := planned.report(k, result); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, ip := range result.IPs {
+		if ip.Interface == nil {
+			ip.Interface = types100.Int(inContainer)
+		}
+	}
+	return result, nil
+}
+
+// report adds the link's addresses to the result.
+func (i Interface) report(k *kernel.Kernel, result *types100.Result) error {
+	prefixes, err := state.Addresses(k, i.In, i.Name)
+	if err != nil {
+		return err
+	}
+	var found Lease
+	for _, p := range prefixes {
+		found.IPs = append(found.IPs, IP{Prefix: p})
+	}
+	index := len(result.Interfaces) - 1
+	from := len(result.IPs)
+	found.Into(result)
+	for _, ip := range result.IPs[from:] {
+		ip.Interface = types100.Int(index)
+	}
+	return nil
+}
+
+func (i Interface) document(k *kernel.Kernel, c *call) (*types100.Interface, error) {
+	n, sandbox := k.Host, ""
+	if i.In == state.Container {
+		n, sandbox = k.Container, c.env.Netns
+	}
+	link, err := n.Link(i.Name)
+	if err != nil {
+		return nil, err
+	}
+	made := &types100.Interface{Name: i.Name, Mac: link.Attrs().HardwareAddr.String(), Sandbox: sandbox}
+	if since, err := version.GreaterThanOrEqualTo(c.version(), "1.1.0"); err == nil && since {
+		made.Mtu = link.Attrs().MTU
+	}
+	return made, nil
+}
+
+// request is what a plan is asked about, with what a recorded result says of the container's interface.
+func (c *call) request(prev *types100.Result) Request {
+	r := Request{Owner: state.Owner{Network: c.conf.Name, ContainerID: c.env.ContainerID, IfName: c.env.IfName}}
+	if i := c.recordedInterface(prev); i >= 0 {
+		r.RecordedMAC, _ = net.ParseMAC(prev.Interfaces[i].Mac) // nil for a result that gives none
+	}
+	return r
+}
+
+// recordedInterface is the index of the container's interface in a recorded result, or -1.
+func (c *call) recordedInterface(prev *types100.Result) int {
+	if prev != nil {
+		for i, recorded := range prev.Interfaces {
+			if recorded.Name == c.env.IfName && recorded.Sandbox != "" {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// recordedLease is the lease within a recorded result: the addresses of the container's interface, and all routes.
+func (c *call) recordedLease(prev *types100.Result) Lease {
+	own := *prev
+	own.IPs = nil
+	index := c.recordedInterface(prev)
+	for _, ip := range prev.IPs {
+		// Results before 0.3.0 do not say which interface an address belongs to.
+		if ip.Interface == nil || *ip.Interface == index {
+			own.IPs = append(own.IPs, ip)
+		}
+	}
+	return ipam.FromResult(&own)
+}

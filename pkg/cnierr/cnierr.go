@@ -1,0 +1,131 @@
+// Package cnierr says which CNI error code an error has, in one table, and writes errors as the CNI specification wants
+// them on standard output. It is pure.
+package cnierr
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/fairway-cni/fairway/pkg/hostlocal"
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state"
+)
+
+// Codes of the CNI specification 1.1.0, section 5 "Error", and Drift, which is ours.
+const (
+	IncompatibleVersion = types.ErrIncompatibleCNIVersion      // 1
+	Environment         = types.ErrInvalidEnvironmentVariables // 4
+	IO                  = types.ErrIOFailure                   // 5
+	Decode              = types.ErrDecodingFailure             // 6
+	Config              = types.ErrInvalidNetworkConfig        // 7
+	Namespace           = types.ErrInvalidNetNS                // 8
+	TryAgain            = types.ErrTryAgainLater               // 11
+	// Unavailable is STATUS's answer when ADD would fail.
+	Unavailable uint = 50
+	// Limited is STATUS's answer when ADD works, with limits for the containers that are there.
+	Limited uint = 51
+	// Drift is CHECK's answer when the kernel is not as declared; codes from 100 are a plugin's own.
+	Drift    uint = 100
+	Internal      = types.ErrInternal // 999
+)
+
+var (
+	// ErrVersion says that a configuration's cniVersion is not one for the plugin or the verb.
+	ErrVersion = errors.New("cniVersion")
+	// ErrEnvironment says that a variable of the environment is missing or malformed.
+	ErrEnvironment = errors.New("environment")
+	// ErrConfig says that a key of the configuration cannot be used.
+	ErrConfig = errors.New("configuration")
+	// ErrUnavailable says that the plugin cannot serve an ADD now.
+	ErrUnavailable = errors.New("not available")
+)
+
+// table is searched from the top: what an error is about comes before the system's error it may wrap.
+var table = []struct {
+	is   error
+	code uint
+}{
+	{ErrUnavailable, Unavailable},
+	{ErrVersion, IncompatibleVersion},
+	{ErrEnvironment, Environment},
+	{ErrConfig, Config},
+	{hostlocal.ErrConfig, Config},
+	{hostlocal.ErrOwner, Environment},
+	{hostlocal.ErrReserved, TryAgain},
+	{hostlocal.ErrExhausted, TryAgain},
+	{hostlocal.ErrBusy, TryAgain},
+	{hostlocal.ErrNotReserved, Drift},
+	{kernel.ErrNoNamespace, Namespace},
+	{kernel.ErrNotNamespace, Namespace},
+	{state.ErrDrift, Drift},
+	{state.ErrExists, Environment},
+	{state.ErrConflict, Config},
+	{state.ErrUnsupported, Config},
+	{state.ErrVanished, TryAgain},
+}
+
+// Code is the CNI error code of an error. An error of an executed plugin keeps the code that plugin gave.
+func Code(err error) uint {
+	for _, row := range table {
+		if errors.Is(err, row.is) {
+			return row.code
+		}
+	}
+	var delegate *types.Error
+	var syntax *json.SyntaxError
+	var wrongType *json.UnmarshalTypeError
+	var path *fs.PathError
+	var errno syscall.Errno
+	switch {
+	case errors.As(err, &delegate):
+		return delegate.Code
+	case errors.As(err, &syntax), errors.As(err, &wrongType):
+		return Decode
+	case errors.As(err, &path), errors.As(err, &errno):
+		return IO
+	}
+	return Internal
+}
+
+// Document is the JSON that reports an error, on one line.
+func Document(err error, cniVersion string) []byte {
+	document, _ := json.Marshal(struct { // strings and a number always marshal
+		CNIVersion string `json:"cniVersion"`
+		Code       uint   `json:"code"`
+		Msg        string `json:"msg"`
+	}{cniVersion, Code(err), Sentence(err)})
+	return append(document, '\n')
+}
+
+// Sentence is an error's text on one line: joined errors are separated by semicolons.
+func Sentence(err error) string {
+	return strings.ReplaceAll(err.Error(), "\n", "; ")
+}
+
+// kind is an error of one of the kinds above whose text is not prefixed with the kind.
+type kind struct {
+	text string
+	is   error
+	err  error // what the text wraps with %w, or nil
+}
+
+func (k *kind) Error() string { return k.text }
+
+func (k *kind) Unwrap() []error {
+	if k.err == nil {
+		return []error{k.is}
+	}
+	return []error{k.is, k.err}
+}
+
+// Errorf is an error of a kind, whose text says all there is to say.
+func Errorf(is error, format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	return &kind{text: err.Error(), is: is, err: errors.Unwrap(err)}
+}

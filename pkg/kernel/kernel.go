@@ -1,0 +1,111 @@
+// Package kernel holds the handles through which one attachment reads and changes kernel state: rtnetlink sockets of the
+// host's network namespace and of the container's, and the host's nftables.
+//
+// The host's namespace is the one the process runs in. Handles are opened inside a namespace and then used from any
+// thread; only what has no handle (sysctl files, raw sockets) runs through Namespace.Do, which moves a thread. CAP_NET_ADMIN
+// is needed in both namespaces.
+package kernel
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/containernetworking/plugins/pkg/ns"
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+var (
+	// ErrNoNamespace says that the path of a namespace does not exist (any more).
+	ErrNoNamespace = errors.New("network namespace does not exist")
+	// ErrNotNamespace says that a path exists and is not a network namespace.
+	ErrNotNamespace = errors.New("not a network namespace")
+)
+
+// Kernel is the two network namespaces that one attachment touches, and the host's nftables.
+type Kernel struct {
+	// Host is the namespace the process runs in.
+	Host *Namespace
+	// Container is nil when the request names no namespace, or one that has gone.
+	Container *Namespace
+
+	nft     *nftables.Conn
+	pathMTU *int // nil: not asked for yet
+}
+
+// Open opens the host's handles and, unless path is empty, those of the namespace bound to path.
+// The error wraps ErrNoNamespace or ErrNotNamespace when the path is at fault.
+func Open(path string) (*Kernel, error) {
+	host, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("rtnetlink socket of the host: %w", err)
+	}
+	k := &Kernel{Host: &Namespace{Handle: host}}
+	if path == "" {
+		return k, nil
+	}
+	if k.Container, err = openNamespace(path); err != nil {
+		k.Close()
+		return nil, err
+	}
+	return k, nil
+}
+
+func openNamespace(path string) (*Namespace, error) {
+	netNS, err := ns.GetNS(path)
+	var gone ns.NSPathNotExistErr
+	var other ns.NSPathNotNSErr
+	switch {
+	case errors.As(err, &gone):
+		return nil, fmt.Errorf("%s: %w", path, ErrNoNamespace)
+	case errors.As(err, &other):
+		return nil, fmt.Errorf("%s: %w", path, ErrNotNamespace)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	handle, err := netlink.NewHandleAt(netns.NsHandle(netNS.Fd()), unix.NETLINK_ROUTE)
+	if err != nil {
+		_ = netNS.Close() // the error that matters is the one at hand
+		if errors.Is(err, unix.EINVAL) {
+			// nsfs holds namespaces of every kind, and setns refuses the others.
+			err = ErrNotNamespace
+		}
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &Namespace{Handle: handle, netNS: netNS}, nil
+}
+
+// Close closes all handles.
+func (k *Kernel) Close() {
+	k.Host.close()
+	if k.Container != nil {
+		k.Container.close()
+	}
+	if k.nft != nil {
+		_ = k.nft.CloseLasting() // nothing is buffered in the socket
+	}
+}
+
+// Nftables is a connection to the host's nftables, opened on first use.
+func (k *Kernel) Nftables() (*nftables.Conn, error) {
+	if k.nft != nil {
+		return k.nft, nil
+	}
+	conn, err := nftables.New(nftables.AsLasting())
+	if err != nil {
+		return nil, fmt.Errorf("nfnetlink socket of the host: %w", err)
+	}
+	k.nft = conn
+	return conn, nil
+}
+
+// IsHost says whether a path is bound to the namespace that the process runs in. A path that cannot be read is not.
+func IsHost(path string) bool {
+	var own, other unix.Stat_t
+	if unix.Stat("/proc/thread-self/ns/net", &own) != nil || unix.Stat(path, &other) != nil {
+		return false
+	}
+	return own.Dev == other.Dev && own.Ino == other.Ino
+}

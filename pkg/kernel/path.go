@@ -1,0 +1,37 @@
+package kernel
+
+import (
+	"net"
+
+	"github.com/vishvananda/netlink"
+)
+
+// outsides are addresses reserved for documentation (RFC 5737, RFC 3849): no host has them, so the route to them is the
+// one to the outside world. Asking for a route sends nothing and costs the same however many routes there are.
+var outsides = [...]string{"203.0.113.1", "2001:db8::1"}
+
+// Uplink is the host's link towards the outside world, or nil when there is none.
+func (k *Kernel) Uplink() netlink.Link {
+	for _, outside := range outsides {
+		routes, err := k.Host.RouteGet(net.ParseIP(outside))
+		if err != nil || len(routes) == 0 || routes[0].LinkIndex == 0 {
+			continue
+		}
+		if link, err := k.Host.LinkByIndex(routes[0].LinkIndex); err == nil {
+			return link
+		}
+	}
+	return nil
+}
+
+// PathMTU is the MTU of the link towards the outside world in bytes, or 0 when there is none. It is asked for once.
+func (k *Kernel) PathMTU() int {
+	if k.pathMTU == nil {
+		mtu := 0
+		if link := k.Uplink(); link != nil && link.Attrs().Flags&net.FlagLoopback == 0 {
+			mtu = link.Attrs().MTU
+		}
+		k.pathMTU = &mtu
+	}
+	return *k.pathMTU
+}

@@ -1,0 +1,160 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+)
+
+// Address is an address of a link, with the length of its subnet. An IPv6 address is usable at once, without duplicate
+// address detection, unless DAD asks for it.
+type Address struct {
+	attribute
+	In     Place
+	Link   string
+	Prefix netip.Prefix
+	// DAD runs duplicate address detection (RFC 4862, 5.4) and waits for its end.
+	DAD bool
+}
+
+func (a Address) place() Place { return a.In }
+
+func (a Address) String() string {
+	text := fmt.Sprintf("ip addr add %s dev %s", a.Prefix, a.Link)
+	if a.Prefix.Addr().Is6() && !a.DAD {
+		text += " nodad"
+	}
+	return text
+}
+
+// Ensure adds the address.
+func (a Address) Ensure(k *kernel.Kernel) (bool, error) {
+	n := a.In.in(k)
+	link, err := n.Link(a.Link)
+	if err != nil {
+		return false, err
+	}
+	err = n.AddrAdd(link, a.netlink())
+	if errors.Is(err, unix.EACCES) && a.Prefix.Addr().Is6() {
+		// IPv6 is off on the link, as some runtimes make it; an IPv6 lease asks for it.
+		if err = a.enableIPv6(n); err == nil {
+			err = n.AddrAdd(link, a.netlink())
+		}
+	}
+	switch {
+	case errors.Is(err, unix.EEXIST):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("%s: %w", a, err)
+	}
+	if a.DAD && a.Prefix.Addr().Is6() {
+		return true, a.waitForDAD(n, link)
+	}
+	return true, nil
+}
+
+func (a Address) netlink() *netlink.Addr {
+	addr := &netlink.Addr{IPNet: ipNet(a.Prefix)}
+	if a.Prefix.Addr().Is6() && !a.DAD {
+		addr.Flags = unix.IFA_F_NODAD
+	}
+	return addr
+}
+
+func (a Address) enableIPv6(n *kernel.Namespace) error {
+	// lo as well: a container talks to itself through it.
+	return errors.Join(
+		n.SetSysctl("net/ipv6/conf/lo/disable_ipv6", "0"),
+		n.SetSysctl("net/ipv6/conf/"+a.Link+"/disable_ipv6", "0"))
+}
+
+// Verify looks for the address with its length.
+func (a Address) Verify(k *kernel.Kernel) error {
+	n := a.In.in(k)
+	link, err := n.Link(a.Link)
+	if err != nil {
+		return ignoreNotFound(err) // the link's own Verify says so
+	}
+	found, err := addresses(n, link)
+	if err != nil {
+		return err
+	}
+	for _, addr := range found {
+		if prefixOf(addr.IPNet) == a.Prefix {
+			return nil
+		}
+	}
+	return driftf("%s has no address %s", a.Link, a.Prefix)
+}
+
+// Addresses lists the addresses of a link, with the length of their subnets.
+func Addresses(k *kernel.Kernel, in Place, name string) ([]netip.Prefix, error) {
+	link, err := in.in(k).Link(name)
+	if err != nil {
+		return nil, err
+	}
+	found, err := addresses(in.in(k), link)
+	if err != nil {
+		return nil, err
+	}
+	var prefixes []netip.Prefix
+	for _, addr := range found {
+		prefixes = append(prefixes, prefixOf(addr.IPNet))
+	}
+	return prefixes, nil
+}
+
+// addresses lists the addresses of a link.
+func addresses(n *kernel.Namespace, link netlink.Link) ([]netlink.Addr, error) {
+	found, err := n.AddrList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil, fmt.Errorf("ip addr show dev %s: %w", link.Attrs().Name, err)
+	}
+	return found, nil
+}
+
+// ipNet is a prefix as the netlink library takes it.
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// prefixOf is what the netlink library gives, as a prefix. The zero prefix stands for nil.
+func prefixOf(n *net.IPNet) netip.Prefix {
+	if n == nil {
+		return netip.Prefix{}
+	}
+	addr, _ := netip.AddrFromSlice(n.IP)
+	ones, _ := n.Mask.Size()
+	return netip.PrefixFrom(addr.Unmap(), ones)
+}
+
+// OptionalIPv6 is an address of a kernel that may have no IPv6, or of a namespace where it is off. There, its absence is
+// no drift.
+type OptionalIPv6 struct{ Address }
+
+func (o OptionalIPv6) off(k *kernel.Kernel) bool {
+	value, err := o.In.in(k).Sysctl("net/ipv6/conf/" + o.Link + "/disable_ipv6")
+	return err != nil || value != "0"
+}
+
+// Ensure adds the address where IPv6 is on.
+func (o OptionalIPv6) Ensure(k *kernel.Kernel) (bool, error) {
+	if o.off(k) {
+		return false, nil
+	}
+	return o.Address.Ensure(k)
+}
+
+// Verify looks for the address where IPv6 is on.
+func (o OptionalIPv6) Verify(k *kernel.Kernel) error {
+	if o.off(k) {
+		return nil
+	}
+	return o.Address.Verify(k)
+}

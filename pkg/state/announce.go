@@ -1,0 +1,73 @@
+package state
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+)
+
+// Announce tells a segment which MAC has a container's addresses, so that neighbours which remember an earlier holder
+// forget it: gratuitous ARP (RFC 5227, 3) and unsolicited neighbour advertisements (RFC 4861, 7.2.6).
+//
+// The kernel sends both when a link's MAC is set, be it to the same, and the link asks for it (arp_notify, Linux 2.6.30;
+// ndisc_notify, Linux 3.12). Sent by us they would need a packet socket, whose closing waits for an RCU grace period:
+// as long as the rest of an ADD.
+type Announce struct {
+	attribute
+	Link  string
+	Addrs []netip.Addr
+}
+
+func (Announce) place() Place { return Container }
+
+func (a Announce) String() string {
+	lines := a.sysctls()
+	for i, s := range lines {
+		lines[i] = "sysctl -w " + s + "=1"
+	}
+	return strings.Join(append(lines, fmt.Sprintf("ip link set %s address $(cat /sys/class/net/%s/address)", a.Link, a.Link)), " && ")
+}
+
+// sysctls are the parameters by which the link asks for announcements.
+func (a Announce) sysctls() []string {
+	var keys []string
+	if slices.ContainsFunc(a.Addrs, netip.Addr.Is4) {
+		keys = append(keys, "net/ipv4/conf/"+a.Link+"/arp_notify")
+	}
+	if slices.ContainsFunc(a.Addrs, netip.Addr.Is6) {
+		keys = append(keys, "net/ipv6/conf/"+a.Link+"/ndisc_notify")
+	}
+	return keys
+}
+
+// Ensure announces the addresses. It never fails an ADD: an announcement saves others a time-out, and may be lost anyway.
+func (a Announce) Ensure(k *kernel.Kernel) (bool, error) {
+	if len(a.Addrs) == 0 {
+		return false, nil
+	}
+	if err := a.send(k.Container); err != nil {
+		slog.Warn("addresses not announced", "link", a.Link, "error", err)
+		return false, nil
+	}
+	return true, nil
+}
+
+func (a Announce) send(n *kernel.Namespace) error {
+	link, err := n.Link(a.Link)
+	if err != nil {
+		return err
+	}
+	for _, key := range a.sysctls() {
+		if err := n.SetSysctl(key, "1"); err != nil {
+			return err
+		}
+	}
+	return n.LinkSetHardwareAddr(link, link.Attrs().HardwareAddr)
+}
+
+// Verify has nothing to look at: an announcement leaves no state that matters.
+func (Announce) Verify(*kernel.Kernel) error { return nil }

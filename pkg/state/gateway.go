@@ -1,0 +1,118 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+)
+
+// Gateway is the set of addresses by which a link of the host is its containers' gateway.
+type Gateway struct {
+	attribute
+	Link string
+	// Prefixes are the addresses with the length of their subnets.
+	Prefixes []netip.Prefix
+	// Force replaces a conflicting address instead of refusing.
+	Force bool
+}
+
+func (g Gateway) String() string {
+	var lines []string
+	for _, p := range g.Prefixes {
+		lines = append(lines, Address{Link: g.Link, Prefix: p}.String())
+	}
+	return strings.Join(lines, " && ")
+}
+
+// Ensure adds the addresses that are missing. Another IPv4 address on the link, or an IPv6 address whose subnet overlaps,
+// is a conflict: two networks claim one bridge. The error wraps ErrConflict.
+func (g Gateway) Ensure(k *kernel.Kernel) (bool, error) {
+	var added []Address
+	for _, p := range g.Prefixes {
+		address := Address{In: Host, Link: g.Link, Prefix: p}
+		made, err := address.Ensure(k)
+		if err != nil {
+			return false, errors.Join(err, g.drop(k, added))
+		}
+		if made {
+			added = append(added, address)
+		}
+	}
+	if len(added) == 0 {
+		return false, nil
+	}
+	// Only a new address can conflict, so that an ADD to a bridge in use lists nothing.
+	if err := g.settleConflicts(k); err != nil {
+		return false, errors.Join(err, g.drop(k, added))
+	}
+	return true, nil
+}
+
+func (g Gateway) settleConflicts(k *kernel.Kernel) error {
+	link, err := k.Host.Link(g.Link)
+	if err != nil {
+		return err
+	}
+	found, err := addresses(k.Host, link)
+	if err != nil {
+		return err
+	}
+	for _, addr := range found {
+		other := prefixOf(addr.IPNet)
+		ours, clash := g.clash(other)
+		if !clash {
+			continue
+		}
+		if !g.Force {
+			return fmt.Errorf("%s has address %s, %w, by which it is %s: use another bridge, or set forceAddress to replace the address",
+				g.Link, other, ErrConflict, ours)
+		}
+		if err := k.Host.AddrDel(link, &netlink.Addr{IPNet: addr.IPNet}); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return fmt.Errorf("ip addr del %s dev %s: %w", other, g.Link, err)
+		}
+	}
+	return nil
+}
+
+// clash finds the declared address that an address of the link conflicts with.
+func (g Gateway) clash(other netip.Prefix) (netip.Prefix, bool) {
+	if slices.Contains(g.Prefixes, other) {
+		return netip.Prefix{}, false
+	}
+	for _, p := range g.Prefixes {
+		if p.Addr().Is4() == other.Addr().Is4() && (p.Addr().Is4() || p.Overlaps(other)) {
+			return p, true
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+func (g Gateway) drop(k *kernel.Kernel, added []Address) error {
+	link, err := k.Host.Link(g.Link)
+	if err != nil {
+		return ignoreNotFound(err)
+	}
+	var errs []error
+	for _, a := range added {
+		if err := k.Host.AddrDel(link, &netlink.Addr{IPNet: ipNet(a.Prefix)}); err != nil {
+			errs = append(errs, fmt.Errorf("ip addr del %s dev %s: %w", a.Prefix, a.Link, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Verify looks for every address.
+func (g Gateway) Verify(k *kernel.Kernel) error {
+	var errs []error
+	for _, p := range g.Prefixes {
+		errs = append(errs, Address{In: Host, Link: g.Link, Prefix: p}.Verify(k))
+	}
+	return errors.Join(errs...)
+}

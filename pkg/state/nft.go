@@ -1,0 +1,253 @@
+package state
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+)
+
+// Registers of an nftables rule: the verdict, and the first of sixteen bytes, which a concatenation goes on from.
+const (
+	verdictReg = 0
+	firstReg   = 1
+)
+
+// layout is the part of a table that objects share: sets and the chains that look into them. Its rules do not grow with
+// the number of containers.
+type layout struct {
+	sets   []*nftables.Set
+	chains []chain
+}
+
+type chain struct {
+	*nftables.Chain
+	rules [][]expr.Any
+}
+
+// put adds elements in one transaction. On a host in use, nothing but the elements is sent; when a set or chain is
+// missing, the layout is built first.
+func put(k *kernel.Kernel, l layout, elements []kernel.Element) error {
+	// Another process may remove a chain it finds unused between two steps.
+	const tries = 4
+	var err error
+	for range tries {
+		err = k.AddElements(elements)
+		switch {
+		case errors.Is(err, unix.EEXIST):
+			return takeOver(k, elements)
+		case !errors.Is(err, unix.ENOENT):
+			return unsupported(err)
+		}
+		if err := build(k, l); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// takeOver makes elements ours that are there already. A leftover of an earlier holder of the same address would otherwise
+// keep its tag, and go when that owner is cleaned up. An element is added (which does nothing if it is there), deleted and
+// added again, all within one transaction: the kernel has no command to replace one.
+func takeOver(k *kernel.Kernel, elements []kernel.Element) error {
+	conn, err := k.Nftables()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range elements {
+		held, err := holder(conn, e)
+		if err != nil {
+			return err
+		}
+		if held == e.Comment {
+			continue
+		}
+		// Whatever it leads to, a stale entry has to go first: the kernel refuses another verdict for its key.
+		entry := []nftables.SetElement{{Key: e.Key, Comment: e.Comment, VerdictData: verdict(e)}}
+		if held != "" {
+			errs = append(errs, conn.SetDeleteElements(e.Set, []nftables.SetElement{{Key: e.Key}}))
+		}
+		errs = append(errs, conn.SetAddElements(e.Set, entry))
+	}
+	return errors.Join(append(errs, conn.Flush())...)
+}
+
+func verdict(e kernel.Element) *expr.Verdict {
+	if e.Jump == "" {
+		return nil
+	}
+	return &expr.Verdict{Kind: expr.VerdictJump, Chain: e.Jump}
+}
+
+// holder is the tag of the element with the same key, or empty when there is none.
+func holder(conn *nftables.Conn, e kernel.Element) (string, error) {
+	elements, err := elementsOf(conn, e.Set)
+	for _, other := range elements {
+		if bytes.Equal(other.Key, e.Key) {
+			return other.Comment, nil
+		}
+	}
+	return "", err
+}
+
+// build builds the layout in one transaction.
+func build(k *kernel.Kernel, l layout) error {
+	conn, err := k.Nftables()
+	if err != nil {
+		return err
+	}
+	if err := l.build(conn); err != nil {
+		return err
+	}
+	return unsupported(conn.Flush())
+}
+
+// unsupported names the feature when the kernel lacks it.
+func unsupported(err error) error {
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPROTONOSUPPORT) {
+		return fmt.Errorf("nftables (CONFIG_NF_TABLES) is %w: %w", ErrUnsupported, err)
+	}
+	return err
+}
+
+// build adds what is missing and writes the rules afresh: flushing and adding them is one transaction, so that no packet
+// sees a chain without rules.
+func (l layout) build(conn *nftables.Conn) error {
+	var errs []error
+	for _, s := range l.sets {
+		conn.AddTable(s.Table)
+		errs = append(errs, conn.AddSet(s, nil))
+	}
+	for _, c := range l.chains {
+		conn.AddTable(c.Table)
+		conn.AddChain(c.Chain)
+		conn.FlushChain(c.Chain)
+		for _, rule := range c.rules {
+			conn.AddRule(&nftables.Rule{Table: c.Table, Chain: c.Chain, Exprs: rule})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// verify says which chains of the layout are missing or have lost rules.
+func (l layout) verify(conn *nftables.Conn) error {
+	var errs []error
+	for _, c := range l.chains {
+		rules, err := conn.GetRules(c.Table, c.Chain)
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("nft list chain %s %s: %w", tableName(c.Table), c.Name, err)
+		}
+		if len(rules) != len(c.rules) {
+			errs = append(errs, driftf("chain %s of nftables table %s has %d rules instead of %d",
+				c.Name, tableName(c.Table), len(rules), len(c.rules)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// elementsOf lists the elements of a set. A set that does not exist has none.
+func elementsOf(conn *nftables.Conn, set *nftables.Set) ([]nftables.SetElement, error) {
+	elements, err := conn.GetSetElements(set)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("nft list set %s %s: %w", tableName(set.Table), set.Name, err)
+	}
+	return elements, nil
+}
+
+// verifyElements looks for the layout, the elements and their tags.
+func verifyElements(k *kernel.Kernel, l layout, elements []kernel.Element) error {
+	conn, err := k.Nftables()
+	if err != nil {
+		return err
+	}
+	errs := []error{l.verify(conn)}
+	for _, e := range elements {
+		held, err := holder(conn, e)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case held == "":
+			errs = append(errs, driftf("nftables set %s has no element of %q", e.Set.Name, e.Comment))
+		case held != e.Comment:
+			errs = append(errs, driftf("element of nftables set %s belongs to %q instead of %q", e.Set.Name, held, e.Comment))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// removeElements deletes the elements whose tag is stale from sets, in one transaction, and gives back their keys.
+func removeElements(k *kernel.Kernel, sets []*nftables.Set, stale func(tag string) bool) (keys [][]byte, err error) {
+	conn, err := k.Nftables()
+	if err != nil {
+		return nil, err
+	}
+	// An element may go between listing and deleting, with its own owner's DEL; what is left is listed again.
+	const rounds = 8
+	for range rounds {
+		var batch [][]byte
+		if batch, err = deleteStale(conn, sets, stale); !errors.Is(err, unix.ENOENT) {
+			return batch, err
+		}
+	}
+	return nil, err
+}
+
+func deleteStale(conn *nftables.Conn, sets []*nftables.Set, stale func(tag string) bool) (keys [][]byte, err error) {
+	for _, set := range sets {
+		elements, err := elementsOf(conn, set)
+		if err != nil {
+			return nil, err
+		}
+		var gone []nftables.SetElement
+		for _, e := range elements {
+			if stale(e.Comment) {
+				gone = append(gone, nftables.SetElement{Key: e.Key})
+				keys = append(keys, e.Key)
+			}
+		}
+		if len(gone) > 0 {
+			if err := conn.SetDeleteElements(set, gone); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	return keys, conn.Flush()
+}
+
+// tableName is a table as nft names it, with its family.
+func tableName(t *nftables.Table) string {
+	if t.Family == nftables.TableFamilyBridge {
+		return "bridge " + t.Name
+	}
+	return "inet " + t.Name
+}
+
+// inetTable is the table of everything that is routed.
+func inetTable() *nftables.Table {
+	return &nftables.Table{Name: "fairway", Family: nftables.TableFamilyINet}
+}
+
+// family matches packets of one family in a table of both.
+func family(addr netip.Addr) []expr.Any {
+	proto := byte(unix.NFPROTO_IPV4)
+	if addr.Is6() {
+		proto = unix.NFPROTO_IPV6
+	}
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: firstReg},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: firstReg, Data: []byte{proto}},
+	}
+}

@@ -1,0 +1,77 @@
+package state
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"encoding/hex"
+	"net"
+	"strings"
+)
+
+// Owner identifies one attachment. Everything that belongs to it is named after it, so that it can be found again when
+// its addresses, its namespace and the result of its ADD are gone.
+type Owner struct {
+	Network, ContainerID, IfName string
+}
+
+// sum is a hash of the owner. No part may hold a NUL, so that different owners have different input.
+func (o Owner) sum() [sha256.Size]byte {
+	return sha256.Sum256([]byte(o.Network + "\x00" + o.ContainerID + "\x00" + o.IfName))
+}
+
+// HostLink is the name of the owner's link on the host: veth and eleven characters, 55 bits of its hash. IFNAMSIZ leaves 15.
+func (o Owner) HostLink() string {
+	sum := o.sum()
+	name := base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:7])
+	return hostLinkPrefix + strings.ToLower(name[:hostLinkLen-len(hostLinkPrefix)])
+}
+
+const (
+	hostLinkPrefix = "veth"
+	hostLinkLen    = 15
+)
+
+// MAC is the owner's stable address: locally administered, unicast, 46 bits of its hash.
+func (o Owner) MAC() net.HardwareAddr {
+	sum := o.sum()
+	return localMAC(sum[8:14])
+}
+
+// localMAC makes six bytes a locally administered unicast address (IEEE 802, U/L and I/G bits).
+func localMAC(b []byte) net.HardwareAddr {
+	mac := net.HardwareAddr(append([]byte(nil), b[:6]...))
+	mac[0] = mac[0]&^0x01 | 0x02
+	return mac
+}
+
+// tagMax is the longest tag: nft limits a comment to 128 bytes with its NUL, ip an alias to 255.
+const tagMax = 127
+
+// Tag is the owner as text, for the alias of a link and the comments of nftables elements: "fairway NETWORK CONTAINER
+// IFNAME". Parts that do not fit are hashed.
+func (o Owner) Tag() string {
+	tag := tagPrefix(o.Network) + o.ContainerID + " " + o.IfName
+	if len(tag) <= tagMax {
+		return tag
+	}
+	sum := o.sum()
+	return tagPrefix(o.Network) + hex.EncodeToString(sum[:16])
+}
+
+// tagPrefix begins the tags of all owners of a network, and no other's.
+func tagPrefix(network string) string {
+	const longest = 64
+	if len(network) > longest {
+		sum := sha256.Sum256([]byte(network))
+		network = hex.EncodeToString(sum[:])
+	}
+	return "fairway " + network + " "
+}
+
+// group is the device group of a network's links on the host. The kernel sets it in the request that makes the link, so
+// that a link whose making was cut short still says to which network it belongs; an alias needs a second request.
+func group(network string) uint32 {
+	sum := sha256.Sum256([]byte("network\x00" + network))
+	return binary.BigEndian.Uint32(sum[:])&^(1<<31) | 1<<30 // positive, and away from the small numbers people use
+}

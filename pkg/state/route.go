@@ -1,0 +1,180 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+)
+
+// Route is a route through a link.
+type Route struct {
+	attribute
+	In   Place
+	Link string
+	Dst  netip.Prefix
+	// Via is the next hop; the zero address makes a route on the link.
+	Via netip.Addr
+	// MTU and AdvMSS in bytes, 0 for none.
+	MTU, AdvMSS int
+	// Priority is the metric. With 0, the route gives way to one that is there already, by a higher metric, and takes
+	// over when that one goes: a container's second network.
+	Priority int
+	// Table is the routing table, nil for main.
+	Table *int
+	// Scope as in /etc/iproute2/rt_scopes, nil for the kernel's choice: link without a next hop, else global.
+	Scope *int
+}
+
+func (r Route) place() Place { return r.In }
+
+func (r Route) String() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "ip route add %s", r.Dst)
+	if r.Via.IsValid() {
+		fmt.Fprintf(&text, " via %s", r.Via)
+	}
+	fmt.Fprintf(&text, " dev %s", r.Link)
+	r.options(&text)
+	return text.String()
+}
+
+func (r Route) options(text *strings.Builder) {
+	for _, option := range []struct {
+		name  string
+		value int
+	}{{"mtu", r.MTU}, {"advmss", r.AdvMSS}, {"metric", r.Priority}} {
+		if option.value != 0 {
+			fmt.Fprintf(text, " %s %d", option.name, option.value)
+		}
+	}
+	if r.Table != nil {
+		fmt.Fprintf(text, " table %d", *r.Table)
+	}
+	if r.Scope != nil {
+		fmt.Fprintf(text, " scope %d", *r.Scope)
+	}
+}
+
+// Ensure adds the route.
+func (r Route) Ensure(k *kernel.Kernel) (bool, error) {
+	n := r.In.in(k)
+	link, err := n.Link(r.Link)
+	if err != nil {
+		return false, err
+	}
+	// A parallel ADD of another network may take the metric found free; each round is an ADD that succeeded.
+	const rounds = 64
+	priority := r.Priority
+	for range rounds {
+		err = n.RouteAdd(r.netlink(link.Attrs().Index, priority))
+		if !errors.Is(err, unix.EEXIST) {
+			break
+		}
+		var present bool
+		present, priority, err = r.giveWay(n, link.Attrs().Index)
+		if present || err != nil {
+			return false, err
+		}
+	}
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", r, err)
+	}
+	return true, nil
+}
+
+// giveWay looks at the routes to the same destination: whether ours is among them, and which metric is free.
+func (r Route) giveWay(n *kernel.Namespace, index int) (present bool, priority int, err error) {
+	routes, err := r.list(n)
+	if err != nil {
+		return false, 0, err
+	}
+	highest := 0
+	for _, other := range routes {
+		if r.matches(other, index) && (r.Priority == 0 || r.Priority == other.Priority) {
+			return true, 0, nil
+		}
+		highest = max(highest, other.Priority)
+	}
+	if r.Priority != 0 {
+		return false, 0, fmt.Errorf("%s: a route of this priority through another link %w: choose another priority", r, ErrExists)
+	}
+	return false, highest + 1, nil
+}
+
+// list lists the routes to the destination in the route's table.
+func (r Route) list(n *kernel.Namespace) ([]netlink.Route, error) {
+	family := netlink.FAMILY_V4
+	if r.Dst.Addr().Is6() {
+		family = netlink.FAMILY_V6
+	}
+	filter := r.netlink(0, 0)
+	if filter.Table == 0 {
+		filter.Table = unix.RT_TABLE_MAIN
+	}
+	routes, err := n.RouteListFiltered(family, filter, netlink.RT_FILTER_DST|netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return nil, fmt.Errorf("ip route show %s: %w", r.Dst, err)
+	}
+	return routes, nil
+}
+
+// matches says whether a route of the kernel goes the declared way.
+func (r Route) matches(other netlink.Route, index int) bool {
+	if other.LinkIndex != index {
+		return false
+	}
+	if !r.Via.IsValid() {
+		return len(other.Gw) == 0
+	}
+	return other.Gw.Equal(r.Via.AsSlice())
+}
+
+func (r Route) netlink(index, priority int) *netlink.Route {
+	route := &netlink.Route{
+		LinkIndex: index, Dst: ipNet(r.Dst), MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: priority,
+	}
+	if r.Via.IsValid() {
+		route.Gw = r.Via.AsSlice()
+	} else {
+		route.Scope = netlink.SCOPE_LINK
+	}
+	if r.Table != nil {
+		route.Table = *r.Table
+	}
+	if r.Scope != nil {
+		route.Scope = netlink.Scope(*r.Scope)
+	}
+	return route
+}
+
+// Verify looks for the route, with any metric unless one is declared.
+func (r Route) Verify(k *kernel.Kernel) error {
+	n := r.In.in(k)
+	link, err := n.Link(r.Link)
+	if err != nil {
+		return ignoreNotFound(err) // the link's own Verify says so
+	}
+	routes, err := r.list(n)
+	if err != nil {
+		return err
+	}
+	for _, other := range routes {
+		if r.matches(other, link.Attrs().Index) && (r.Priority == 0 || r.Priority == other.Priority) {
+			return nil
+		}
+	}
+	return driftf("no route to %s through %s", r.describeDst(), r.Link)
+}
+
+func (r Route) describeDst() string {
+	if r.Via.IsValid() {
+		return fmt.Sprintf("%s via %s", r.Dst, r.Via)
+	}
+	return r.Dst.String()
+}

@@ -1,0 +1,134 @@
+// Package state declares kernel state as objects: what one attachment needs is a Set of them, and the same Set is built
+// up, verified and taken down. It needs CAP_NET_ADMIN in the namespaces of the kernel.Kernel it is given, and knows
+// nothing of CNI.
+package state
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+)
+
+// Object is one piece of kernel state.
+type Object interface {
+	// String is the command that an administrator would type to make the object.
+	fmt.Stringer
+	// Ensure makes the object unless it is there already; created says whether this call made it.
+	Ensure(*kernel.Kernel) (created bool, err error)
+	// Verify compares the kernel with the declaration and never writes. A difference wraps ErrDrift.
+	Verify(*kernel.Kernel) error
+	// Remove takes the object away. Absence is success.
+	Remove(*kernel.Kernel) error
+}
+
+var (
+	// ErrDrift says that the kernel's state is not as declared.
+	ErrDrift = errors.New("drift")
+	// ErrExists says that something else has the name an object needs.
+	ErrExists = errors.New("exists already")
+	// ErrConflict says that existing state of somebody else does not allow the declared one.
+	ErrConflict = errors.New("in conflict with the configuration")
+	// ErrUnsupported says that the running kernel lacks a feature.
+	ErrUnsupported = errors.New("not supported by the running kernel")
+	// ErrVanished says that something which was there a moment ago was removed by somebody else; trying again may help.
+	ErrVanished = errors.New("removed by somebody else meanwhile")
+)
+
+// driftf describes one difference between the kernel and the declaration.
+func driftf(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrDrift, fmt.Sprintf(format, args...))
+}
+
+// Set is the state of one attachment, in the order in which it is built.
+type Set []Object
+
+// Apply ensures each object in order. When one fails, what this call created is removed again, newest first. When all
+// succeed, undo does the same later, for a caller that fails after Apply.
+func (s Set) Apply(k *kernel.Kernel) (undo func() error, err error) {
+	var created []Object
+	undo = func() error {
+		var errs []error
+		for i := len(created) - 1; i >= 0; i-- {
+			errs = append(errs, created[i].Remove(k))
+		}
+		return errors.Join(errs...)
+	}
+	for _, object := range s {
+		object = own(object)
+		made, err := object.Ensure(k)
+		if err != nil {
+			return nil, errors.Join(err, undo())
+		}
+		if made {
+			created = append(created, object)
+			slog.Debug("created", "namespace", Where(object), "object", object.String())
+		}
+	}
+	return undo, nil
+}
+
+// Verify verifies every object and reports all drift at once.
+func (s Set) Verify(k *kernel.Kernel) error {
+	var errs []error
+	for _, object := range s {
+		errs = append(errs, object.Verify(k))
+	}
+	return errors.Join(errs...)
+}
+
+// Remove removes every object, last first, and goes on past errors.
+func (s Set) Remove(k *kernel.Kernel) error {
+	var errs []error
+	for i := len(s) - 1; i >= 0; i-- {
+		errs = append(errs, s[i].Remove(k))
+	}
+	return errors.Join(errs...)
+}
+
+// Free says whether the names that the set's anchors need in the container are free, before anything is made. The error
+// wraps ErrExists.
+func (s Set) Free(k *kernel.Kernel) error {
+	var errs []error
+	for _, object := range s {
+		if anchor, ok := own(object).(interface{ Free(*kernel.Kernel) error }); ok {
+			errs = append(errs, anchor.Free(k))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Ready says whether the set could be applied to some container now, as far as the host alone can tell.
+func (s Set) Ready(k *kernel.Kernel) error {
+	var errs []error
+	for _, object := range s {
+		if o, ok := own(object).(interface{ Ready(*kernel.Kernel) error }); ok {
+			errs = append(errs, o.Ready(k))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Shared declares an object that outlives the attachment which made it, because others use it too: it is ensured and
+// verified, and never removed with one attachment. Only the Apply that created it removes it, when it fails.
+func Shared(o Object) Object { return shared{o} }
+
+type shared struct{ Object }
+
+// Remove does nothing: others use the object.
+func (shared) Remove(*kernel.Kernel) error { return nil }
+
+// own gives the object whose Remove really removes.
+func own(o Object) Object {
+	if s, ok := o.(shared); ok {
+		return s.Object
+	}
+	return o
+}
+
+// attribute is embedded by state that goes with the link it belongs to.
+type attribute struct{}
+
+// Remove does nothing: the kernel removes it with its link.
+func (attribute) Remove(*kernel.Kernel) error { return nil }

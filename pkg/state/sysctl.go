@@ -1,0 +1,45 @@
+package state
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+)
+
+// Sysctl is a kernel parameter. It is set and never reset, as others may have come to rely on it.
+type Sysctl struct {
+	attribute
+	In Place
+	// Key has slashes: net/ipv4/ip_forward. A link's name may hold dots.
+	Key   string
+	Value string
+}
+
+func (s Sysctl) place() Place { return s.In }
+
+func (s Sysctl) String() string { return fmt.Sprintf("sysctl -w %s=%s", s.Key, s.Value) }
+
+// Ensure writes the parameter unless it has the value: reading is cheap, and writing some takes the kernel's RTNL lock.
+func (s Sysctl) Ensure(k *kernel.Kernel) (bool, error) {
+	n := s.In.in(k)
+	if value, err := n.Sysctl(s.Key); err == nil && value == s.Value {
+		return false, nil
+	}
+	if err := n.SetSysctl(s.Key, s.Value); err != nil {
+		return false, fmt.Errorf("%s: %w", s, err)
+	}
+	return true, nil
+}
+
+// Verify reads the parameter.
+func (s Sysctl) Verify(k *kernel.Kernel) error {
+	value, err := s.In.in(k).Sysctl(s.Key)
+	if err != nil {
+		return fmt.Errorf("sysctl %s: %w", s.Key, err)
+	}
+	if value != s.Value {
+		return driftf("%s is %s instead of %s", strings.ReplaceAll(s.Key, "/", "."), value, s.Value)
+	}
+	return nil
+}

@@ -1,0 +1,220 @@
+package state
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+)
+
+// Veth joins a container to the host: one end in its namespace, the other on the host, as a port of a bridge if one is
+// named. The host's end is named after the owner.
+type Veth struct {
+	Owner Owner
+	// MAC of the container's end.
+	MAC net.HardwareAddr
+	// MTU of both ends in bytes, 0 for the MTU of the path to the outside.
+	MTU int
+	// Down leaves the container's end down.
+	Down bool
+	// Bridge is the host end's master. Empty: none.
+	Bridge string
+	// Hairpin lets a frame leave by the port it came in.
+	Hairpin bool
+	// Isolated keeps frames from other isolated ports.
+	Isolated bool
+	// RecordedMAC is the MAC in the result of the last plugin of a chain; nil when there is none. Verify expects it
+	// instead of MAC, because a later plugin of the chain may have changed the address.
+	RecordedMAC net.HardwareAddr
+}
+
+func (v Veth) String() string {
+	text := fmt.Sprintf("ip link add %s type veth peer name %s address %s netns container",
+		v.Owner.HostLink(), v.Owner.IfName, v.MAC)
+	if v.MTU > 0 {
+		text = fmt.Sprintf("ip link add %s mtu %d type veth peer name %s mtu %d address %s netns container",
+			v.Owner.HostLink(), v.MTU, v.Owner.IfName, v.MTU, v.MAC)
+	}
+	if v.Bridge != "" {
+		text += fmt.Sprintf(" && ip link set %s up master %s", v.Owner.HostLink(), v.Bridge)
+	}
+	if v.Hairpin {
+		text += fmt.Sprintf(" && bridge link set dev %s hairpin on", v.Owner.HostLink())
+	}
+	if v.Isolated {
+		text += fmt.Sprintf(" && bridge link set dev %s isolated on", v.Owner.HostLink())
+	}
+	return text
+}
+
+// Ensure makes the pair. A container that has a link of the name already is an error that wraps ErrExists; a host end
+// that an earlier, interrupted ADD of the same owner left is replaced.
+func (v Veth) Ensure(k *kernel.Kernel) (bool, error) {
+	err := v.add(k)
+	if errors.Is(err, unix.EEXIST) {
+		if err := v.clearHostEnd(k); err != nil {
+			return false, err
+		}
+		err = v.add(k)
+	}
+	if err != nil {
+		return false, err
+	}
+	if err := v.joinBridge(k); err != nil {
+		return false, errors.Join(err, v.Remove(k))
+	}
+	return true, nil
+}
+
+// Free says whether the container has no link of the name yet.
+func (v Veth) Free(k *kernel.Kernel) error { return linkFree(k, v.Owner.IfName) }
+
+func (v Veth) add(k *kernel.Kernel) error {
+	return k.AddVeth(kernel.VethPair{
+		HostName: v.Owner.HostLink(), HostGroup: group(v.Owner.Network),
+		In: k.Container, ContainerName: v.Owner.IfName, ContainerMAC: v.MAC, ContainerDown: v.Down,
+		MTU: mtuOrPath(k, v.MTU),
+	})
+}
+
+// clearHostEnd finds out which of the two names is taken, and removes a host end left over.
+func (v Veth) clearHostEnd(k *kernel.Kernel) error {
+	if err := v.Free(k); err != nil {
+		return err
+	}
+	return removeLink(k.Host, v.Owner.HostLink())
+}
+
+func (v Veth) joinBridge(k *kernel.Kernel) error {
+	master := 0
+	if v.Bridge != "" {
+		bridge, err := k.Host.Link(v.Bridge)
+		if err != nil {
+			return err
+		}
+		master = bridge.Attrs().Index
+	}
+	if err := k.RaisePort(v.Owner.HostLink(), master, v.Owner.Tag()); err != nil {
+		if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) {
+			err = fmt.Errorf("%w: %w", err, ErrVanished) // the bridge: the port was made a moment ago
+		}
+		return err
+	}
+	if !v.Hairpin && !v.Isolated {
+		return nil // as a new port is
+	}
+	port, err := k.Host.Link(v.Owner.HostLink())
+	if err != nil {
+		return err
+	}
+	if v.Hairpin {
+		err = k.Host.LinkSetHairpin(port, true)
+	}
+	if v.Isolated {
+		err = errors.Join(err, k.Host.LinkSetIsolated(port, true))
+	}
+	if err != nil {
+		return fmt.Errorf("bridge link set dev %s: %w", v.Owner.HostLink(), err)
+	}
+	return nil
+}
+
+// Verify compares both ends with the declaration.
+func (v Veth) Verify(k *kernel.Kernel) error {
+	return errors.Join(v.verifyContainerEnd(k), v.verifyHostEnd(k))
+}
+
+func (v Veth) verifyContainerEnd(k *kernel.Kernel) error {
+	link, err := verifyLink(k.Container, Container, v.Owner.IfName)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	if link.Type() != "veth" {
+		errs = append(errs, driftf("%s in the container is a %s, not a veth", v.Owner.IfName, link.Type()))
+	}
+	want := v.MAC
+	if v.RecordedMAC != nil {
+		want = v.RecordedMAC
+	}
+	if got := link.Attrs().HardwareAddr; want != nil && !bytes.Equal(got, want) {
+		errs = append(errs, driftf("%s has MAC %s instead of %s", v.Owner.IfName, got, want))
+	}
+	if !v.Down && link.Attrs().Flags&net.FlagUp == 0 {
+		errs = append(errs, driftf("%s in the container is down", v.Owner.IfName))
+	}
+	return errors.Join(errs...)
+}
+
+func (v Veth) verifyHostEnd(k *kernel.Kernel) error {
+	link, err := verifyLink(k.Host, Host, v.Owner.HostLink())
+	if err != nil {
+		return err
+	}
+	var errs []error
+	if link.Attrs().Flags&net.FlagUp == 0 {
+		errs = append(errs, driftf("%s is down", v.Owner.HostLink()))
+	}
+	if v.Bridge != "" {
+		errs = append(errs, v.verifyPort(k, link))
+	}
+	return errors.Join(errs...)
+}
+
+func (v Veth) verifyPort(k *kernel.Kernel, link netlink.Link) error {
+	bridge, err := k.Host.Link(v.Bridge)
+	if kernel.IsNotFound(err) {
+		return nil // the bridge's own Verify says so
+	}
+	if err != nil {
+		return err
+	}
+	if link.Attrs().MasterIndex != bridge.Attrs().Index {
+		return driftf("%s is not a port of %s", v.Owner.HostLink(), v.Bridge)
+	}
+	info, err := k.Host.LinkGetProtinfo(link)
+	if err != nil {
+		return fmt.Errorf("bridge link show dev %s: %w", v.Owner.HostLink(), err)
+	}
+	var errs []error
+	if v.Hairpin && !info.Hairpin {
+		errs = append(errs, driftf("port %s has hairpin off", v.Owner.HostLink()))
+	}
+	if v.Isolated && !info.Isolated {
+		errs = append(errs, driftf("port %s is not isolated", v.Owner.HostLink()))
+	}
+	return errors.Join(errs...)
+}
+
+// Remove deletes the pair from its host end, which needs no container. A container's end with the recorded MAC is
+// deleted when there is no host end of ours: another suite's plugin of the same name made that pair.
+func (v Veth) Remove(k *kernel.Kernel) error {
+	k.Host.Forget(v.Owner.HostLink())
+	link, err := k.Host.Link(v.Owner.HostLink())
+	if err == nil {
+		k.Host.Forget(v.Owner.HostLink())
+		return deleteLink(k.Host, link)
+	}
+	if !kernel.IsNotFound(err) || k.Container == nil || v.RecordedMAC == nil {
+		return ignoreNotFound(err)
+	}
+	link, err = k.Container.Link(v.Owner.IfName)
+	if err != nil || link.Type() != "veth" || !bytes.Equal(link.Attrs().HardwareAddr, v.RecordedMAC) {
+		return ignoreNotFound(err)
+	}
+	k.Container.Forget(v.Owner.IfName)
+	return deleteLink(k.Container, link)
+}
+
+// ignoreNotFound makes the absence of a link a success.
+func ignoreNotFound(err error) error {
+	if kernel.IsNotFound(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"net"
+
+	"github.com/fairway-cni/fairway/pkg/attach"
+)
+
+// conf is the configuration of a bridge network. The keys and their meaning are those of the upstream plugin v1.9.1;
+// Internal, ICC and Isolated are ours.
+type conf struct {
+	Bridge              string `json:"bridge"`
+	IsGateway           bool   `json:"isGateway"`
+	IsDefaultGateway    bool   `json:"isDefaultGateway"`
+	ForceAddress        bool   `json:"forceAddress"`
+	IPMasq              bool   `json:"ipMasq"`
+	IPMasqBackend       string `json:"ipMasqBackend"`
+	MTU                 int    `json:"mtu"` // bytes; 0: of the path to the outside
+	HairpinMode         bool   `json:"hairpinMode"`
+	PromiscMode         bool   `json:"promiscMode"`
+	VLAN                int    `json:"vlan"`
+	VLANTrunk           trunk  `json:"vlanTrunk"`
+	PreserveDefaultVLAN bool   `json:"preserveDefaultVlan"`
+	MACSpoofCheck       bool   `json:"macspoofchk"`
+	EnableDAD           bool   `json:"enabledad"`
+	// DisableContainerInterface leaves the container's interface down, for a guest that takes it over.
+	DisableContainerInterface bool `json:"disableContainerInterface"`
+	PortIsolation             bool `json:"portIsolation"`
+
+	// Internal: no default route, and nothing is forwarded from or to the bridge.
+	Internal bool `json:"internal"`
+	// ICC false: containers of the bridge cannot reach each other. Docker's default is true.
+	ICC *bool `json:"icc"`
+	// Isolated: other bridges of fairway cannot reach it, nor it them.
+	Isolated bool `json:"isolated"`
+
+	IPAM struct {
+		Type string `json:"type"`
+	} `json:"ipam"`
+	Args struct {
+		CNI struct {
+			MAC string `json:"mac"`
+		} `json:"cni"`
+	} `json:"args"`
+	RuntimeConfig struct {
+		MAC string `json:"mac"`
+	} `json:"runtimeConfig"`
+
+	mac    net.HardwareAddr // nil: the owner's stable one
+	tagged []uint16
+}
+
+func parse(stdin []byte, env attach.Env) (conf, error) {
+	c := conf{Bridge: "cni0"}
+	if err := attach.Decode(stdin, &c); err != nil {
+		return conf{}, err
+	}
+	c.IsGateway = c.IsGateway || c.IsDefaultGateway
+	c.PortIsolation = c.PortIsolation || c.ICC != nil && !*c.ICC
+	var err error
+	if c.mac, err = c.requestedMAC(env); err != nil {
+		return conf{}, err
+	}
+	if c.tagged, err = c.VLANTrunk.vlans(); err != nil {
+		return conf{}, err
+	}
+	return c, c.check()
+}
+
+// check refuses values that cannot be, alone or together.
+func (c conf) check() error {
+	if err := attach.CheckLinkName(c.Bridge); err != nil {
+		return attach.Invalidf("key bridge %w", err)
+	}
+	// The limits of a bridge's MTU in the kernel: RFC 791's smallest, and ETH_MAX_MTU.
+	if c.MTU != 0 && (c.MTU < 68 || c.MTU > 65535) {
+		return attach.Invalidf("key mtu is %d: give 68 to 65535, or leave it out for the MTU of the path to the outside", c.MTU)
+	}
+	if c.VLAN < 0 || c.VLAN > maxVLAN {
+		return attach.Invalidf("key vlan is %d: give 1 to %d, or leave it out", c.VLAN, maxVLAN)
+	}
+	if c.VLAN != 0 && c.IsGateway {
+		if err := attach.CheckLinkName(c.gateway().Link()); err != nil {
+			return attach.Invalidf("key bridge with vlan and isGateway: the gateway's interface %w", err)
+		}
+	}
+	if c.HairpinMode && c.PromiscMode {
+		return attach.Invalidf("keys hairpinMode and promiscMode are both true: a frame would come back twice, choose one")
+	}
+	if c.DisableContainerInterface && c.IPAM.Type != "" {
+		return attach.Invalidf("key disableContainerInterface is true and key ipam is set: an interface that is down has no addresses, remove one of the two")
+	}
+	switch c.IPMasqBackend {
+	case "", "nftables", "iptables":
+		return nil
+	}
+	return attach.Invalidf("key ipMasqBackend is %q: give \"nftables\", or leave it out", c.IPMasqBackend)
+}
+
+// requestedMAC is the address that the runtime asks for. The latest source wins.
+func (c conf) requestedMAC(env attach.Env) (mac net.HardwareAddr, err error) {
+	for _, source := range []struct{ key, value string }{
+		{"MAC in CNI_ARGS", env.Arg("MAC")},
+		{"args.cni.mac", c.Args.CNI.MAC},
+		{"runtimeConfig.mac", c.RuntimeConfig.MAC},
+	} {
+		if source.value == "" {
+			continue
+		}
+		if mac, err = net.ParseMAC(source.value); err != nil || len(mac) != 6 || mac[0]&1 != 0 {
+			return nil, attach.Invalidf("%s is %q: give a unicast Ethernet address such as 02:00:00:00:00:01", source.key, source.value)
+		}
+	}
+	return mac, nil
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/fairway-cni/fairway/pkg/attach"
+	"github.com/fairway-cni/fairway/pkg/state"
+)
+
+// plan declares the bridge and one container on it. What can fail for a reason of the container comes before what
+// filters and translates its packets, so that a failed ADD leaves no trace of either; the announcement comes last.
+func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Result) {
+	lease = c.route(lease)
+	link := attach.ContainerLink{Name: r.Owner.IfName, DAD: c.EnableDAD}
+
+	set := c.shared(lease)
+	set = append(set, c.veth(r))
+	if c.filtersVLANs() {
+		set = append(set, c.portVLANs(r))
+	}
+	set = append(set, link.Configure(lease)...)
+	set = append(set, c.rules(r, lease)...)
+	set = append(set, link.Announce(lease))
+
+	result := attach.Result{Lease: lease, Interfaces: []attach.Interface{
+		{Name: c.Bridge, In: state.Host},
+		{Name: r.Owner.HostLink(), In: state.Host},
+		{Name: r.Owner.IfName, In: state.Container},
+	}}
+	if c.VLAN != 0 && c.IsGateway && len(lease.IPs) > 0 {
+		result.Interfaces = append(result.Interfaces, attach.Interface{Name: c.gateway().Link(), In: state.Host})
+	}
+	return set, result
+}
+
+// shared is what all containers of the bridge have in common.
+func (c conf) shared(lease attach.Lease) state.Set {
+	var set state.Set
+	if c.IPMasqBackend == "iptables" {
+		set = append(set, state.Warning{Text: "ipMasqBackend iptables is answered with nftables: both work side by side"})
+	}
+	set = append(set, state.Shared(state.Bridge{
+		Name: c.Bridge, MTU: c.MTU, Promisc: c.PromiscMode, VLANFiltering: c.filtersVLANs(),
+	}))
+	if c.Internal || c.Isolated {
+		set = append(set, state.Shared(state.Isolation{Bridge: c.Bridge, Internal: c.Internal, Isolated: c.Isolated}))
+	}
+	if c.IsGateway && len(lease.IPs) > 0 {
+		set = append(set, c.gatewayState(lease)...)
+	}
+	return set
+}
+
+// gatewayState makes the host the containers' gateway.
+func (c conf) gatewayState(lease attach.Lease) state.Set {
+	var set state.Set
+	gateway := state.Gateway{Link: c.Bridge, Force: c.ForceAddress}
+	if c.VLAN != 0 {
+		set = append(set, state.Shared(c.gateway()))
+		gateway.Link = c.gateway().Link()
+	}
+	forward := make(map[string]bool)
+	for _, ip := range lease.IPs {
+		if !ip.Gateway.IsValid() {
+			continue
+		}
+		gateway.Prefixes = append(gateway.Prefixes, netip.PrefixFrom(ip.Gateway, ip.Prefix.Bits()))
+		forward[forwardingKey(ip.Gateway)] = true
+	}
+	set = append(set, state.Shared(gateway))
+	for _, key := range []string{forwarding4, forwarding6} {
+		if forward[key] {
+			set = append(set, state.Shared(state.Sysctl{In: state.Host, Key: key, Value: "1"}))
+		}
+	}
+	return set
+}
+
+const (
+	forwarding4 = "net/ipv4/ip_forward"
+	forwarding6 = "net/ipv6/conf/all/forwarding"
+)
+
+func forwardingKey(addr netip.Addr) string {
+	if addr.Is6() {
+		return forwarding6
+	}
+	return forwarding4
+}
+
+func (c conf) gateway() state.VLANGateway {
+	return state.VLANGateway{Bridge: c.Bridge, VLAN: uint16(c.VLAN), KeepDefault: c.PreserveDefaultVLAN}
+}
+
+func (c conf) veth(r attach.Request) state.Veth {
+	return state.Veth{
+		Owner: r.Owner, MAC: r.MAC(c.mac), RecordedMAC: r.RecordedMAC, MTU: c.MTU, Down: c.DisableContainerInterface,
+		Bridge: c.Bridge, Hairpin: c.HairpinMode, Isolated: c.PortIsolation,
+	}
+}
+
+func (c conf) filtersVLANs() bool { return c.VLAN != 0 || len(c.tagged) > 0 }
+
+// portVLANs is the container's VLANs. A trunk without a native VLAN has VLAN 1 as its native one, as upstream has it.
+func (c conf) portVLANs(r attach.Request) state.PortVLANs {
+	vlans := state.PortVLANs{
+		Port: r.Owner.HostLink(), Native: uint16(c.VLAN), Tagged: c.tagged, KeepDefault: c.PreserveDefaultVLAN,
+	}
+	if vlans.Native == 0 {
+		vlans.Native = 1
+	}
+	return vlans
+}
+
+// rules is what filters and translates the container's packets. Without a lease it still declares what DEL removes.
+func (c conf) rules(r attach.Request, lease attach.Lease) state.Set {
+	var set state.Set
+	if c.MACSpoofCheck {
+		set = append(set, state.SpoofCheck{Owner: r.Owner, MAC: r.MAC(c.mac)})
+	}
+	if c.IPMasq && !c.Internal { // nothing leaves an internal network
+		masquerade := state.Masquerade{Owner: r.Owner}
+		for _, ip := range lease.IPs {
+			masquerade.Prefixes = append(masquerade.Prefixes, ip.Prefix)
+		}
+		set = append(set, masquerade)
+	}
+	return set
+}
+
+// route gives the lease its gateways and default routes.
+func (c conf) route(lease attach.Lease) attach.Lease {
+	lease.IPs, lease.Routes = slices.Clone(lease.IPs), slices.Clone(lease.Routes)
+	if c.Internal {
+		lease.Routes = slices.DeleteFunc(lease.Routes, isDefault)
+	}
+	if !c.IsGateway {
+		return lease
+	}
+	for i, ip := range lease.IPs {
+		if !ip.Gateway.IsValid() {
+			lease.IPs[i].Gateway = firstOf(ip.Prefix)
+		}
+		if c.IsDefaultGateway && !c.Internal && lease.IPs[i].Gateway.IsValid() {
+			lease.Routes = withDefault(lease.Routes, lease.IPs[i].Gateway)
+		}
+	}
+	return lease
+}
+
+// withDefault adds a default route unless there is one with a next hop for the family.
+func withDefault(routes []attach.Route, gateway netip.Addr) []attach.Route {
+	for _, route := range routes {
+		if isDefault(route) && route.GW.IsValid() && route.GW.Is4() == gateway.Is4() {
+			return routes
+		}
+	}
+	all := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	if gateway.Is6() {
+		all = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	return append(routes, attach.Route{Dst: all, GW: gateway})
+}
+
+func isDefault(route attach.Route) bool { return route.Dst.Bits() == 0 }
+
+// firstOf is the first address of a subnet, the usual gateway, or the zero address in a subnet of one.
+func firstOf(p netip.Prefix) netip.Addr {
+	if p.IsSingleIP() {
+		return netip.Addr{}
+	}
+	return p.Masked().Addr().Next()
+}

@@ -1,0 +1,6 @@
+// None leaves a container alone with its loopback. Installed as loopback, it serves containerd. See README.md.
+package main
+
+import "github.com/fairway-cni/fairway/pkg/attach"
+
+func main() { attach.Main("none", parse, plan) }
