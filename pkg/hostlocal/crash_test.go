@@ -12,7 +12,7 @@ import (
 )
 
 // crashes is how often a child is killed.
-const crashes = 150
+const crashes = 100
 
 // churn adds and releases until it is killed: many owners, so that the index
 // grows, and a foreign change now and then, so that it is rebuilt.
