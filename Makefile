@@ -32,7 +32,7 @@ tools:
 	@scripts/install-test-tools
 
 # Test binaries are built by this account and run as root, so that Go is found and the caches stay one's own.
-test: build tools
+test: build lint
 	scripts/test
 
 bench: build tools
