@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 )
 
@@ -18,6 +19,7 @@ const (
 func TestMain(m *testing.M) {
 	children := map[string]func(Config) error{
 		"churn":    churn,
+		"fulldisk": fullDisk,
 		"readonly": readOnly,
 	}
 	child, ok := children[os.Getenv(childVariable)]
@@ -51,4 +53,13 @@ func childCommand(t *testing.T, child string, c Config) *exec.Cmd {
 	cmd := exec.CommandContext(t.Context(), self)
 	cmd.Env = append(os.Environ(), childVariable+"="+child, argsVariable+"="+string(text))
 	return cmd
+}
+
+// ownMounts gives a child mounts that end with it, without asking for root.
+func ownMounts() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+	}
 }
