@@ -1,6 +1,7 @@
 package hostlocal
 
 import (
+	"errors"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -41,7 +42,7 @@ func (s *session) openDraft() (draft, error) {
 	switch {
 	case err == nil:
 		return draft{fd: fd}, nil
-	case s.side == nil || err != unix.EOPNOTSUPP && err != unix.EISDIR:
+	case s.side == nil || !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EISDIR):
 		return draft{}, s.net.fault("create a file in", "", err)
 	}
 	return s.openPending()

@@ -2,6 +2,7 @@ package hostlocal
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,10 +19,11 @@ func takeLock(ctx context.Context, d folder, patience time.Duration) (fd int, er
 	if err != nil {
 		return -1, err
 	}
-	switch err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err {
-	case nil:
+	err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+	switch {
+	case err == nil:
 		return fd, nil
-	case unix.EWOULDBLOCK:
+	case errors.Is(err, unix.EWOULDBLOCK):
 		return waitForLock(ctx, d, fd, patience)
 	}
 	_ = unix.Close(fd) // nothing was written

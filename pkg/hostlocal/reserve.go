@@ -69,11 +69,11 @@ func (s *session) takeNext(ctx context.Context, m machine, d draft, a allocation
 
 func (s *session) takeFree(ctx context.Context, d draft, a allocation) (netip.Addr, error) {
 	for addr := range a.set.after(s.cursor(a.index)) {
-		switch err := d.link(s.net, addr.String()); err {
-		case nil:
+		err := d.link(s.net, addr.String())
+		if err == nil {
 			return addr, nil
-		case unix.EEXIST:
-		default:
+		}
+		if !errors.Is(err, unix.EEXIST) {
 			return netip.Addr{}, s.net.fault("link", addr.String(), err)
 		}
 		if ctx.Err() != nil {
@@ -90,16 +90,16 @@ func exhausted(index int, set RangeSet) error {
 
 func (s *session) takeExactly(m machine, d draft, addr netip.Addr) error {
 	err := d.link(s.net, addr.String())
-	if err == unix.EEXIST && s.free(m, addr) {
+	if errors.Is(err, unix.EEXIST) && s.free(m, addr) {
 		if err := s.release(entry{addr: addr, owner: s.holder(addr)}); err != nil {
 			return err
 		}
 		err = d.link(s.net, addr.String())
 	}
-	switch err {
-	case nil:
+	switch {
+	case err == nil:
 		return nil
-	case unix.EEXIST:
+	case errors.Is(err, unix.EEXIST):
 		return problemf(ErrReserved, "the requested address %s is reserved for %s: request another one, or remove that container first", addr, s.holder(addr))
 	}
 	return s.net.fault("link", addr.String(), err)
