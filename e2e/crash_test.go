@@ -32,7 +32,6 @@ const crashConf = `{
 func TestCrash(t *testing.T) {
 	s := newStorm(t, newNetwork(t, []byte(crashConf)))
 	removeLink(t, "crash0")
-	s.learnDurations(attachment("calm", testnet.NewNS(t, "calm").Path))
 	for round := 0; s.kills() < kills; round++ {
 		if round == rounds {
 			t.Fatalf("%d of %d calls killed in %d rounds", s.kills(), kills, rounds)

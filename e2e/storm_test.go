@@ -18,7 +18,7 @@ type storm struct {
 	network network
 	chance  *rand.Rand
 
-	// addTime and delTime are how long an undisturbed call takes.
+	// addTime and delTime are the moments by which every second call is over, learned on the way.
 	addTime, delTime time.Duration
 
 	alive map[string]survivor
@@ -36,7 +36,14 @@ type survivor struct {
 func newStorm(t *testing.T, n network) *storm {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	return &storm{t: t, network: n, chance: rand.New(rand.NewPCG(seed, 0)), alive: map[string]survivor{}}
+	return &storm{
+		t:       t,
+		network: n,
+		chance:  rand.New(rand.NewPCG(seed, 0)),
+		addTime: 10 * time.Millisecond,
+		delTime: 20 * time.Millisecond,
+		alive:   map[string]survivor{},
+	}
 }
 
 func (s *storm) kills() int { return s.killedAdds + s.killedDels }
@@ -44,31 +51,32 @@ func (s *storm) kills() int { return s.killedAdds + s.killedDels }
 // unharmed lets a call take all its time.
 const unharmed = commandLimit
 
-// learnDurations measures calls until the machine is warm.
-func (s *storm) learnDurations(rt *libcni.RuntimeConf) {
-	s.t.Helper()
-	for range 5 {
-		start := time.Now()
-		s.add(rt, unharmed)
-		s.addTime = time.Since(start)
-		start = time.Now()
-		s.del(rt, unharmed)
-		s.delTime = time.Since(start)
-	}
-}
-
-// round is the life of one container: its ADD may be killed; half of those who live on meet a DEL that may be killed.
+// round is the life of one container: its ADD may be killed; most of those who live on meet a DEL that may be killed.
 func (s *storm) round(rt *libcni.RuntimeConf) {
 	s.t.Helper()
+	before := s.killedAdds
 	s.add(rt, s.moment(s.addTime))
-	if _, ok := s.alive[rt.ContainerID]; ok && s.chance.IntN(2) == 0 {
-		s.del(rt, s.moment(s.delTime))
+	s.addTime = learn(s.addTime, s.killedAdds > before)
+	if s.killedAdds > before || s.chance.IntN(4) == 0 {
+		return
 	}
+	before = s.killedDels
+	s.del(rt, s.moment(s.delTime))
+	s.delTime = learn(s.delTime, s.killedDels > before)
 }
 
-// moment is a random one during a call, or soon after it.
-func (s *storm) moment(duration time.Duration) time.Duration {
-	return time.Duration(s.chance.Int64N(int64(duration) * 3 / 2))
+// moment is one at random, before or after the middle with equal chances.
+func (s *storm) moment(middle time.Duration) time.Duration {
+	return time.Duration(s.chance.Int64N(2 * int64(middle)))
+}
+
+// learn grants the next call more time after a kill, and less after a survival, so that half of them are killed however
+// busy the machine is.
+func learn(middle time.Duration, killed bool) time.Duration {
+	if killed {
+		return middle * 21 / 20
+	}
+	return middle * 20 / 21
 }
 
 func (s *storm) add(rt *libcni.RuntimeConf, limit time.Duration) {
