@@ -84,13 +84,21 @@ func Code(err error) uint {
 	var errno syscall.Errno
 	switch {
 	case errors.As(err, &delegate):
-		return delegate.Code
+		return delegateCode(delegate)
 	case errors.As(err, &syntax), errors.As(err, &wrongType):
 		return Decode
 	case errors.As(err, &path), errors.As(err, &errno):
 		return IO
 	}
 	return Internal
+}
+
+// delegateCode keeps 0 for success: a plugin that could not run, or that died, gave no code.
+func delegateCode(err *types.Error) uint {
+	if err.Code == 0 {
+		return Internal
+	}
+	return err.Code
 }
 
 // Document is the JSON that reports an error, on one line.

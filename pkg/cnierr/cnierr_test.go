@@ -1,0 +1,94 @@
+package cnierr
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+	"testing"
+
+	"github.com/containernetworking/cni/pkg/types"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fairway-cni/fairway/pkg/hostlocal"
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state"
+)
+
+func TestCode(t *testing.T) {
+	readOnly := &fs.PathError{Op: "open", Path: "/data", Err: syscall.EROFS}
+	for _, tt := range []struct {
+		err  error
+		want uint
+	}{
+		{ErrVersion, 1},
+		{ErrEnvironment, 4},
+		{ErrConfig, 7},
+		{ErrUnavailable, 50},
+		{hostlocal.ErrConfig, 7},
+		{hostlocal.ErrOwner, 4},
+		{hostlocal.ErrReserved, 11},
+		{hostlocal.ErrExhausted, 11},
+		{hostlocal.ErrBusy, 11},
+		{hostlocal.ErrNotReserved, 100},
+		{kernel.ErrNoNamespace, 8},
+		{kernel.ErrNotNamespace, 8},
+		{state.ErrDrift, 100},
+		{state.ErrExists, 4},
+		{state.ErrConflict, 7},
+		{state.ErrUnsupported, 7},
+		{state.ErrVanished, 11},
+
+		{json.Unmarshal([]byte(`{`), &struct{}{}), 6},
+		{json.Unmarshal([]byte(`[]`), &struct{}{}), 6},
+		{readOnly, 5},
+		{syscall.EPERM, 5},
+		{types.NewError(51, "few addresses left", ""), 51},
+		{types.NewError(0, "netplugin failed", ""), 999},
+		{errors.New("anything else"), 999},
+
+		// What an error is about comes before the system's error that it wraps, and before what it is joined with.
+		{Errorf(ErrUnavailable, "%w", hostlocal.ErrExhausted), 50},
+		{Errorf(ErrConfig, "key x: %w", readOnly), 7},
+		{fmt.Errorf("ip link add br0: %w: %w", state.ErrVanished, syscall.ENODEV), 11},
+		{errors.Join(readOnly, state.ErrDrift), 100},
+	} {
+		t.Run(tt.err.Error(), func(t *testing.T) {
+			if got := Code(fmt.Errorf("context: %w", tt.err)); got != tt.want {
+				t.Errorf("got %d, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestTable keeps TestCode complete.
+func TestTable(t *testing.T) {
+	const rows = 17
+	if len(table) != rows {
+		t.Errorf("the table has %d rows, TestCode knows %d", len(table), rows)
+	}
+}
+
+func TestDocument(t *testing.T) {
+	err := errors.Join(Errorf(ErrConfig, "key bridge is %q", `a"b`), errors.New("and more"))
+	want := `{"cniVersion":"1.0.0","code":7,"msg":"key bridge is \"a\\\"b\"; and more"}` + "\n"
+	if diff := cmp.Diff(want, string(Document(err, "1.0.0"))); diff != "" {
+		t.Errorf("document (-want +got):\n%s", diff)
+	}
+}
+
+func TestErrorf(t *testing.T) {
+	err := Errorf(ErrUnavailable, "range is full: %w", hostlocal.ErrExhausted)
+	if diff := cmp.Diff("range is full: no free address", err.Error()); diff != "" {
+		t.Errorf("text (-want +got):\n%s", diff)
+	}
+	for _, is := range []error{ErrUnavailable, hostlocal.ErrExhausted} {
+		if !errors.Is(err, is) {
+			t.Errorf("%v is not %v", err, is)
+		}
+	}
+	if plain := Errorf(ErrConfig, "key x"); !errors.Is(plain, ErrConfig) || errors.Is(plain, ErrVersion) {
+		t.Errorf("%v is of another kind", plain)
+	}
+}
