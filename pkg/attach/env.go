@@ -2,6 +2,7 @@ package attach
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -28,14 +29,15 @@ func readEnv(getenv func(string) string) Env {
 	}
 }
 
-// Arg is the value of a key in CNI_ARGS (K=V;K=V), or empty. Other keys are for other plugins: a delegate inherits them.
-func (e Env) Arg(key string) string {
+// Arg is the value of a key in CNI_ARGS (K=V;K=V), or empty; of several, the last, as upstream has it. Other keys are for
+// other plugins: a delegate inherits them.
+func (e Env) Arg(key string) (value string) {
 	for pair := range strings.SplitSeq(e.Args, ";") {
 		if k, v, ok := strings.Cut(pair, "="); ok && k == key {
-			return v
+			value = v
 		}
 	}
-	return ""
+	return value
 }
 
 // check looks for the parameters that the verb needs.
@@ -89,7 +91,8 @@ func isName(s string) bool {
 	return s != ""
 }
 
-// CheckLinkName says why the kernel would refuse a name for a link (dev_valid_name), or nil. The error names no key.
+// CheckLinkName says why the kernel would refuse a name for a link (dev_valid_name), or change it; or nil. The error names
+// no key.
 func CheckLinkName(name string) error {
 	const longest = unix.IFNAMSIZ - 1
 	switch {
@@ -99,8 +102,14 @@ func CheckLinkName(name string) error {
 		return fmt.Errorf("%q has %d bytes: shorten it to at most %d", name, len(name), longest)
 	case name == "." || name == "..":
 		return fmt.Errorf("%q is not a name for a link: choose another", name)
-	case strings.ContainsFunc(name, func(r rune) bool { return r == '/' || r == ':' || r <= ' ' || r == 0x7f }):
-		return fmt.Errorf("%q holds '/', ':' or white space: choose another name", name)
+	case slices.ContainsFunc([]byte(name), unfitForLink):
+		return fmt.Errorf("%q holds '/', ':', '%%' or white space: choose another name", name)
 	}
 	return nil
+}
+
+// unfitForLink says whether a byte is none for a link's name. The kernel would replace %d by a number, and takes 0xa0 for
+// white space wherever it stands (lib/ctype.c), as within some letters of UTF-8.
+func unfitForLink(b byte) bool {
+	return b == '/' || b == ':' || b == '%' || b <= ' ' || b == 0x7f || b == 0xa0
 }
