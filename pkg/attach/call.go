@@ -128,6 +128,9 @@ func (c *call) prevResult() (*types100.Result, error) {
 	if len(c.conf.PrevResult) == 0 || string(c.conf.PrevResult) == "null" {
 		return nil, nil
 	}
+	if err := withoutNull(c.conf.PrevResult); err != nil {
+		return nil, err
+	}
 	conf := &types.NetConf{CNIVersion: c.version()}
 	if err := json.Unmarshal(c.conf.PrevResult, &conf.RawPrevResult); err != nil {
 		return nil, fmt.Errorf("prevResult: %w", err)
@@ -136,4 +139,21 @@ func (c *call) prevResult() (*types100.Result, error) {
 		return nil, Invalidf("prevResult: %w", err)
 	}
 	return types100.NewResultFromResult(conf.PrevResult)
+}
+
+// withoutNull refuses lists of a recorded result that hold a null. The CNI library reads it as a nil pointer, and its
+// conversions of older results follow those.
+func withoutNull(prevResult []byte) error {
+	var lists struct {
+		Interfaces, IPs, Routes []*struct{}
+	}
+	if err := json.Unmarshal(prevResult, &lists); err != nil {
+		return fmt.Errorf("prevResult is none: pass on the result of ADD as it was%.0w", err)
+	}
+	for key, list := range map[string][]*struct{}{"interfaces": lists.Interfaces, "ips": lists.IPs, "routes": lists.Routes} {
+		if slices.Contains(list, nil) {
+			return Invalidf("prevResult.%s holds a null: pass on the result of ADD as it was", key)
+		}
+	}
+	return nil
 }

@@ -16,9 +16,9 @@ func Decode(stdin []byte, conf any) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &wrong) && wrong.Field == "":
-		return fmt.Errorf("network configuration is a %s: give a JSON object%.0w", wrong.Value, err)
+		return fmt.Errorf("network configuration is a JSON %s: give an object%.0w", wrong.Value, err)
 	case errors.As(err, &wrong):
-		return fmt.Errorf("key %s is a %s: give %s%.0w", wrong.Field, wrong.Value, jsonType(wrong.Type.Kind().String()), err)
+		return fmt.Errorf("key %s is a JSON %s: give %s%.0w", wrong.Field, wrong.Value, jsonType(wrong.Type.Kind().String()), err)
 	case errors.As(err, &syntax):
 		return fmt.Errorf("network configuration is not JSON at byte %d: %w", syntax.Offset, err)
 	}
@@ -28,8 +28,8 @@ func Decode(stdin []byte, conf any) error {
 // jsonType names the JSON type that a Go kind is read from.
 func jsonType(kind string) string {
 	switch {
-	case strings.HasPrefix(kind, "int"), strings.HasPrefix(kind, "uint"), strings.HasPrefix(kind, "float"):
-		return "a number"
+	case strings.HasPrefix(kind, "int"), strings.HasPrefix(kind, "uint"):
+		return "a whole number"
 	case kind == "bool":
 		return "true or false"
 	case kind == "string":

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/invoke"
@@ -80,5 +81,10 @@ func fromResult(result types.Result) (Lease, error) {
 	if len(r.IPs) == 0 {
 		return Lease{}, errors.New("the IPAM plugin gave no address")
 	}
+	if slices.ContainsFunc(r.IPs, incomplete) || slices.Contains(r.Routes, nil) {
+		return Lease{}, errors.New("the IPAM plugin gave a result with entries that are null or have no address")
+	}
 	return FromResult(r), nil
 }
+
+func incomplete(ip *types100.IPConfig) bool { return ip == nil || ip.Address.IP == nil }
