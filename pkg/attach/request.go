@@ -60,13 +60,16 @@ func (c ContainerLink) Configure(lease Lease) state.Set {
 	return set
 }
 
-// Announce declares that the segment is told of the lease's addresses.
-func (c ContainerLink) Announce(lease Lease) state.Object {
+// Announce declares that the segment is told of the lease's addresses. Without one there is nothing to tell.
+func (c ContainerLink) Announce(lease Lease) state.Set {
 	announce := state.Announce{Link: c.Name}
 	for _, ip := range lease.IPs {
 		announce.Addrs = append(announce.Addrs, ip.Prefix.Addr())
 	}
-	return announce
+	if len(announce.Addrs) == 0 {
+		return nil
+	}
+	return state.Set{announce}
 }
 
 func (c ContainerLink) has6(lease Lease) bool {

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"net/netip"
+
+	"github.com/fairway-cni/fairway/pkg/attach"
+	"github.com/fairway-cni/fairway/pkg/state"
+)
+
+var owner = state.Owner{Network: "net", ContainerID: "c1", IfName: "eth0"}
+
+// planned is one configuration and the lease it meets.
+type planned struct {
+	name, conf string
+	lease      attach.Lease
+}
+
+func plans() []planned {
+	none, v4, dual := attach.Lease{}, lease("10.1.0.2/24"), lease("10.1.0.2/24", "fd01::2/64")
+	return []planned{
+		{"l2", `{}`, none},
+		{"l2-options", `{"bridge": "br0", "mtu": 1400, "promiscMode": true, "isGateway": true, "ipMasq": true}`, none},
+		{"v4", `{"bridge": "br0"}`, v4},
+		{"gateway", `{"bridge": "br0", "isGateway": true}`, dual},
+		{"default-gateway", `{"bridge": "br0", "isDefaultGateway": true}`, v4},
+		{"default-gateway-dual-stack", `{"bridge": "br0", "isDefaultGateway": true, "enabledad": true}`, dual},
+		{"default-gateway-own-route", `{"bridge": "br0", "isDefaultGateway": true}`, withRoute(v4, "0.0.0.0/0", "10.1.0.9")},
+		{"gateway-of-the-range", `{"bridge": "br0", "isGateway": true, "forceAddress": true}`, withGateway(v4, "10.1.0.254")},
+		{"route-options", `{"bridge": "br0"}`, withRouteOptions(withGateway(v4, "10.1.0.1"))},
+		{"single-address", `{"bridge": "br0", "isDefaultGateway": true}`, lease("10.1.0.2/32")},
+		{"internal", `{"bridge": "br0", "isDefaultGateway": true, "ipMasq": true, "internal": true}`, withRoute(v4, "0.0.0.0/0", "")},
+		{"no-icc", `{"bridge": "br0", "icc": false}`, v4},
+		{"port-isolation", `{"bridge": "br0", "portIsolation": true, "icc": true}`, v4},
+		{"isolated", `{"bridge": "br0", "isolated": true}`, v4},
+		{"vlan", `{"bridge": "br0", "vlan": 100, "isGateway": true}`, v4},
+		{"vlan-preserve-default", `{"bridge": "br0", "vlan": 100, "preserveDefaultVlan": true}`, v4},
+		{"vlan-trunk", `{"bridge": "br0", "vlanTrunk": [{"id": 7}, {"minID": 5, "maxID": 8}]}`, none},
+		{"hairpin", `{"bridge": "br0", "hairpinMode": true}`, v4},
+		{"spoof-check", `{"bridge": "br0", "macspoofchk": true, "runtimeConfig": {"mac": "02:00:00:00:00:07"}}`, v4},
+		{"masquerade", `{"bridge": "br0", "isDefaultGateway": true, "ipMasq": true}`, dual},
+		{"masquerade-iptables", `{"bridge": "br0", "ipMasq": true, "ipMasqBackend": "iptables"}`, v4},
+		{"disabled-container-interface", `{"bridge": "br0", "disableContainerInterface": true}`, none},
+		{"del", `{"bridge": "br0", "isDefaultGateway": true, "ipMasq": true, "macspoofchk": true, "isolated": true}`, none},
+	}
+}
+
+// lease has addresses without a gateway and routes.
+func lease(prefixes ...string) attach.Lease {
+	var l attach.Lease
+	for _, p := range prefixes {
+		l.IPs = append(l.IPs, attach.IP{Prefix: netip.MustParsePrefix(p)})
+	}
+	return l
+}
+
+func withGateway(l attach.Lease, gateway string) attach.Lease {
+	l = attach.Lease{IPs: append([]attach.IP(nil), l.IPs...)}
+	l.IPs[0].Gateway = netip.MustParseAddr(gateway)
+	return l
+}
+
+// withRoute adds a route; an empty gateway leaves it to the address.
+func withRoute(l attach.Lease, dst, gateway string) attach.Lease {
+	route := attach.Route{Dst: netip.MustParsePrefix(dst)}
+	if gateway != "" {
+		route.GW = netip.MustParseAddr(gateway)
+	}
+	return attach.Lease{IPs: l.IPs, Routes: []attach.Route{route}}
+}
+
+func withRouteOptions(l attach.Lease) attach.Lease {
+	table, link := 100, 253
+	l.Routes = []attach.Route{
+		{Dst: netip.MustParsePrefix("10.9.0.0/16"), MTU: 1300, AdvMSS: 1200, Priority: 50, Table: &table},
+		{Dst: netip.MustParsePrefix("10.8.0.0/16"), Scope: &link},
+	}
+	return l
+}
