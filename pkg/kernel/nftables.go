@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/google/nftables"
@@ -59,6 +60,88 @@ func batchMark(mark netlink.HeaderType) netlink.Message {
 		Header: netlink.Header{Type: mark, Flags: netlink.Request},
 		Data:   []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, unix.NFNL_SUBSYS_NFTABLES},
 	}
+}
+
+// Elements lists the elements of a set; their Jump is left out. The error wraps unix.ENOENT when there is no such set.
+//
+// The nftables library's own listing hides which error it got, and cannot be told that another process changed the rules
+// meanwhile (EINTR): then the listing begins again.
+func (k *Kernel) Elements(set *nftables.Set) ([]Element, error) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, fmt.Errorf("nfnetlink socket of the host: %w", err)
+	}
+	defer conn.Close()
+	encoder := netlink.NewAttributeEncoder()
+	encoder.String(unix.NFTA_SET_ELEM_LIST_TABLE, set.Table.Name)
+	encoder.String(unix.NFTA_SET_ELEM_LIST_SET, set.Name)
+	data, err := encoder.Encode()
+	if err != nil {
+		return nil, err
+	}
+	request := netlink.Message{
+		Header: netlink.Header{
+			Type:  unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETSETELEM,
+			Flags: netlink.Request | netlink.Dump,
+		},
+		Data: append([]byte{byte(set.Table.Family), unix.NFNETLINK_V0, 0, 0}, data...),
+	}
+	const tries = 32
+	var replies []netlink.Message
+	for range tries {
+		if replies, err = conn.Execute(request); !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decodeElements(set, replies)
+}
+
+func decodeElements(set *nftables.Set, replies []netlink.Message) ([]Element, error) {
+	const header = 4 // struct nfgenmsg
+	var elements []Element
+	for _, reply := range replies {
+		decoder, err := netlink.NewAttributeDecoder(reply.Data[header:])
+		if err != nil {
+			return nil, err
+		}
+		for decoder.Next() {
+			if decoder.Type() != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
+				continue
+			}
+			decoder.Nested(func(list *netlink.AttributeDecoder) error {
+				for list.Next() {
+					e := Element{Set: set}
+					list.Nested(e.decode)
+					elements = append(elements, e)
+				}
+				return nil
+			})
+		}
+		if err := decoder.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return elements, nil
+}
+
+func (e *Element) decode(element *netlink.AttributeDecoder) error {
+	for element.Next() {
+		switch element.Type() {
+		case unix.NFTA_SET_ELEM_KEY:
+			element.Nested(func(key *netlink.AttributeDecoder) error {
+				for key.Next() {
+					e.Key = key.Bytes()
+				}
+				return nil
+			})
+		case unix.NFTA_SET_ELEM_USERDATA:
+			e.Comment, _ = userdata.GetString(element.Bytes(), userdata.NFTNL_UDATA_SET_ELEM_COMMENT)
+		}
+	}
+	return nil
 }
 
 // encode writes the attributes of NFT_MSG_NEWSETELEM (linux/netfilter/nf_tables.h, enum nft_set_elem_list_attributes).

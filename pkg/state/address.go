@@ -112,7 +112,7 @@ func Addresses(k *kernel.Kernel, in Place, name string) ([]netip.Prefix, error) 
 
 // addresses lists the addresses of a link.
 func addresses(n *kernel.Namespace, link netlink.Link) ([]netlink.Addr, error) {
-	found, err := n.AddrList(link, netlink.FAMILY_ALL)
+	found, err := kernel.Dump(func() ([]netlink.Addr, error) { return n.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("ip addr show dev %s: %w", link.Attrs().Name, err)
 	}

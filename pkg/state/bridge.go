@@ -183,7 +183,7 @@ func (b Bridge) Remove(k *kernel.Kernel) error {
 	if err != nil {
 		return fmt.Errorf("ip link show %s: %w", b.Name, err)
 	}
-	links, err := k.Host.LinkList()
+	links, err := kernel.Dump(k.Host.LinkList)
 	if err != nil {
 		return fmt.Errorf("ip link show master %s: %w", b.Name, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -62,7 +63,7 @@ func takeOver(k *kernel.Kernel, elements []kernel.Element) error {
 	}
 	var errs []error
 	for _, e := range elements {
-		held, err := holder(conn, e)
+		held, err := holder(k, e)
 		if err != nil {
 			return err
 		}
@@ -87,8 +88,8 @@ func verdict(e kernel.Element) *expr.Verdict {
 }
 
 // holder is the tag of the element with the same key, or empty when there is none.
-func holder(conn *nftables.Conn, e kernel.Element) (string, error) {
-	elements, err := elementsOf(conn, e.Set)
+func holder(k *kernel.Kernel, e kernel.Element) (string, error) {
+	elements, err := elementsOf(k, e.Set)
 	for _, other := range elements {
 		if bytes.Equal(other.Key, e.Key) {
 			return other.Comment, nil
@@ -153,13 +154,13 @@ func (l layout) verify(conn *nftables.Conn) error {
 }
 
 // elementsOf lists the elements of a set. A set that does not exist has none.
-func elementsOf(conn *nftables.Conn, set *nftables.Set) ([]nftables.SetElement, error) {
-	elements, err := conn.GetSetElements(set)
+func elementsOf(k *kernel.Kernel, set *nftables.Set) ([]kernel.Element, error) {
+	elements, err := k.Elements(set)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("nft list set %s %s: %w", tableName(set.Table), set.Name, err)
+		return nil, fmt.Errorf("nft list set %s %s: %w", tableName(set.Table), set.Name, unsupported(err))
 	}
 	return elements, nil
 }
@@ -172,7 +173,7 @@ func verifyElements(k *kernel.Kernel, l layout, elements []kernel.Element) error
 	}
 	errs := []error{l.verify(conn)}
 	for _, e := range elements {
-		held, err := holder(conn, e)
+		held, err := holder(k, e)
 		switch {
 		case err != nil:
 			errs = append(errs, err)
@@ -195,34 +196,30 @@ func removeElements(k *kernel.Kernel, sets []*nftables.Set, stale func(tag strin
 	const rounds = 8
 	for range rounds {
 		var batch [][]byte
-		if batch, err = deleteStale(conn, sets, stale); !errors.Is(err, unix.ENOENT) {
+		if batch, err = deleteStale(k, conn, sets, stale); !errors.Is(err, unix.ENOENT) {
 			return batch, err
 		}
 	}
 	return nil, err
 }
 
-func deleteStale(conn *nftables.Conn, sets []*nftables.Set, stale func(tag string) bool) (keys [][]byte, err error) {
+func deleteStale(k *kernel.Kernel, conn *nftables.Conn, sets []*nftables.Set, stale func(tag string) bool) (keys [][]byte, err error) {
+	var gone []kernel.Element
 	for _, set := range sets {
-		elements, err := elementsOf(conn, set)
+		elements, err := elementsOf(k, set)
 		if err != nil {
 			return nil, err
 		}
-		var gone []nftables.SetElement
-		for _, e := range elements {
-			if stale(e.Comment) {
-				gone = append(gone, nftables.SetElement{Key: e.Key})
-				keys = append(keys, e.Key)
-			}
-		}
-		if len(gone) > 0 {
-			if err := conn.SetDeleteElements(set, gone); err != nil {
-				return nil, err
-			}
-		}
+		gone = append(gone, slices.DeleteFunc(elements, func(e kernel.Element) bool { return !stale(e.Comment) })...)
 	}
-	if len(keys) == 0 {
+	if len(gone) == 0 {
 		return nil, nil
+	}
+	for _, e := range gone {
+		keys = append(keys, e.Key)
+		if err := conn.SetDeleteElements(e.Set, []nftables.SetElement{{Key: e.Key}}); err != nil {
+			return nil, err
+		}
 	}
 	return keys, conn.Flush()
 }

@@ -30,8 +30,8 @@ func Prune(k *kernel.Kernel, network string, valid []Owner) error {
 // pruneLinks removes the network's host ends whose name is stale. A link says whose it is by its alias, or by its group
 // when its making was cut short before the alias.
 func pruneLinks(k *kernel.Kernel, network string, stale func(name string) bool) error {
-	links, err := k.Host.LinkList()
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+	links, err := kernel.Dump(k.Host.LinkList)
+	if err != nil {
 		return fmt.Errorf("ip link show: %w", err)
 	}
 	var errs []error

@@ -117,7 +117,9 @@ func (r Route) list(n *kernel.Namespace) ([]netlink.Route, error) {
 	if filter.Table == 0 {
 		filter.Table = unix.RT_TABLE_MAIN
 	}
-	routes, err := n.RouteListFiltered(family, filter, netlink.RT_FILTER_DST|netlink.RT_FILTER_TABLE)
+	routes, err := kernel.Dump(func() ([]netlink.Route, error) {
+		return n.RouteListFiltered(family, filter, netlink.RT_FILTER_DST|netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("ip route show %s: %w", r.Dst, err)
 	}
