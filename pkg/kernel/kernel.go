@@ -12,6 +12,7 @@ import (
 
 	"github.com/containernetworking/plugins/pkg/ns"
 	"github.com/google/nftables"
+	mdlayher "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -31,8 +32,10 @@ type Kernel struct {
 	// Container is nil when the request names no namespace, or one that has gone.
 	Container *Namespace
 
-	nft     *nftables.Conn
-	pathMTU *int // nil: not asked for yet
+	nft       *nftables.Conn
+	netfilter *mdlayher.Conn // for elements
+	pathMTU   *int           // nil: not asked for yet
+	later     []func() error
 }
 
 // Open opens the host's handles and, unless path is empty, those of the namespace bound to path.
@@ -83,9 +86,23 @@ func (k *Kernel) Close() {
 	if k.Container != nil {
 		k.Container.close()
 	}
+	k.closeNetfilter()
 	if k.nft != nil {
 		_ = k.nft.CloseLasting() // nothing is buffered in the socket
 	}
+}
+
+// Later puts off what is to be done when everything else of an attachment has gone.
+func (k *Kernel) Later(f func() error) { k.later = append(k.later, f) }
+
+// Finish does what was put off.
+func (k *Kernel) Finish() error {
+	var errs []error
+	for _, f := range k.later {
+		errs = append(errs, f())
+	}
+	k.later = nil
+	return errors.Join(errs...)
 }
 
 // Nftables is a connection to the host's nftables, opened on first use.

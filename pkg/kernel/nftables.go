@@ -25,11 +25,10 @@ type Element struct {
 // The nftables library has no way to insist on a new element (NLM_F_EXCL), and without it the kernel ignores the new
 // comment of an element that is there.
 func (k *Kernel) AddElements(elements []Element) error {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	conn, err := k.dialNetfilter()
 	if err != nil {
-		return fmt.Errorf("nfnetlink socket of the host: %w", err)
+		return err
 	}
-	defer conn.Close()
 	messages := []netlink.Message{batchMark(unix.NFNL_MSG_BATCH_BEGIN)}
 	for _, e := range elements {
 		data, err := e.encode()
@@ -47,11 +46,33 @@ func (k *Kernel) AddElements(elements []Element) error {
 	// Errors are reported whether asked for or not, in the order of the messages; one answer says that all is well.
 	messages[len(messages)-1].Header.Flags |= netlink.Acknowledge
 	messages = append(messages, batchMark(unix.NFNL_MSG_BATCH_END))
-	if _, err := conn.SendMessages(messages); err != nil {
-		return err
+	if _, err = conn.SendMessages(messages); err == nil {
+		_, err = conn.Receive()
 	}
-	_, err = conn.Receive()
+	if err != nil {
+		k.closeNetfilter() // further errors may wait in the socket
+	}
 	return err
+}
+
+// dialNetfilter opens the socket for elements on first use. It stays open to the end: closing one after a deletion waits
+// for an RCU grace period, which by then has passed while the link was taken down.
+func (k *Kernel) dialNetfilter() (*netlink.Conn, error) {
+	if k.netfilter == nil {
+		conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+		if err != nil {
+			return nil, fmt.Errorf("nfnetlink socket of the host: %w", err)
+		}
+		k.netfilter = conn
+	}
+	return k.netfilter, nil
+}
+
+func (k *Kernel) closeNetfilter() {
+	if k.netfilter != nil {
+		_ = k.netfilter.Close() // nothing is buffered in the socket
+		k.netfilter = nil
+	}
 }
 
 // batchMark begins or ends a transaction. Its resource ID is the subsystem, in network byte order (struct nfgenmsg).
@@ -67,11 +88,10 @@ func batchMark(mark netlink.HeaderType) netlink.Message {
 // The nftables library's own listing hides which error it got, and cannot be told that another process changed the rules
 // meanwhile (EINTR): then the listing begins again.
 func (k *Kernel) Elements(set *nftables.Set) ([]Element, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	conn, err := k.dialNetfilter()
 	if err != nil {
-		return nil, fmt.Errorf("nfnetlink socket of the host: %w", err)
+		return nil, err
 	}
-	defer conn.Close()
 	encoder := netlink.NewAttributeEncoder()
 	encoder.String(unix.NFTA_SET_ELEM_LIST_TABLE, set.Table.Name)
 	encoder.String(unix.NFTA_SET_ELEM_LIST_SET, set.Name)
@@ -94,6 +114,7 @@ func (k *Kernel) Elements(set *nftables.Set) ([]Element, error) {
 		}
 	}
 	if err != nil {
+		k.closeNetfilter()
 		return nil, err
 	}
 	return decodeElements(set, replies)

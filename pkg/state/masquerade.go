@@ -1,7 +1,6 @@
 package state
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -48,8 +47,8 @@ func (m Masquerade) Verify(k *kernel.Kernel) error {
 	return verifyElements(k, m.layout(), m.elements())
 }
 
-// Remove deletes the owner's elements, whatever addresses they have, and the connections tracked for these: another
-// container may get the address, and would get their packets.
+// Remove deletes the owner's elements, whatever addresses they have. The connections tracked for these go when the link
+// has gone and no packet can begin new ones: another container may get the address, and would get their packets.
 func (m Masquerade) Remove(k *kernel.Kernel) error {
 	tag := m.Owner.Tag()
 	return removeMasquerade(k, func(t string) bool { return t == tag })
@@ -57,13 +56,12 @@ func (m Masquerade) Remove(k *kernel.Kernel) error {
 
 func removeMasquerade(k *kernel.Kernel, stale func(tag string) bool) error {
 	keys, err := removeElements(k, masqueradeMaps(), stale)
-	errs := []error{err}
 	for _, key := range keys {
 		if addr, ok := netip.AddrFromSlice(key); ok {
-			errs = append(errs, k.ForgetConnections(addr))
+			k.Later(func() error { return k.ForgetConnections(addr) })
 		}
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 func (m Masquerade) elements() []kernel.Element {

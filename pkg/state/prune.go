@@ -24,7 +24,8 @@ func Prune(k *kernel.Kernel, network string, valid []Owner) error {
 	return errors.Join(
 		// Elements first, as in Set.Remove: the kernel frees them while it takes the links down.
 		pruneElements(k, stale),
-		pruneLinks(k, network, func(name string) bool { return !names[name] }))
+		pruneLinks(k, network, func(name string) bool { return !names[name] }),
+		k.Finish())
 }
 
 // pruneLinks removes the network's host ends whose name is stale. A link says whose it is by its alias, or by its group

@@ -53,7 +53,7 @@ func (s Set) Apply(k *kernel.Kernel) (undo func() error, err error) {
 		for i := len(created) - 1; i >= 0; i-- {
 			errs = append(errs, created[i].Remove(k))
 		}
-		return errors.Join(errs...)
+		return errors.Join(append(errs, k.Finish())...)
 	}
 	for _, object := range s {
 		object = own(object)
@@ -84,7 +84,7 @@ func (s Set) Remove(k *kernel.Kernel) error {
 	for i := len(s) - 1; i >= 0; i-- {
 		errs = append(errs, s[i].Remove(k))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, k.Finish())...)
 }
 
 // Free says whether the names that the set's anchors need in the container are free, before anything is made. The error
