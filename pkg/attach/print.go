@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"strings"
 
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/version"
+	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/cnierr"
 )
@@ -22,6 +25,7 @@ type undoer = func() error
 func addAndPrint(ctx context.Context, v verbs, c *call, stdout io.Writer) error {
 	result, undo, err := v.add(ctx, c)
 	if err == nil {
+		outlivePipe()
 		err = printResult(result, c.version(), stdout)
 	}
 	if err != nil && undo != nil {
@@ -29,6 +33,10 @@ func addAndPrint(ctx context.Context, v verbs, c *call, stdout io.Writer) error 
 	}
 	return err
 }
+
+// outlivePipe makes writing to a runtime that has gone an error. Without it, the signal ends a Go program that writes to
+// standard output (os/signal, "SIGPIPE"), and the attachment would stay. It is not ignored, as a delegate would inherit that.
+func outlivePipe() { signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) }
 
 func printResult(result *types100.Result, cniVersion string, stdout io.Writer) error {
 	converted, err := result.GetAsVersion(cniVersion)
