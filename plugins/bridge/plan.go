@@ -119,7 +119,7 @@ func (c conf) rules(r attach.Request, lease attach.Lease) state.Set {
 	if c.MACSpoofCheck {
 		set = append(set, state.SpoofCheck{Owner: r.Owner, MAC: r.MAC(c.mac)})
 	}
-	if c.IPMasq && !c.Internal { // nothing leaves an internal network
+	if c.masquerades() {
 		masquerade := state.Masquerade{Owner: r.Owner}
 		for _, ip := range lease.IPs {
 			masquerade.Prefixes = append(masquerade.Prefixes, ip.Prefix)
@@ -128,6 +128,9 @@ func (c conf) rules(r attach.Request, lease attach.Lease) state.Set {
 	}
 	return set
 }
+
+// masquerades is false for a network without addresses, and for an internal one, which nothing leaves.
+func (c conf) masquerades() bool { return c.IPMasq && !c.Internal && c.IPAM.Type != "" }
 
 // route gives the lease its gateways and default routes.
 func (c conf) route(lease attach.Lease) attach.Lease {

@@ -28,7 +28,7 @@ func plans() []planned {
 		{"gateway-of-the-range", `{"bridge": "br0", "isGateway": true, "forceAddress": true}`, withGateway(v4, "10.1.0.254")},
 		{"route-options", `{"bridge": "br0"}`, withRouteOptions(withGateway(v4, "10.1.0.1"))},
 		{"single-address", `{"bridge": "br0", "isDefaultGateway": true}`, lease("10.1.0.2/32")},
-		{"internal", `{"bridge": "br0", "isDefaultGateway": true, "ipMasq": true, "internal": true}`, withRoute(v4, "0.0.0.0/0", "")},
+		{"internal", `{"bridge": "br0", "isDefaultGateway": true, "ipMasq": true, "internal": true, "ipam": {"type": "host-local"}}`, withRoute(v4, "0.0.0.0/0", "")},
 		{"no-icc", `{"bridge": "br0", "icc": false}`, v4},
 		{"port-isolation", `{"bridge": "br0", "portIsolation": true, "icc": true}`, v4},
 		{"isolated", `{"bridge": "br0", "isolated": true}`, v4},
@@ -37,10 +37,10 @@ func plans() []planned {
 		{"vlan-trunk", `{"bridge": "br0", "vlanTrunk": [{"id": 7}, {"minID": 5, "maxID": 8}]}`, none},
 		{"hairpin", `{"bridge": "br0", "hairpinMode": true}`, v4},
 		{"spoof-check", `{"bridge": "br0", "macspoofchk": true, "runtimeConfig": {"mac": "02:00:00:00:00:07"}}`, v4},
-		{"masquerade", `{"bridge": "br0", "isDefaultGateway": true, "ipMasq": true}`, dual},
-		{"masquerade-iptables", `{"bridge": "br0", "ipMasq": true, "ipMasqBackend": "iptables"}`, v4},
+		{"masquerade", `{"bridge": "br0", "isDefaultGateway": true, "ipMasq": true, "ipam": {"type": "host-local"}}`, dual},
+		{"masquerade-iptables", `{"bridge": "br0", "ipMasq": true, "ipMasqBackend": "iptables", "ipam": {"type": "host-local"}}`, v4},
 		{"disabled-container-interface", `{"bridge": "br0", "disableContainerInterface": true}`, none},
-		{"del", `{"bridge": "br0", "isDefaultGateway": true, "ipMasq": true, "macspoofchk": true, "isolated": true}`, none},
+		{"del", `{"bridge": "br0", "isDefaultGateway": true, "ipMasq": true, "macspoofchk": true, "isolated": true, "ipam": {"type": "host-local"}}`, none},
 	}
 }
 
