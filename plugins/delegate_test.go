@@ -1,0 +1,70 @@
+package plugins
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// delegate is an IPAM plugin of the test: it records its calls, and answers with the file of the verb if there is one.
+// A file VERB.error is printed by a call that fails.
+type delegate struct{ dir string }
+
+const delegateScript = `#!/bin/sh
+cd "$(dirname "$0")"
+echo "$CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME $CNI_ARGS" >>calls
+cat >"$CNI_COMMAND.stdin"
+test ! -e "$CNI_COMMAND.error" || { cat "$CNI_COMMAND.error"; exit 1; }
+test ! -e "$CNI_COMMAND" || cat "$CNI_COMMAND"
+`
+
+const delegateResult = `{"cniVersion": "1.1.0", "ips": [{"address": "10.7.0.2/24", "gateway": "10.7.0.1"}]}`
+
+// delegated gives the attachment the delegate, which hands out 10.7.0.2.
+func (a attachment) delegated(t *testing.T) (attachment, delegate) {
+	t.Helper()
+	d := delegate{t.TempDir()}
+	if err := os.WriteFile(filepath.Join(d.dir, "recorder"), []byte(delegateScript), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d.answer(t, "ADD", delegateResult)
+	return a.with("ipam", map[string]any{"type": "recorder"}).withEnv("CNI_PATH", "/nowhere:"+d.dir), d
+}
+
+func (d delegate) answer(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(d.dir, file), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantCalls compares the calls so far with the verbs wanted, and forgets them.
+func (d delegate) wantCalls(t *testing.T, want ...string) {
+	t.Helper()
+	path := filepath.Join(d.dir, "calls")
+	text, err := os.ReadFile(path)
+	if err != nil && len(want) > 0 {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(string(text)) {
+		got = append(got, strings.TrimSpace(line))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("calls of the delegate (-want +got):\n%s", diff)
+	}
+	_ = os.Remove(path) // there is none without calls
+}
+
+// stdin is what the last call of a verb read.
+func (d delegate) stdin(t *testing.T, verb string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(d.dir, verb+".stdin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

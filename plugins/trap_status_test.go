@@ -1,0 +1,62 @@
+package plugins
+
+import (
+	"testing"
+
+	"github.com/fairway-cni/fairway/pkg/testnet"
+)
+
+// statusCall is a STATUS, which comes without a container.
+func (a attachment) statusCall() attachment { return a.gcCall() }
+
+func TestStatus(t *testing.T) {
+	a := bridgeOn(t, testnet.NewNS(t, "c")).statusCall().withEnv("CNI_PATH", "")
+	before := a.traces(t)
+	a.succeed(t, "STATUS")
+	a.plugin = "host-local"
+	a.succeed(t, "STATUS")
+	a.plugin = "none"
+	a.with("ipam", nil).succeed(t, "STATUS")
+	a.wantUnchanged(t, before)
+}
+
+func TestStatusOfAnExhaustedRange(t *testing.T) {
+	container := testnet.NewNS(t, "c")
+	a := bridgeOn(t, container).withIPAM("ranges", [][]map[string]string{{{"subnet": "10.1.0.0/30"}}})
+	a.add(t)
+	const full = "range set 0 (10.1.0.1-10.1.0.2) has no free address, all 1 are reserved: " +
+		"let GC release those of containers that are gone, or configure a larger range"
+	wantText(t, "sentence", full, a.statusCall().fail(t, "STATUS", 50))
+	a.plugin = "host-local"
+	wantText(t, "sentence", full, a.statusCall().fail(t, "STATUS", 50))
+	a.succeed(t, "DEL")
+	a.statusCall().succeed(t, "STATUS")
+}
+
+// TestStatusPassesADelegateOn: 51 stays; anything else means that ADD would fail; mistakes keep their code.
+func TestStatusPassesADelegateOn(t *testing.T) {
+	for _, tt := range []struct {
+		answer string
+		want   uint
+	}{
+		{`{"cniVersion": "1.1.0", "code": 50, "msg": "delegate"}`, 50},
+		{`{"cniVersion": "1.1.0", "code": 51, "msg": "delegate"}`, 51},
+		{`{"cniVersion": "1.1.0", "code": 7, "msg": "delegate"}`, 7},
+		{`{"cniVersion": "1.1.0", "code": 5, "msg": "delegate"}`, 50},
+		{`{"cniVersion": "1.1.0", "msg": "delegate"}`, 50},
+	} {
+		t.Run(tt.answer, func(t *testing.T) {
+			a, d := bridgeOn(t, testnet.NewNS(t, "c")).delegated(t)
+			a.statusCall().succeed(t, "STATUS")
+			d.answer(t, "STATUS.error", tt.answer)
+			wantText(t, "sentence", "delegate", a.statusCall().fail(t, "STATUS", tt.want))
+			d.wantCalls(t, "STATUS", "STATUS")
+		})
+	}
+}
+
+func TestStatusOfABridgeThatIsNone(t *testing.T) {
+	a := bridgeOn(t, testnet.NewNS(t, "c"))
+	a.host.Sh(t, "ip", "link", "add", "br0", "type", "veth", "peer", "name", "br0-peer")
+	a.statusCall().fail(t, "STATUS", 7)
+}
