@@ -41,7 +41,7 @@ func (k *Kernel) forgetConnections(addr netip.Addr, tuple, flags int) error {
 	filter := nl.NewRtAttr(ctaFilter|unix.NLA_F_NESTED, nil)
 	filter.AddRtAttr(flags, nl.Uint32Attr(ctaFilterIPSrc))
 	req.AddData(filter)
-	_, err := req.Execute(unix.NETLINK_NETFILTER, 0)
+	_, err := k.ask(req)
 	switch {
 	case err == nil, errors.Is(err, unix.ENOENT):
 		return nil

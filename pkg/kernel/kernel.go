@@ -14,6 +14,7 @@ import (
 	"github.com/google/nftables"
 	mdlayher "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
@@ -33,8 +34,9 @@ type Kernel struct {
 	Container *Namespace
 
 	nft       *nftables.Conn
-	netfilter *mdlayher.Conn // for elements
-	pathMTU   *int           // nil: not asked for yet
+	netfilter *mdlayher.Conn           // for transactions
+	questions map[int]*nl.SocketHandle // for what changes no rule
+	pathMTU   *int                     // nil: not asked for yet
 	later     []func() error
 }
 
@@ -87,6 +89,9 @@ func (k *Kernel) Close() {
 		k.Container.close()
 	}
 	k.closeNetfilter()
+	for _, handle := range k.questions {
+		handle.Close()
+	}
 	if k.nft != nil {
 		_ = k.nft.CloseLasting() // nothing is buffered in the socket
 	}

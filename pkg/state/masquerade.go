@@ -55,9 +55,9 @@ func (m Masquerade) Remove(k *kernel.Kernel) error {
 }
 
 func removeMasquerade(k *kernel.Kernel, stale func(tag string) bool) error {
-	keys, err := removeElements(k, masqueradeMaps(), stale)
-	for _, key := range keys {
-		if addr, ok := netip.AddrFromSlice(key); ok {
+	gone, err := removeElements(k, masqueradeMaps(), stale)
+	for _, e := range gone {
+		if addr, ok := netip.AddrFromSlice(e.Key); ok {
 			k.Later(func() error { return k.ForgetConnections(addr) })
 		}
 	}

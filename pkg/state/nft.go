@@ -1,11 +1,9 @@
 package state
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -35,67 +33,58 @@ type chain struct {
 // put adds elements in one transaction. On a host in use, nothing but the elements is sent; when a set or chain is
 // missing, the layout is built first.
 func put(k *kernel.Kernel, l layout, elements []kernel.Element) error {
-	// Another process may remove a chain it finds unused between two steps.
-	const tries = 4
+	// Another process may remove a chain it finds unused, or its own element, between two steps.
+	const tries = 8
 	var err error
 	for range tries {
-		err = k.AddElements(elements)
-		switch {
-		case errors.Is(err, unix.EEXIST):
-			return takeOver(k, elements)
-		case !errors.Is(err, unix.ENOENT):
-			return unsupported(err)
+		if err = k.AddElements(elements); errors.Is(err, unix.EEXIST) {
+			err = takeOver(k, elements)
 		}
-		if err := build(k, l); err != nil {
-			return err
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, unix.ENOENT):
+			if err := build(k, l); err != nil {
+				return err
+			}
+		case !errors.Is(err, unix.EEXIST):
+			return unsupported(err)
 		}
 	}
 	return err
 }
 
-// takeOver makes elements ours that are there already. A leftover of an earlier holder of the same address would otherwise
-// keep its tag, and go when that owner is cleaned up. An element is added (which does nothing if it is there), deleted and
-// added again, all within one transaction: the kernel has no command to replace one.
+// takeOver makes elements ours that are there already, in one transaction. A leftover of an earlier holder of the same
+// address would otherwise keep its tag, and go when that owner is cleaned up.
 func takeOver(k *kernel.Kernel, elements []kernel.Element) error {
-	conn, err := k.Nftables()
-	if err != nil {
-		return err
-	}
-	var errs []error
+	var stale, missing []kernel.Element
 	for _, e := range elements {
-		held, err := holder(k, e)
+		held, err := lookUp(k, e)
 		if err != nil {
 			return err
 		}
-		if held == e.Comment {
+		if held.Comment == e.Comment && held.Jump == e.Jump {
 			continue
 		}
 		// Whatever it leads to, a stale entry has to go first: the kernel refuses another verdict for its key.
-		entry := []nftables.SetElement{{Key: e.Key, Comment: e.Comment, VerdictData: verdict(e)}}
-		if held != "" {
-			errs = append(errs, conn.SetDeleteElements(e.Set, []nftables.SetElement{{Key: e.Key}}))
+		if held.Key != nil {
+			stale = append(stale, held)
 		}
-		errs = append(errs, conn.SetAddElements(e.Set, entry))
+		missing = append(missing, e)
 	}
-	return errors.Join(append(errs, conn.Flush())...)
-}
-
-func verdict(e kernel.Element) *expr.Verdict {
-	if e.Jump == "" {
+	if len(missing) == 0 {
 		return nil
 	}
-	return &expr.Verdict{Kind: expr.VerdictJump, Chain: e.Jump}
+	return k.ReplaceElements(stale, missing)
 }
 
-// holder is the tag of the element with the same key, or empty when there is none.
-func holder(k *kernel.Kernel, e kernel.Element) (string, error) {
-	elements, err := elementsOf(k, e.Set)
-	for _, other := range elements {
-		if bytes.Equal(other.Key, e.Key) {
-			return other.Comment, nil
-		}
+// lookUp is the element with the same key in the same set, or one without a key when there is none.
+func lookUp(k *kernel.Kernel, e kernel.Element) (kernel.Element, error) {
+	held, err := k.Element(e.Set, e.Key)
+	if errors.Is(err, unix.ENOENT) {
+		return kernel.Element{}, nil
 	}
-	return "", err
+	return held, err
 }
 
 // build builds the layout in one transaction.
@@ -173,55 +162,59 @@ func verifyElements(k *kernel.Kernel, l layout, elements []kernel.Element) error
 	}
 	errs := []error{l.verify(conn)}
 	for _, e := range elements {
-		held, err := holder(k, e)
+		held, err := lookUp(k, e)
 		switch {
 		case err != nil:
 			errs = append(errs, err)
-		case held == "":
+		case held.Key == nil:
 			errs = append(errs, driftf("nftables set %s has no element of %q", e.Set.Name, e.Comment))
-		case held != e.Comment:
-			errs = append(errs, driftf("element of nftables set %s belongs to %q instead of %q", e.Set.Name, held, e.Comment))
+		case held.Comment != e.Comment:
+			errs = append(errs, driftf("element of nftables set %s belongs to %q instead of %q", e.Set.Name, held.Comment, e.Comment))
+		case held.Jump != e.Jump:
+			errs = append(errs, driftf("element of nftables set %s leads to %q instead of %q", e.Set.Name, held.Jump, e.Jump))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// removeElements deletes the elements whose tag is stale from sets, in one transaction, and gives back their keys.
-func removeElements(k *kernel.Kernel, sets []*nftables.Set, stale func(tag string) bool) (keys [][]byte, err error) {
-	conn, err := k.Nftables()
-	if err != nil {
-		return nil, err
-	}
+// removeElements deletes the elements whose tag is stale from sets, and gives back what they were.
+func removeElements(k *kernel.Kernel, sets []*nftables.Set, stale func(tag string) bool) (gone []kernel.Element, err error) {
 	// An element may go between listing and deleting, with its own owner's DEL; what is left is listed again.
-	const rounds = 8
+	const rounds = 64
+	// One owner's go in one transaction. Those of a large network would not fit into the socket's buffer.
+	const perTransaction = 1000
 	for range rounds {
-		var batch [][]byte
-		if batch, err = deleteStale(k, conn, sets, stale); !errors.Is(err, unix.ENOENT) {
-			return batch, err
+		left, err := staleElements(k, sets, stale)
+		if err != nil || len(left) == 0 {
+			return gone, err
+		}
+		batch := left[:min(len(left), perTransaction)]
+		switch err := k.DeleteElements(batch); {
+		case err == nil:
+			if gone = append(gone, batch...); len(batch) == len(left) {
+				return gone, nil
+			}
+		case !errors.Is(err, unix.ENOENT):
+			return gone, fmt.Errorf("nft delete element %s %s: %w", tableName(batch[0].Set.Table), batch[0].Set.Name, err)
 		}
 	}
-	return nil, err
+	return gone, fmt.Errorf("nft delete element: %w", ErrVanished)
 }
 
-func deleteStale(k *kernel.Kernel, conn *nftables.Conn, sets []*nftables.Set, stale func(tag string) bool) (keys [][]byte, err error) {
-	var gone []kernel.Element
+// staleElements lists the elements of sets whose tag is stale.
+func staleElements(k *kernel.Kernel, sets []*nftables.Set, stale func(tag string) bool) (found []kernel.Element, err error) {
 	for _, set := range sets {
 		elements, err := elementsOf(k, set)
 		if err != nil {
 			return nil, err
 		}
-		gone = append(gone, slices.DeleteFunc(elements, func(e kernel.Element) bool { return !stale(e.Comment) })...)
-	}
-	if len(gone) == 0 {
-		return nil, nil
-	}
-	for _, e := range gone {
-		keys = append(keys, e.Key)
-		if err := conn.SetDeleteElements(e.Set, []nftables.SetElement{{Key: e.Key}}); err != nil {
-			return nil, err
+		for _, e := range elements {
+			if stale(e.Comment) {
+				found = append(found, e)
+			}
 		}
 	}
-	return keys, conn.Flush()
+	return found, nil
 }
 
 // tableName is a table as nft names it, with its family.
