@@ -132,12 +132,15 @@ func (m mode[C]) status(ctx context.Context, c *call) error {
 }
 
 // unavailable is STATUS's answer when ADD would fail. A mistake in the configuration keeps its own code, and so does an
-// executed plugin's answer that ADD works, with limits.
+// executed plugin's answer that ADD works, with limits. A feature that the kernel lacks is, to ADD, a mistake in the
+// configuration; to STATUS, it is the host that cannot serve.
 func unavailable(err error) error {
 	if err == nil {
 		return nil
 	}
-	if code := cnierr.Code(err); code == cnierr.Limited || code == cnierr.Config || code == cnierr.Decode {
+	code := cnierr.Code(err)
+	mistake := (code == cnierr.Config || code == cnierr.Decode) && !errors.Is(err, state.ErrUnsupported)
+	if mistake || code == cnierr.Limited {
 		return err
 	}
 	return cnierr.Errorf(cnierr.ErrUnavailable, "%w", err)
