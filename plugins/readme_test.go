@@ -1,0 +1,99 @@
+package plugins
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/fairway-cni/fairway/pkg/testnet"
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestReadmeExample runs what the READMEs show.
+func TestReadmeExample(t *testing.T) {
+	for _, plugin := range []string{"bridge", "none"} {
+		t.Run(plugin, func(t *testing.T) {
+			var list struct {
+				CNIVersion, Name string
+				Plugins          []map[string]any
+			}
+			if err := json.Unmarshal(example(t, plugin), &list); err != nil {
+				t.Fatal(err)
+			}
+			a := bridgeOn(t, testnet.NewNS(t, "c"))
+			a.plugin, a.conf = plugin, maps.Clone(list.Plugins[0])
+			a.conf["cniVersion"], a.conf["name"] = list.CNIVersion, list.Name
+			if plugin == "bridge" {
+				a = a.withIPAM("dataDir", t.TempDir())
+			}
+			a = a.after(a.add(t))
+			a.succeed(t, "CHECK")
+			a.succeed(t, "DEL")
+		})
+	}
+}
+
+func TestReadmeExampleOfHostLocal(t *testing.T) {
+	var ipam map[string]any
+	if err := json.Unmarshal(example(t, "host-local"), &ipam); err != nil {
+		t.Fatal(err)
+	}
+	a := bridgeOn(t, testnet.NewNS(t, "c")).with("ipam", ipam).withIPAM("dataDir", t.TempDir())
+	a.plugin = "host-local"
+	a = a.after(a.add(t))
+	a.succeed(t, "CHECK")
+	a.succeed(t, "DEL")
+}
+
+func example(t *testing.T, plugin string) []byte {
+	t.Helper()
+	found := regexp.MustCompile("(?s)```json\n(.*?)```").FindSubmatch(readme(t, plugin))
+	if found == nil {
+		t.Fatalf("no example in the README of %s", plugin)
+	}
+	return found[1]
+}
+
+// TestReadmeSections: all READMEs have the same.
+func TestReadmeSections(t *testing.T) {
+	want := []string{"Name", "Description", "Configuration", "Example", "Result", "See also"}
+	for _, plugin := range []string{"bridge", "none", "host-local"} {
+		var got []string
+		for line := range strings.Lines(string(readme(t, plugin))) {
+			if title, ok := strings.CutPrefix(line, "## "); ok {
+				got = append(got, strings.TrimSpace(title))
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("sections of %s (-want +got):\n%s", plugin, diff)
+		}
+	}
+}
+
+// TestReadmeNamesEveryKey that the bridge reads.
+func TestReadmeNamesEveryKey(t *testing.T) {
+	source, err := os.ReadFile(filepath.Join("bridge", "conf.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(readme(t, "bridge"))
+	declared, _, _ := strings.Cut(string(source), "IPAM struct")
+	for _, key := range regexp.MustCompile("`json:\"(.+?)\"`").FindAllStringSubmatch(declared, -1) {
+		if !strings.Contains(text, "\n| `"+key[1]+"` | ") {
+			t.Errorf("the README does not name key %s", key[1])
+		}
+	}
+}
+
+func readme(t *testing.T, plugin string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(plugin, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
