@@ -51,11 +51,25 @@ func (n *Namespace) Link(name string) (netlink.Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ip link show %s: %w", name, err)
 	}
+	n.remember(name, link)
+	return link, nil
+}
+
+// LinkAt finds a link by index and remembers it for Link. When there is none, IsNotFound(err) holds.
+func (n *Namespace) LinkAt(index int) (netlink.Link, error) {
+	link, err := n.LinkByIndex(index)
+	if err != nil {
+		return nil, fmt.Errorf("ip link show with index %d: %w", index, err)
+	}
+	n.remember(link.Attrs().Name, link)
+	return link, nil
+}
+
+func (n *Namespace) remember(name string, link netlink.Link) {
 	if n.links == nil {
 		n.links = make(map[string]netlink.Link)
 	}
 	n.links[name] = link
-	return link, nil
 }
 
 // Forget drops what Link remembers of a name; to be called after a link was changed or removed.

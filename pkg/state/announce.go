@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/fairway-cni/fairway/pkg/kernel"
 )
 
@@ -49,16 +51,24 @@ func (a Announce) Ensure(k *kernel.Kernel) (bool, error) {
 	if len(a.Addrs) == 0 {
 		return false, nil
 	}
-	if err := a.send(k.Container); err != nil {
+	if err := a.send(k); err != nil {
 		slog.Warn("addresses not announced", "link", a.Link, "error", err)
 		return false, nil
 	}
 	return true, nil
 }
 
-func (a Announce) send(n *kernel.Namespace) error {
+func (a Announce) send(k *kernel.Kernel) error {
+	n := k.Container
+	n.Forget(a.Link)
 	link, err := n.Link(a.Link)
 	if err != nil {
+		return err
+	}
+	if err := awaitCarrier(n, link); err != nil {
+		return err
+	}
+	if err := a.awaitPort(k, link); err != nil {
 		return err
 	}
 	for _, key := range a.sysctls() {
@@ -67,6 +77,18 @@ func (a Announce) send(n *kernel.Namespace) error {
 		}
 	}
 	return n.LinkSetHardwareAddr(link, link.Attrs().HardwareAddr)
+}
+
+// awaitPort waits until the host's end of a veth carries frames, which is when the bridge forwards what it sends.
+func (Announce) awaitPort(k *kernel.Kernel, link netlink.Link) error {
+	if link.Type() != "veth" {
+		return nil
+	}
+	port, err := k.Host.LinkAt(link.Attrs().ParentIndex)
+	if err != nil || port.Attrs().MasterIndex == 0 {
+		return ignoreNotFound(err) // the other end is not on the host, or no bridge's
+	}
+	return awaitCarrier(k.Host, port)
 }
 
 // Verify has nothing to look at: an announcement leaves no state that matters.
