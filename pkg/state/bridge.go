@@ -76,6 +76,9 @@ func (b Bridge) add(k *kernel.Kernel) (bool, error) {
 	case errors.Is(err, unix.EEXIST):
 		return false, nil // another ADD was faster
 	case err != nil:
+		if b.VLANFiltering {
+			err = vlanError(err)
+		}
 		return false, fmt.Errorf("%s: %w", b, err)
 	}
 	// The routes of a bridge are ours to set. A host without IPv6 has no such file.
@@ -112,16 +115,13 @@ func (b Bridge) adopt(k *kernel.Kernel, link netlink.Link) error {
 	return nil
 }
 
-// filterVLANs turns the filter on. A kernel built without it ignores the attribute and does not report it either.
+// filterVLANs turns the filter on.
 func (b Bridge) filterVLANs(k *kernel.Kernel, bridge *netlink.Bridge) error {
-	if bridge.VlanFiltering == nil {
-		return fmt.Errorf("keys vlan and vlanTrunk need bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING), %w: remove them, or use a kernel that has it", ErrUnsupported)
-	}
-	if *bridge.VlanFiltering {
+	if bridge.VlanFiltering != nil && *bridge.VlanFiltering {
 		return nil
 	}
 	if err := k.Host.BridgeSetVlanFiltering(bridge, true); err != nil {
-		return fmt.Errorf("ip link set %s type bridge vlan_filtering 1: %w", b.Name, err)
+		return fmt.Errorf("ip link set %s type bridge vlan_filtering 1: %w", b.Name, vlanError(err))
 	}
 	return nil
 }

@@ -38,6 +38,9 @@ func (i Isolation) Ensure(k *kernel.Kernel) (bool, error) {
 	return false, nil
 }
 
+// Ready says whether nftables can be used.
+func (Isolation) Ready(k *kernel.Kernel) error { return nftReady(k) }
+
 // Verify looks for the bridge in the sets, and for the rules that use them.
 func (i Isolation) Verify(k *kernel.Kernel) error {
 	return verifyElements(k, isolationLayout(), i.elements())

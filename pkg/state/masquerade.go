@@ -42,6 +42,9 @@ func (m Masquerade) Ensure(k *kernel.Kernel) (bool, error) {
 	return true, nil
 }
 
+// Ready says whether nftables can be used.
+func (Masquerade) Ready(k *kernel.Kernel) error { return nftReady(k) }
+
 // Verify looks for the container's elements and for the rules they lead to.
 func (m Masquerade) Verify(k *kernel.Kernel) error {
 	return verifyElements(k, m.layout(), m.elements())

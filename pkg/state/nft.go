@@ -99,6 +99,19 @@ func build(k *kernel.Kernel, l layout) error {
 	return unsupported(conn.Flush())
 }
 
+// nftReady says whether nftables can be used, by adding the table as every first use does.
+func nftReady(k *kernel.Kernel) error {
+	conn, err := k.Nftables()
+	if err != nil {
+		return err
+	}
+	conn.AddTable(inetTable())
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("nft add table inet fairway: %w", unsupported(err))
+	}
+	return nil
+}
+
 // unsupported names the feature when the kernel lacks it.
 func unsupported(err error) error {
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPROTONOSUPPORT) {

@@ -32,6 +32,9 @@ func (s SpoofCheck) Ensure(k *kernel.Kernel) (bool, error) {
 	return true, nil
 }
 
+// Ready says whether nftables can be used.
+func (SpoofCheck) Ready(k *kernel.Kernel) error { return nftReady(k) }
+
 // Verify looks for both elements and the rule that uses them.
 func (s SpoofCheck) Verify(k *kernel.Kernel) error {
 	return verifyElements(k, spoofLayout(), s.elements())

@@ -93,7 +93,7 @@ func portVLANs(k *kernel.Kernel, link netlink.Link) (map[uint16]bool, error) {
 // vlanError names the feature when the kernel lacks it.
 func vlanError(err error) error {
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING) is %w", ErrUnsupported)
+		return fmt.Errorf("keys vlan and vlanTrunk need bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING), %w: remove them, or use a kernel that has it", ErrUnsupported)
 	}
 	return err
 }
