@@ -30,6 +30,9 @@ type Lease struct {
 // before. Errors: ErrConfig, ErrOwner, ErrReserved, ErrExhausted, ErrBusy, and
 // those of the operating system.
 func Add(ctx context.Context, c Config, o Owner, netns string) (Lease, error) {
+	if len(c.Ranges) == 0 {
+		return Lease{}, invalidf("ipam has no range, and the runtime gave none by the capability ipRanges: add ipam.ranges, or let the runtime give them")
+	}
 	return thisMachine().add(ctx, c, o, netns)
 }
 

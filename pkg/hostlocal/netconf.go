@@ -23,9 +23,13 @@ type Config struct {
 // netconf mirrors the keys that host-local reads. Addresses are strings here, so that
 // an error can name the key.
 type netconf struct {
-	Name          string       `json:"name"`
-	CNIVersion    string       `json:"cniVersion"`
-	IPAM          *ipamSection `json:"ipam"`
+	Name       string       `json:"name"`
+	CNIVersion string       `json:"cniVersion"`
+	IPAM       *ipamSection `json:"ipam"`
+	// Runtimes give the value of a capability with ADD, CHECK and DEL, and leave it out with GC and STATUS.
+	Capabilities struct {
+		IPRanges bool `json:"ipRanges"`
+	} `json:"capabilities"`
 	RuntimeConfig struct {
 		IPRanges [][]rangeSection `json:"ipRanges"`
 		IPs      []string         `json:"ips"`

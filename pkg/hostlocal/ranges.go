@@ -33,7 +33,7 @@ func (n *netconf) ranges() ([]RangeSet, error) {
 	for i, set := range n.IPAM.Ranges {
 		p.add(fmt.Sprintf("ipam.ranges[%d]", i), set)
 	}
-	if p.err == nil && len(p.sets) == 0 {
+	if p.err == nil && len(p.sets) == 0 && !n.Capabilities.IPRanges {
 		p.err = invalidf("ipam has no range: add ipam.subnet or ipam.ranges")
 	}
 	p.checkOverlaps()

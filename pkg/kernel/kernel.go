@@ -70,16 +70,20 @@ func openNamespace(path string) (*Namespace, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	handle, err := netlink.NewHandleAt(netns.NsHandle(netNS.Fd()), unix.NETLINK_ROUTE)
-	if err != nil {
+	n := &Namespace{netNS: netNS}
+	if n.Handle, err = openHandle(int(netNS.Fd())); err != nil {
 		_ = netNS.Close() // the error that matters is the one at hand
-		if errors.Is(err, unix.EINVAL) {
-			// nsfs holds namespaces of every kind, and setns refuses the others.
-			err = ErrNotNamespace
-		}
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &Namespace{Handle: handle, netNS: netNS}, nil
+	return n, nil
+}
+
+// openHandle opens an rtnetlink socket in a namespace. nsfs holds namespaces of every kind, and /proc more than those.
+func openHandle(fd int) (*netlink.Handle, error) {
+	if kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
+		return nil, ErrNotNamespace
+	}
+	return netlink.NewHandleAt(netns.NsHandle(fd), unix.NETLINK_ROUTE)
 }
 
 // Close closes all handles.
