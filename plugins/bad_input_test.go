@@ -27,6 +27,12 @@ func TestBadInput(t *testing.T) {
 		code   uint
 		want   string
 	}{
+		{"a file for a namespace", env("CNI_NETNS", "/proc/self/status"), 8,
+			"CNI_NETNS /proc/self/status: not a network namespace: give the path of a network namespace, such as /run/netns/NAME"},
+		{"a namespace of another kind", env("CNI_NETNS", "/proc/self/ns/uts"), 8,
+			"CNI_NETNS /proc/self/ns/uts: not a network namespace: give the path of a network namespace, such as /run/netns/NAME"},
+		{"VLAN without the kernel's filter", key("vlan", 5), 7, "keys vlan and vlanTrunk need bridge VLAN filtering " +
+			"(CONFIG_BRIDGE_VLAN_FILTERING), not supported by the running kernel: remove them, or use a kernel that has it"},
 		{"wrong type", key("mtu", "1500"), 6, "key mtu is a JSON string: give a whole number"},
 		{"wrong type in ipam", key("ipam", map[string]any{"type": "host-local", "ranges": "10.1.0.0/24"}), 6,
 			"ipam.ranges is of JSON type string: write a list"},

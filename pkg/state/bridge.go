@@ -75,10 +75,9 @@ func (b Bridge) add(k *kernel.Kernel) (bool, error) {
 	switch err := k.Host.LinkAdd(bridge); {
 	case errors.Is(err, unix.EEXIST):
 		return false, nil // another ADD was faster
+	case b.VLANFiltering && errors.Is(err, unix.EOPNOTSUPP):
+		return false, vlanError(err)
 	case err != nil:
-		if b.VLANFiltering {
-			err = vlanError(err)
-		}
 		return false, fmt.Errorf("%s: %w", b, err)
 	}
 	// The routes of a bridge are ours to set. A host without IPv6 has no such file.

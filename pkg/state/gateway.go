@@ -34,25 +34,30 @@ func (g Gateway) String() string {
 // Ensure adds the addresses that are missing. Another IPv4 address on the link, or an IPv6 address whose subnet overlaps,
 // is a conflict: two networks claim one bridge. The error wraps ErrConflict.
 func (g Gateway) Ensure(k *kernel.Kernel) (bool, error) {
-	var added []Address
+	added, err := g.add(k)
+	// Only a new address can conflict, so that an ADD to a bridge in use lists nothing.
+	if err == nil && len(added) > 0 {
+		err = g.settleConflicts(k)
+	}
+	if err != nil {
+		return false, errors.Join(err, g.drop(k, added))
+	}
+	return len(added) > 0, nil
+}
+
+// add adds the addresses that are missing, and gives back which.
+func (g Gateway) add(k *kernel.Kernel) (added []Address, err error) {
 	for _, p := range g.Prefixes {
 		address := Address{In: Host, Link: g.Link, Prefix: p}
 		made, err := address.Ensure(k)
 		if err != nil {
-			return false, errors.Join(err, g.drop(k, added))
+			return added, err
 		}
 		if made {
 			added = append(added, address)
 		}
 	}
-	if len(added) == 0 {
-		return false, nil
-	}
-	// Only a new address can conflict, so that an ADD to a bridge in use lists nothing.
-	if err := g.settleConflicts(k); err != nil {
-		return false, errors.Join(err, g.drop(k, added))
-	}
-	return true, nil
+	return added, nil
 }
 
 func (g Gateway) settleConflicts(k *kernel.Kernel) error {
@@ -64,6 +69,7 @@ func (g Gateway) settleConflicts(k *kernel.Kernel) error {
 	if err != nil {
 		return err
 	}
+	replaced := false
 	for _, addr := range found {
 		other := prefixOf(addr.IPNet)
 		ours, clash := g.clash(other)
@@ -77,8 +83,13 @@ func (g Gateway) settleConflicts(k *kernel.Kernel) error {
 		if err := k.Host.AddrDel(link, &netlink.Addr{IPNet: addr.IPNet}); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 			return fmt.Errorf("ip addr del %s dev %s: %w", other, g.Link, err)
 		}
+		replaced = true
 	}
-	return nil
+	if replaced {
+		// The kernel takes the other addresses of a subnet away with the first one (unless promote_secondaries is set).
+		_, err = g.add(k)
+	}
+	return err
 }
 
 // clash finds the declared address that an address of the link conflicts with.
