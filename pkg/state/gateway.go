@@ -112,7 +112,7 @@ func (g Gateway) drop(k *kernel.Kernel, added []Address) error {
 	}
 	var errs []error
 	for _, a := range added {
-		if err := k.Host.AddrDel(link, &netlink.Addr{IPNet: ipNet(a.Prefix)}); err != nil {
+		if err := k.Host.AddrDel(link, &netlink.Addr{IPNet: ipNet(a.Prefix)}); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 			errs = append(errs, fmt.Errorf("ip addr del %s dev %s: %w", a.Prefix, a.Link, err))
 		}
 	}
