@@ -99,15 +99,14 @@ func build(k *kernel.Kernel, l layout) error {
 	return unsupported(conn.Flush())
 }
 
-// nftReady says whether nftables can be used, by adding the table as every first use does.
+// nftReady says whether nftables can be used, by listing its tables.
 func nftReady(k *kernel.Kernel) error {
 	conn, err := k.Nftables()
 	if err != nil {
 		return err
 	}
-	conn.AddTable(inetTable())
-	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("nft add table inet fairway: %w", unsupported(err))
+	if _, err := conn.ListTablesOfFamily(nftables.TableFamilyINet); err != nil {
+		return fmt.Errorf("nftables cannot be used (nft list tables inet): %w", unsupported(err))
 	}
 	return nil
 }

@@ -1,0 +1,125 @@
+package state_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/testnet"
+)
+
+// twoHomed gives a test a container with two links, each with an address of both families.
+func twoHomed(t *testing.T) *testnet.Namespace {
+	t.Helper()
+	testnet.NewHost(t)
+	container := testnet.NewNS(t, "c")
+	k := open(t, container)
+	for i, name := range []string{"eth0", "eth1"} {
+		o := state.Owner{Network: "net", ContainerID: "c", IfName: name}
+		apply(t, k, state.Veth{Owner: o, MAC: o.MAC()})
+		for _, p := range []netip.Prefix{
+			netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i), 2}), 24),
+			netip.PrefixFrom(netip.AddrFrom16([16]byte{0: 0xfd, 7: byte(i), 15: 2}), 64),
+		} {
+			ensure(t, k, state.Address{In: state.Container, Link: name, Prefix: p}, true)
+		}
+	}
+	return container
+}
+
+func route(link, dst, via string) state.Route {
+	r := state.Route{In: state.Container, Link: link, Dst: netip.MustParsePrefix(dst)}
+	if via != "" {
+		r.Via = netip.MustParseAddr(via)
+	}
+	return r
+}
+
+func TestRoute(t *testing.T) {
+	table, scope := 100, 253
+	options := route("eth0", "10.9.0.0/16", "10.0.0.1")
+	options.MTU, options.AdvMSS, options.Priority, options.Table = 1400, 1300, 42, &table
+	scoped := route("eth0", "10.9.0.0/16", "")
+	scoped.Scope = &scope
+	options6 := route("eth0", "fd09::/64", "fd00::1")
+	options6.MTU, options6.AdvMSS, options6.Priority, options6.Table = 1400, 1300, 42, &table
+	for _, test := range []struct {
+		name  string
+		route state.Route
+		show  []string
+		want  string
+	}{
+		{"next hop", route("eth0", "10.9.0.0/16", "10.0.0.1"), []string{"ip", "route"}, "10.9.0.0/16 via 10.0.0.1 dev eth0"},
+		{"on the link", route("eth0", "10.9.0.0/16", ""), []string{"ip", "route"}, "10.9.0.0/16 dev eth0 scope link"},
+		{"host bits", route("eth0", "10.9.0.1/32", "10.0.0.1"), []string{"ip", "route"}, "10.9.0.1 via 10.0.0.1 dev eth0"},
+		{"default", route("eth0", "0.0.0.0/0", "10.0.0.1"), []string{"ip", "route"}, "default via 10.0.0.1 dev eth0"},
+		{"default IPv6", route("eth0", "::/0", "fd00::1"), []string{"ip", "-6", "route"}, "default via fd00::1 dev eth0"},
+		{"IPv6 on the link", route("eth0", "fd09::/64", ""), []string{"ip", "-6", "route"}, "fd09::/64 dev eth0"},
+		{"options", options, []string{"ip", "route", "show", "table", "100"}, "10.9.0.0/16 via 10.0.0.1 dev eth0 metric 42 mtu 1400 advmss 1300"},
+		{"IPv6 options", options6, []string{"ip", "-6", "route", "show", "table", "100"}, "fd09::/64 via fd00::1 dev eth0 metric 42 mtu 1400 advmss 1300"},
+		{"scope", scoped, []string{"ip", "route"}, "10.9.0.0/16 dev eth0 scope link"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			container := twoHomed(t)
+			drifts(t, container, test.route, "no route to "+test.route.Dst.String())
+			ensure(t, open(t, container), test.route, true)
+			verifies(t, container, test.route)
+			shows(t, container.Sh(t, test.show[0], test.show[1:]...), test.want)
+			ensure(t, open(t, container), test.route, false)
+			removes(t, container, test.route)
+			container.Sh(t, "ip", "link", "set", "eth0", "down")
+			drifts(t, container, test.route, "no route to "+test.route.Dst.String())
+		})
+	}
+}
+
+// The second network of a container gives way, and takes over when the first one goes.
+func TestRouteGivesWay(t *testing.T) {
+	for _, test := range []struct {
+		name, dst, via0, via1, family string
+		first, second                 string
+	}{
+		{"IPv4", "0.0.0.0/0", "10.0.0.1", "10.0.1.1", "-4", "via 10.0.0.1 dev eth0", "via 10.0.1.1 dev eth1"},
+		{"IPv6", "::/0", "fd00::1", "fd00:0:0:1::1", "-6", "via fd00::1 dev eth0", "via fd00:0:0:1::1 dev eth1"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			container := twoHomed(t)
+			first, second := route("eth0", test.dst, test.via0), route("eth1", test.dst, test.via1)
+			ensure(t, open(t, container), first, true)
+			ensure(t, open(t, container), second, true)
+			verifies(t, container, first)
+			verifies(t, container, second)
+			target := map[string]string{"-4": "192.0.2.1", "-6": "2001:db8::1"}[test.family]
+			shows(t, container.Sh(t, "ip", test.family, "route", "get", target), test.first)
+			ensure(t, open(t, container), second, false)
+			container.Sh(t, "ip", "link", "del", "eth0")
+			shows(t, container.Sh(t, "ip", test.family, "route", "get", target), test.second)
+			verifies(t, container, second)
+		})
+	}
+}
+
+// A metric that was asked for is kept: with another link's route of the same one there is no deciding.
+func TestRoutePriorityClash(t *testing.T) {
+	container := twoHomed(t)
+	first, second := route("eth0", "10.9.0.0/16", "10.0.0.1"), route("eth1", "10.9.0.0/16", "10.0.1.1")
+	first.Priority, second.Priority = 7, 7
+	ensure(t, open(t, container), first, true)
+	_, err := second.Ensure(open(t, container))
+	fails(t, err, state.ErrExists, "choose another priority")
+	second.Priority = 8
+	ensure(t, open(t, container), second, true)
+	verifies(t, container, second)
+	second.Priority = 9
+	drifts(t, container, second, "no route to 10.9.0.0/16 via 10.0.1.1")
+}
+
+func TestRouteString(t *testing.T) {
+	table, scope := 100, 253
+	r := route("eth0", "10.9.0.0/16", "10.0.0.1")
+	r.MTU, r.AdvMSS, r.Priority, r.Table, r.Scope = 1400, 1300, 42, &table, &scope
+	want := "ip route add 10.9.0.0/16 via 10.0.0.1 dev eth0 mtu 1400 advmss 1300 metric 42 table 100 scope 253"
+	if got := r.String(); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
