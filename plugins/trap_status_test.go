@@ -1,6 +1,9 @@
 package plugins
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/fairway-cni/fairway/pkg/testnet"
@@ -59,4 +62,24 @@ func TestStatusOfABridgeThatIsNone(t *testing.T) {
 	a := bridgeOn(t, testnet.NewNS(t, "c"))
 	a.host.Sh(t, "ip", "link", "add", "br0", "type", "veth", "peer", "name", "br0-peer")
 	a.statusCall().fail(t, "STATUS", 7)
+}
+
+// TestStatusWithoutNftables takes the capability away by which nftables and rtnetlink are used.
+func TestStatusWithoutNftables(t *testing.T) {
+	a := bridgeOn(t, testnet.NewNS(t, "c"))
+	a.plugin = withoutCapability(t, a.plugin)
+	if said := a.statusCall().fail(t, "STATUS", 50); !strings.Contains(said, "nftables") {
+		t.Errorf("sentence: got %q, want it to name nftables", said)
+	}
+}
+
+// withoutCapability is a plugin that runs without CAP_NET_ADMIN.
+func withoutCapability(t *testing.T, plugin string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), plugin)
+	script := "#!/bin/sh\nexec setpriv --bounding-set=-net_admin --inh-caps=-net_admin " + filepath.Join(binDir, plugin) + "\n"
+	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
