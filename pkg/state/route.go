@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -71,6 +72,14 @@ func (r Route) Ensure(k *kernel.Kernel) (bool, error) {
 	// A parallel ADD of another network may take the metric found free; each round is an ADD that succeeded.
 	const rounds = 64
 	priority := r.Priority
+	if r.Dst.Bits() == 0 {
+		// Metric 0 may be free because the network that had it was disconnected; the other's route stays the first.
+		present, free, err := r.giveWay(n, link.Attrs().Index)
+		if present || err != nil {
+			return false, err
+		}
+		priority = free
+	}
 	for range rounds {
 		err = n.RouteAdd(r.netlink(link.Attrs().Index, priority))
 		if !errors.Is(err, unix.EEXIST) {
@@ -94,17 +103,20 @@ func (r Route) giveWay(n *kernel.Namespace, index int) (present bool, priority i
 	if err != nil {
 		return false, 0, err
 	}
-	highest := 0
+	next := 0
 	for _, other := range routes {
 		if r.matches(other, index) && (r.Priority == 0 || r.Priority == other.Priority) {
 			return true, 0, nil
 		}
-		highest = max(highest, other.Priority)
+		next = max(next, other.Priority+1)
 	}
-	if r.Priority != 0 {
+	if r.Priority == 0 {
+		return false, next, nil
+	}
+	if slices.ContainsFunc(routes, func(other netlink.Route) bool { return other.Priority == r.Priority }) {
 		return false, 0, fmt.Errorf("%s: a route of this priority through another link %w: choose another priority", r, ErrExists)
 	}
-	return false, highest + 1, nil
+	return false, r.Priority, nil
 }
 
 // list lists the routes to the destination in the route's table.

@@ -123,3 +123,15 @@ func TestRouteString(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// A network that comes back does not take the default route from the one that took over.
+func TestRouteComesBackSecond(t *testing.T) {
+	container := twoHomed(t)
+	first, second := route("eth0", "0.0.0.0/0", "10.0.0.1"), route("eth1", "0.0.0.0/0", "10.0.1.1")
+	ensure(t, open(t, container), first, true)
+	ensure(t, open(t, container), second, true)
+	container.Sh(t, "ip", "route", "del", "default", "via", "10.0.0.1")
+	ensure(t, open(t, container), first, true)
+	shows(t, container.Sh(t, "ip", "route", "get", "192.0.2.1"), "via 10.0.1.1 dev eth1")
+	verifies(t, container, first)
+}
