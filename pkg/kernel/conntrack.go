@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -20,33 +21,100 @@ const (
 )
 
 // ForgetConnections removes the connections tracked by the host that a container's address began, or that reached it
-// through a published port. The kernel selects them (Linux 5.8); an older one is left alone, as the alternative is to
-// read the whole table.
+// through a published port.
+//
+// The kernel selects those of IPv4 (Linux 5.8); an older one is left alone. Its filter for IPv6 takes all but the address
+// asked for (ctnetlink_filter_match_tuple, up to Linux 6.18 at least), so that these are listed.
 func (k *Kernel) ForgetConnections(addr netip.Addr) error {
-	return errors.Join(
-		k.forgetConnections(addr, nl.CTA_TUPLE_ORIG, ctaFilterOrigFlags),
-		k.forgetConnections(addr, nl.CTA_TUPLE_REPLY, ctaFilterReplyFlags))
+	var err error
+	if addr.Is6() {
+		err = k.forgetListed(addr)
+	} else {
+		err = errors.Join(
+			k.forgetSelected(addr, nl.CTA_TUPLE_ORIG, ctaFilterOrigFlags),
+			k.forgetSelected(addr, nl.CTA_TUPLE_REPLY, ctaFilterReplyFlags))
+	}
+	if err != nil {
+		return fmt.Errorf("conntrack -D -s %s: %w", addr, err)
+	}
+	return nil
 }
 
-func (k *Kernel) forgetConnections(addr netip.Addr, tuple, flags int) error {
-	family, source := uint8(unix.AF_INET), nl.CTA_IP_V4_SRC
-	if addr.Is6() {
-		family, source = unix.AF_INET6, nl.CTA_IP_V6_SRC
-	}
-	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK)
-	req.AddData(&nl.Nfgenmsg{NfgenFamily: family, Version: nfnetlinkFamilyCounts})
+// forgetSelected removes the connections whose source in a direction is an IPv4 address.
+func (k *Kernel) forgetSelected(addr netip.Addr, tuple, flags int) error {
+	req := ctRequest(nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK, unix.AF_INET)
 	direction := nl.NewRtAttr(tuple|unix.NLA_F_NESTED, nil)
-	direction.AddRtAttr(nl.CTA_TUPLE_IP|unix.NLA_F_NESTED, nil).AddRtAttr(source, addr.AsSlice())
+	direction.AddRtAttr(nl.CTA_TUPLE_IP|unix.NLA_F_NESTED, nil).AddRtAttr(nl.CTA_IP_V4_SRC, addr.AsSlice())
 	req.AddData(direction)
 	filter := nl.NewRtAttr(ctaFilter|unix.NLA_F_NESTED, nil)
 	filter.AddRtAttr(flags, nl.Uint32Attr(ctaFilterIPSrc))
 	req.AddData(filter)
 	_, err := k.ask(req)
-	switch {
-	case err == nil, errors.Is(err, unix.ENOENT):
-		return nil
-	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL):
-		return nil // a kernel without connection tracking, or without the filter
+	return ignoreUntracked(err)
+}
+
+// forgetListed lists the connections of IPv6 and removes, one by one, those whose source in either direction is an address.
+func (k *Kernel) forgetListed(addr netip.Addr) error {
+	list, err := k.ask(ctRequest(nl.IPCTNL_MSG_CT_GET, unix.NLM_F_DUMP, unix.AF_INET6))
+	if err != nil {
+		return ignoreUntracked(err)
 	}
-	return fmt.Errorf("conntrack -D -s %s: %w", addr, err)
+	source := addr.AsSlice()
+	var errs []error
+	for _, message := range list {
+		connection := message[sizeofGenmsg:]
+		orig, reply := attribute(connection, nl.CTA_TUPLE_ORIG), attribute(connection, nl.CTA_TUPLE_REPLY)
+		if bytes.Equal(tupleSource(orig), source) || bytes.Equal(tupleSource(reply), source) {
+			errs = append(errs, k.forgetConnection(connection))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// forgetConnection removes one connection of IPv6, as it was listed. It may have ended meanwhile.
+func (k *Kernel) forgetConnection(connection []byte) error {
+	req := ctRequest(nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK, unix.AF_INET6)
+	req.AddData(nl.NewRtAttr(nl.CTA_TUPLE_ORIG|unix.NLA_F_NESTED, attribute(connection, nl.CTA_TUPLE_ORIG)))
+	// With them the request means this very connection, and none that has its tuple by now.
+	for _, exactly := range []int{nl.CTA_ZONE, nl.CTA_ID} {
+		if value := attribute(connection, exactly); value != nil {
+			req.AddData(nl.NewRtAttr(exactly, value))
+		}
+	}
+	_, err := k.ask(req)
+	return ignoreUntracked(err)
+}
+
+// ignoreUntracked makes the absence of a connection a success, and that of connection tracking or its filter.
+func ignoreUntracked(err error) error {
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) {
+		return nil
+	}
+	return err
+}
+
+// tupleSource is the source address of one direction of a connection of IPv6.
+func tupleSource(tuple []byte) []byte {
+	return attribute(attribute(tuple, nl.CTA_TUPLE_IP), nl.CTA_IP_V6_SRC)
+}
+
+// attribute is the value of an attribute of a kind, or nil when there is none.
+func attribute(attributes []byte, kind int) []byte {
+	parsed, err := nl.ParseRouteAttr(attributes)
+	if err != nil {
+		return nil
+	}
+	for _, a := range parsed {
+		if int(a.Attr.Type)&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER) == kind {
+			return a.Value
+		}
+	}
+	return nil
+}
+
+// ctRequest is a request of the subsystem that tracks connections.
+func ctRequest(kind, flags int, family uint8) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|kind, flags)
+	req.AddData(&nl.Nfgenmsg{NfgenFamily: family, Version: nfnetlinkFamilyCounts})
+	return req
 }
