@@ -1,0 +1,90 @@
+package agentapi
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Network is the definition of an overlay network, the same on every host.
+type Network struct {
+	// Name as CNI has it: a letter or digit, then letters, digits, '_', '.', '-'.
+	Name string `json:"name"`
+	// Subnets is one of IPv4, one of IPv6, or one of each.
+	Subnets []Subnet `json:"subnets"`
+	// VNI is from 1 to 16777215. With 0, Put chooses one that no network has.
+	VNI uint32 `json:"vni,omitempty"`
+	// MTU of the containers' links in bytes, 0 for the underlay's less what VXLAN needs.
+	MTU int `json:"mtu,omitempty"`
+	// Internal networks have no way to the outside.
+	Internal bool `json:"internal,omitempty"`
+	// IPMasq hides the containers behind their host's address, except from each other.
+	IPMasq bool `json:"ipMasq,omitempty"`
+	// Options and Labels are kept for who asks; the agent does not read them.
+	Options map[string]string `json:"options,omitempty"`
+	Labels  map[string]string `json:"labels,omitempty"`
+	// Created is set by Put.
+	Created time.Time `json:"created,omitzero"`
+}
+
+// Subnet is a network's addresses of one family.
+type Subnet struct {
+	// Prefix has no host bits.
+	Prefix netip.Prefix `json:"prefix"`
+	// BlockLength is the prefix length of the blocks that hosts own. With 0, Put chooses: 26 or more of IPv4, 16 bits
+	// longer than the subnet of IPv6.
+	BlockLength int `json:"blockLength,omitempty"`
+	// Gateway is the containers' gateway, which each host answers for. The zero address is the subnet's first.
+	Gateway netip.Addr `json:"gateway,omitzero"`
+}
+
+// Peer is a host of a network.
+type Peer struct {
+	// Node is the host's name, as fairwayd was given it.
+	Node string `json:"node"`
+	// VTEP is the host's address on the underlay; zero while the host has not said it.
+	VTEP netip.Addr `json:"vtep,omitzero"`
+	// Blocks are the parts of the subnets that the host owns.
+	Blocks []netip.Prefix `json:"blocks"`
+	// Pins are addresses outside its blocks that containers of the host have.
+	Pins []netip.Addr `json:"pins,omitempty"`
+	// Self says that the host is the one that was asked.
+	Self bool `json:"self,omitempty"`
+	// InUse says that the host has containers on the network.
+	InUse bool `json:"inUse,omitempty"`
+}
+
+// Pin is an address for one attachment, wherever in the network's subnets it lies.
+type Pin struct {
+	Address     netip.Addr `json:"address"`
+	ContainerID string     `json:"containerID"`
+	IfName      string     `json:"ifName"`
+}
+
+// Health is how the agent fares.
+type Health struct {
+	// Node is the host's name.
+	Node string `json:"node"`
+	// Version of fairwayd.
+	Version string `json:"version"`
+	// Underlay is the address that peers send to; zero while there is none.
+	Underlay netip.Addr `json:"underlay,omitzero"`
+	// Healthy says that there are no problems.
+	Healthy bool `json:"healthy"`
+	// Problems are sentences that say what to change.
+	Problems []string `json:"problems,omitempty"`
+	// Etcd is the state of the connection to etcd.
+	Etcd EtcdHealth `json:"etcd"`
+	// Networks is their number.
+	Networks int `json:"networks"`
+}
+
+// EtcdHealth is the state of the connection to etcd.
+type EtcdHealth struct {
+	Endpoints []string `json:"endpoints"`
+	// Connected says that the agent follows etcd's changes now.
+	Connected bool `json:"connected"`
+	// Revision is the last that the agent has seen; 0 for none since it was started.
+	Revision int64 `json:"revision,omitempty"`
+	// Since is when Connected became what it is.
+	Since time.Time `json:"since"`
+}
