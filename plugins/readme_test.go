@@ -15,7 +15,7 @@ import (
 
 // TestReadmeExample runs what the READMEs show.
 func TestReadmeExample(t *testing.T) {
-	for _, plugin := range []string{"bridge", "none"} {
+	for _, plugin := range []string{"bridge", "host", "none"} {
 		t.Run(plugin, func(t *testing.T) {
 			var list struct {
 				CNIVersion, Name string
@@ -27,8 +27,11 @@ func TestReadmeExample(t *testing.T) {
 			a := bridgeOn(t, testnet.NewNS(t, "c"))
 			a.plugin, a.conf = plugin, maps.Clone(list.Plugins[0])
 			a.conf["cniVersion"], a.conf["name"] = list.CNIVersion, list.Name
-			if plugin == "bridge" {
+			switch plugin {
+			case "bridge":
 				a = a.withIPAM("dataDir", t.TempDir())
+			case "host":
+				a = a.withEnv("CNI_NETNS", a.host.Path)
 			}
 			a = a.after(a.add(t))
 			a.succeed(t, "CHECK")
@@ -61,7 +64,7 @@ func example(t *testing.T, plugin string) []byte {
 // TestReadmeSections: all READMEs have the same.
 func TestReadmeSections(t *testing.T) {
 	want := []string{"Name", "Description", "Configuration", "Example", "Result", "See also"}
-	for _, plugin := range []string{"bridge", "none", "host-local"} {
+	for _, plugin := range []string{"bridge", "host", "none", "host-local"} {
 		var got []string
 		for line := range strings.Lines(string(readme(t, plugin))) {
 			if title, ok := strings.CutPrefix(line, "## "); ok {

@@ -141,6 +141,15 @@ func (c *call) prevResult() (*types100.Result, error) {
 	return types100.NewResultFromResult(conf.PrevResult)
 }
 
+// recordedResult is the result of ADD, which CHECK needs.
+func (c *call) recordedResult() (*types100.Result, error) {
+	prev, err := c.prevResult()
+	if err == nil && prev == nil {
+		err = Invalidf("prevResult is missing: pass on the result of ADD, which CHECK compares with")
+	}
+	return prev, err
+}
+
 // withoutNull refuses lists of a recorded result that hold a null. The CNI library reads it as a nil pointer, and its
 // conversions of older results follow those.
 func withoutNull(prevResult []byte) error {

@@ -39,6 +39,12 @@ func Main[C any](name string, parse Parse[C], plan Plan[C]) {
 	os.Exit(run(name, mode[C]{parse, plan}, os.Stdin, os.Stdout, os.Stderr))
 }
 
+// MainHost runs the plugin of a mode whose containers share the host's network namespace, and exits. Nothing is planned:
+// ADD reports what the host has, and no verb changes it.
+func MainHost[C any](name string, parse Parse[C]) {
+	os.Exit(run(name, hostNetwork[C]{parse}, os.Stdin, os.Stdout, os.Stderr))
+}
+
 // MainIPAM runs the IPAM plugin host-local and exits.
 func MainIPAM(name string) {
 	os.Exit(run(name, addresses{}, os.Stdin, os.Stdout, os.Stderr))

@@ -66,12 +66,9 @@ func (m mode[C]) check(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	prev, err := c.prevResult()
+	prev, err := c.recordedResult()
 	if err != nil {
 		return err
-	}
-	if prev == nil {
-		return Invalidf("prevResult is missing: pass on the result of ADD, which CHECK compares with")
 	}
 	k, err := c.openContainer()
 	if err != nil {

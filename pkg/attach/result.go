@@ -89,11 +89,16 @@ func (i Interface) document(k *kernel.Kernel, c *call) (*types100.Interface, err
 	if err != nil {
 		return nil, err
 	}
-	made := &types100.Interface{Name: i.Name, Mac: link.Attrs().HardwareAddr.String(), Sandbox: sandbox}
+	return c.reported(i.Name, link.Attrs().HardwareAddr, link.Attrs().MTU, sandbox), nil
+}
+
+// reported is an interface as a result has it. Its MTU is in results from CNI 1.1.0 on.
+func (c *call) reported(name string, mac net.HardwareAddr, mtu int, sandbox string) *types100.Interface {
+	i := &types100.Interface{Name: name, Mac: mac.String(), Sandbox: sandbox}
 	if since, err := version.GreaterThanOrEqualTo(c.version(), "1.1.0"); err == nil && since {
-		made.Mtu = link.Attrs().MTU
+		i.Mtu = mtu
 	}
-	return made, nil
+	return i
 }
 
 // request is what a plan is asked about, with what a recorded result says of the container's interface.

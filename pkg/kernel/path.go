@@ -10,14 +10,22 @@ import (
 // one to the outside world. Asking for a route sends nothing and costs the same however many routes there are.
 var outsides = [...]string{"203.0.113.1", "2001:db8::1"}
 
-// Uplink is the host's link towards the outside world, or nil when there is none.
-func (k *Kernel) Uplink() netlink.Link {
+// Exits are the routes that packets to the outside world take: IPv4's, then IPv6's, as far as there are any.
+func (k *Kernel) Exits() []netlink.Route {
+	var exits []netlink.Route
 	for _, outside := range outsides {
 		routes, err := k.Host.RouteGet(net.ParseIP(outside))
-		if err != nil || len(routes) == 0 || routes[0].LinkIndex == 0 {
-			continue
+		if err == nil && len(routes) > 0 && routes[0].LinkIndex != 0 {
+			exits = append(exits, routes[0])
 		}
-		if link, err := k.Host.LinkByIndex(routes[0].LinkIndex); err == nil {
+	}
+	return exits
+}
+
+// Uplink is the host's link towards the outside world, or nil when there is none.
+func (k *Kernel) Uplink() netlink.Link {
+	for _, exit := range k.Exits() {
+		if link, err := k.Host.LinkByIndex(exit.LinkIndex); err == nil {
 			return link
 		}
 	}

@@ -45,12 +45,15 @@ func (s *stage) attach(id, conflist string) error {
 	if err != nil {
 		return err
 	}
-	c := &container{Namespace: namespace, id: id, network: network}
+	return s.start(&container{Namespace: namespace, id: id, network: network})
+}
+
+func (s *stage) start(c *container) (err error) {
 	if c.answered, err = s.runtime.add(c); err != nil {
 		return err
 	}
-	s.containers[id] = c
-	s.page.tick("ADD "+id, fmt.Sprintf("%-9s %s", milliseconds(c.answered.took), strings.Join(c.addresses(), " ")))
+	s.containers[c.id] = c
+	s.page.tick("ADD "+c.id, fmt.Sprintf("%-9s %s", milliseconds(c.answered.took), strings.Join(c.addresses(), " ")))
 	for _, o := range c.answered.created {
 		s.page.object(o.namespace, o.command)
 	}

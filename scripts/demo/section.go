@@ -25,6 +25,12 @@ func sections() []section {
 			{"drift", (*stage).drift},
 			{"DEL", (*stage).detachBoth},
 		}},
+		{mode: "host", about: "a container that shares the host's network", steps: []step{
+			{"ADD", (*stage).attachToHost},
+			{"traffic", (*stage).trafficOfHost},
+			{"another namespace", (*stage).refuseOther},
+			{"DEL", (*stage).detachFromHost},
+		}},
 		{mode: "none", about: "a container with nothing but itself", steps: []step{
 			{"ADD", (*stage).attachToNone},
 			{"traffic", (*stage).loopbackOnly},
