@@ -58,6 +58,24 @@ func TestStatusPassesADelegateOn(t *testing.T) {
 	}
 }
 
+// TestStatusWarnsOfAFirewall that may drop what the host forwards: ADD works, so that STATUS does.
+func TestStatusWarnsOfAFirewall(t *testing.T) {
+	a := bridgeOn(t, testnet.NewNS(t, "c")).statusCall()
+	a.host.Sh(t, "iptables", "-P", "FORWARD", "DROP")
+	for _, tt := range []struct {
+		of   attachment
+		want bool
+	}{{a, true}, {a.with("internal", true), false}, {a.with("isDefaultGateway", nil), false}} {
+		got := tt.of.run(t, "STATUS")
+		if got.code != 0 || got.stdout != "" {
+			t.Errorf("exit status %d, standard output %q", got.code, got.stdout)
+		}
+		if strings.Contains(got.stderr, "iptables -I FORWARD -i br0 -j ACCEPT") != tt.want {
+			t.Errorf("standard error %q, want the remedy %t", got.stderr, tt.want)
+		}
+	}
+}
+
 func TestStatusOfABridgeThatIsNone(t *testing.T) {
 	a := bridgeOn(t, testnet.NewNS(t, "c"))
 	a.host.Sh(t, "ip", "link", "add", "br0", "type", "veth", "peer", "name", "br0-peer")

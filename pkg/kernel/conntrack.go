@@ -98,20 +98,6 @@ func tupleSource(tuple []byte) []byte {
 	return attribute(attribute(tuple, nl.CTA_TUPLE_IP), nl.CTA_IP_V6_SRC)
 }
 
-// attribute is the value of an attribute of a kind, or nil when there is none.
-func attribute(attributes []byte, kind int) []byte {
-	parsed, err := nl.ParseRouteAttr(attributes)
-	if err != nil {
-		return nil
-	}
-	for _, a := range parsed {
-		if int(a.Attr.Type)&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER) == kind {
-			return a.Value
-		}
-	}
-	return nil
-}
-
 // ctRequest is a request of the subsystem that tracks connections.
 func ctRequest(kind, flags int, family uint8) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|kind, flags)

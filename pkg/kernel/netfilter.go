@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -46,4 +47,18 @@ func batchMark(mark netlink.HeaderType) netlink.Message {
 		Header: netlink.Header{Type: mark, Flags: netlink.Request},
 		Data:   []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, unix.NFNL_SUBSYS_NFTABLES},
 	}
+}
+
+// attribute is the value of an attribute of a kind, or nil when there is none.
+func attribute(attributes []byte, kind int) []byte {
+	parsed, err := nl.ParseRouteAttr(attributes)
+	if err != nil {
+		return nil
+	}
+	for _, a := range parsed {
+		if int(a.Attr.Type)&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER) == kind {
+			return a.Value
+		}
+	}
+	return nil
 }

@@ -100,10 +100,10 @@ func TestMasqueradeTranslates(t *testing.T) {
 	}
 	// Without its elements, a container keeps its address, which the outside has no route to.
 	removes(t, nil, state.Masquerade{Owner: a.owner})
-	if got := source(t, a.Namespace, outside, netip.MustParseAddr("192.0.2.2"), patience).String(); got != "10.1.0.2" {
+	if got := source(t, a.Namespace, outside, outside4, patience).String(); got != "10.1.0.2" {
 		t.Errorf("after Remove: source %s", got)
 	}
-	if got := source(t, b.Namespace, outside, netip.MustParseAddr("192.0.2.2"), patience).String(); got != "192.0.2.1" {
+	if got := source(t, b.Namespace, outside, outside4, patience).String(); got != "192.0.2.1" {
 		t.Errorf("the other container: source %s", got)
 	}
 }

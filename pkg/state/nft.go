@@ -231,8 +231,13 @@ func staleElements(k *kernel.Kernel, sets []*nftables.Set, stale func(tag string
 
 // tableName is a table as nft names it, with its family.
 func tableName(t *nftables.Table) string {
-	if t.Family == nftables.TableFamilyBridge {
+	switch t.Family {
+	case nftables.TableFamilyBridge:
 		return "bridge " + t.Name
+	case nftables.TableFamilyIPv4:
+		return "ip " + t.Name
+	case nftables.TableFamilyIPv6:
+		return "ip6 " + t.Name
 	}
 	return "inet " + t.Name
 }

@@ -13,6 +13,9 @@ import (
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
+// outside4 is an address of the namespace that newOutside makes.
+var outside4 = netip.MustParseAddr("192.0.2.2")
+
 // newOutside gives the test's host a way to the outside: a namespace with 192.0.2.2 and fd99::2, which has no route back
 // to the containers unless a test adds one. The host has 192.0.2.1 and fd99::1 there.
 func newOutside(t *testing.T) *testnet.Namespace {

@@ -46,19 +46,29 @@ func (c conf) shared(lease attach.Lease) state.Set {
 	if c.Internal || c.Isolated {
 		set = append(set, state.Shared(state.Isolation{Bridge: c.Bridge, Internal: c.Internal, Isolated: c.Isolated}))
 	}
+	if c.IsGateway && !c.Internal {
+		set = append(set, state.ForwardPath{Link: c.forwardingLink()})
+	}
 	if c.IsGateway && len(lease.IPs) > 0 {
 		set = append(set, c.gatewayState(lease)...)
 	}
 	return set
 }
 
+// forwardingLink is the link by which the host forwards for the containers.
+func (c conf) forwardingLink() string {
+	if c.VLAN != 0 {
+		return c.gateway().Link()
+	}
+	return c.Bridge
+}
+
 // gatewayState makes the host the containers' gateway.
 func (c conf) gatewayState(lease attach.Lease) state.Set {
 	var set state.Set
-	gateway := state.Gateway{Link: c.Bridge, Force: c.ForceAddress}
+	gateway := state.Gateway{Link: c.forwardingLink(), Force: c.ForceAddress}
 	if c.VLAN != 0 {
 		set = append(set, state.Shared(c.gateway()))
-		gateway.Link = c.gateway().Link()
 	}
 	forward := make(map[string]bool)
 	for _, ip := range lease.IPs {

@@ -1,0 +1,74 @@
+package kernel
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// DropsForwarded says whether a chain has the forward hook of IPv4 or IPv6, and drops what none of its rules accepts: by
+// policy, as Docker's and ufw's, or by a last rule that has no condition, as firewalld's.
+func (k *Kernel) DropsForwarded(chain *nftables.Chain) (bool, error) {
+	switch chain.Table.Family {
+	case nftables.TableFamilyINet, nftables.TableFamilyIPv4, nftables.TableFamilyIPv6:
+	default:
+		return false, nil
+	}
+	if chain.Hooknum == nil || *chain.Hooknum != *nftables.ChainHookForward {
+		return false, nil
+	}
+	if chain.Policy != nil && *chain.Policy == nftables.ChainPolicyDrop {
+		return true, nil
+	}
+	return k.endsInDrop(chain)
+}
+
+// endsInDrop says whether the last rule of a chain drops or rejects whatever reaches it. The rules are somebody else's: the
+// nftables library leaves out expressions that it does not know, by which a rule would seem to have no condition.
+func (k *Kernel) endsInDrop(chain *nftables.Chain) (bool, error) {
+	encoder := netlink.NewAttributeEncoder()
+	encoder.String(unix.NFTA_RULE_TABLE, chain.Table.Name)
+	encoder.String(unix.NFTA_RULE_CHAIN, chain.Name)
+	attributes, err := encoder.Encode()
+	if err != nil {
+		return false, err
+	}
+	rules, err := k.ask(nftRequest(unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP, chain.Table.Family, attributes))
+	if errors.Is(err, unix.ENOENT) || err == nil && len(rules) == 0 {
+		return false, nil // gone meanwhile, or empty
+	}
+	if err != nil {
+		return false, fmt.Errorf("nft list chain %s %s: %w", chain.Table.Name, chain.Name, err)
+	}
+	expressions := attribute(rules[len(rules)-1][sizeofGenmsg:], unix.NFTA_RULE_EXPRESSIONS)
+	return dropsAll(expressions)
+}
+
+// dropsAll says whether the expressions of a rule hold no condition, and drop or reject.
+func dropsAll(expressions []byte) (drops bool, err error) {
+	list, err := netlink.NewAttributeDecoder(expressions)
+	if err != nil {
+		return false, err
+	}
+	for list.Next() {
+		expression := list.Bytes()
+		switch name := string(bytes.TrimSuffix(attribute(expression, unix.NFTA_EXPR_NAME), []byte{0})); {
+		case name == "counter", name == "log":
+		case name == "reject", name == "immediate" && isDrop(attribute(expression, unix.NFTA_EXPR_DATA)):
+			drops = true
+		default:
+			return false, nil // a condition, or another verdict
+		}
+	}
+	return drops, list.Err()
+}
+
+// isDrop says whether an immediate value is the verdict to drop (NF_DROP, linux/netfilter.h, is 0).
+func isDrop(immediate []byte) bool {
+	verdict := attribute(attribute(immediate, unix.NFTA_IMMEDIATE_DATA), unix.NFTA_DATA_VERDICT)
+	return bytes.Equal(attribute(verdict, unix.NFTA_VERDICT_CODE), make([]byte, 4))
+}
