@@ -1,0 +1,133 @@
+package overlay
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Check says whether the hosts can be those of a network: VTEPs of one family and each once, blocks and pins inside the
+// network's subnets, and none that overlaps another. Errors are ErrConfig.
+func (n Network) Check(h Hosts) error {
+	if err := checkVTEPs(h.Peers); err != nil {
+		return err
+	}
+	if err := n.checkBlocks(h.Peers); err != nil {
+		return err
+	}
+	return n.checkPins(h)
+}
+
+func checkVTEPs(peers []Peer) error {
+	seen := make(map[netip.Addr]int, len(peers))
+	for i, p := range peers {
+		key := index("peers", i) + ".vtep"
+		if !p.VTEP.IsValid() || p.VTEP.IsUnspecified() || p.VTEP.IsMulticast() || p.VTEP.IsLoopback() {
+			return invalidf("%s is %s: give the host's address on the underlay", key, p.VTEP)
+		}
+		if p.VTEP.Is4() != peers[0].VTEP.Is4() {
+			return invalidf("%s is %s and peers[0].vtep is %s: give all hosts addresses of one family", key, p.VTEP, peers[0].VTEP)
+		}
+		if other, dup := seen[p.VTEP]; dup {
+			return invalidf("%s is %s, which is that of peers[%d] too: give each host one entry with all its subnets", key, p.VTEP, other)
+		}
+		seen[p.VTEP] = i
+	}
+	return nil
+}
+
+// placed is a block and where it is written.
+type placed struct {
+	netip.Prefix
+	peer, block int
+}
+
+func (p placed) key() string { return index(index("peers", p.peer)+".subnets", p.block) }
+
+// checkBlocks sorts the blocks: of two that overlap, one contains the other's first address, and no block lies between
+// them that does not overlap either.
+func (n Network) checkBlocks(peers []Peer) error {
+	var all []placed
+	for i, p := range peers {
+		for j, b := range p.Blocks {
+			at := placed{b, i, j}
+			if !n.contains(b) {
+				return invalidf("%s is %s, outside the network's %s: give a part of it", at.key(), b, join(n.Subnets))
+			}
+			all = append(all, at)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b placed) int {
+		if c := a.Addr().Compare(b.Addr()); c != 0 {
+			return c
+		}
+		return a.Bits() - b.Bits()
+	})
+	for i := 1; i < len(all); i++ {
+		if a, b := all[i-1], all[i]; a.Overlaps(b.Prefix) {
+			return invalidf("%s is %s, which overlaps %s %s: give each host blocks of its own", b.key(), b.Prefix, a.key(), a.Prefix)
+		}
+	}
+	return nil
+}
+
+// contains says whether one of the subnets contains the prefix.
+func (n Network) contains(p netip.Prefix) bool {
+	return slices.ContainsFunc(n.Subnets, func(s netip.Prefix) bool { return s.Bits() <= p.Bits() && s.Contains(p.Addr()) })
+}
+
+func (n Network) checkPins(h Hosts) error {
+	known := make(map[netip.Addr]bool, len(h.Peers))
+	for _, p := range h.Peers {
+		known[p.VTEP] = true
+	}
+	seen := make(map[netip.Addr]int, len(h.Pins))
+	for i, p := range h.Pins {
+		key := index("pins", i)
+		if !n.contains(netip.PrefixFrom(p.Address, p.Address.BitLen())) {
+			return invalidf("%s.address is %s, outside the network's %s: give an address of it", key, p.Address, join(n.Subnets))
+		}
+		if !known[p.VTEP] {
+			return invalidf("%s.vtep is %s, which is no peer's: name one of key peers", key, p.VTEP)
+		}
+		if other, dup := seen[p.Address]; dup {
+			return invalidf("%s.address is %s, which is that of pins[%d] too: pin each address to one host", key, p.Address, other)
+		}
+		seen[p.Address] = i
+	}
+	return nil
+}
+
+// Own is this host's entry: that of Self, or else the one whose VTEP is among the host's addresses. The error is
+// ErrConfig.
+func (h Hosts) Own(local []netip.Addr) (Peer, error) {
+	mine := func(p Peer) bool { return p.VTEP == h.Self }
+	if !h.Self.IsValid() {
+		set := make(map[netip.Addr]bool, len(local))
+		for _, addr := range local {
+			set[addr.Unmap()] = true
+		}
+		mine = func(p Peer) bool { return set[p.VTEP] }
+	}
+	i := slices.IndexFunc(h.Peers, mine)
+	switch {
+	case i < 0 && h.Self.IsValid():
+		return Peer{}, invalidf("key self is %s, which is no peer's vtep: add an entry for this host to key peers", h.Self)
+	case i < 0:
+		return Peer{}, invalidf("no vtep of key peers is an address of this host: add an entry for it, or name its vtep in key self")
+	}
+	if j := slices.IndexFunc(h.Peers[i+1:], mine); j >= 0 {
+		return Peer{}, invalidf("peers[%d].vtep and peers[%d].vtep are both addresses of this host: name the right one in key self", i, i+1+j)
+	}
+	return h.Peers[i], nil
+}
+
+func join(prefixes []netip.Prefix) string {
+	text := ""
+	for i, p := range prefixes {
+		if i > 0 {
+			text += " and "
+		}
+		text += p.String()
+	}
+	return text
+}

@@ -1,0 +1,38 @@
+package overlay
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"strconv"
+)
+
+// LinkPrefix begins the names of the hosts' VXLAN devices.
+const LinkPrefix = "fwvx"
+
+// LinkName is the name of a host's VXLAN device: fwvx and the VNI, at most twelve bytes.
+func LinkName(vni uint32) string { return LinkPrefix + strconv.FormatUint(uint64(vni), 10) }
+
+// VTEPMAC is the address of a host's VXLAN device, locally administered and unicast. It follows from VNI and VTEP, so
+// that all hosts know it without being told, and a device made anew has the same.
+func VTEPMAC(vni uint32, vtep netip.Addr) net.HardwareAddr {
+	input := append(binary.BigEndian.AppendUint32([]byte("fairway vtep\x00"), vni), vtep.Unmap().AsSlice()...)
+	sum := sha256.Sum256(input)
+	mac := net.HardwareAddr(sum[:6:6])
+	mac[0] = mac[0]&^0x01 | 0x02 // IEEE 802: U/L and I/G bits
+	return mac
+}
+
+// Overhead is the bytes that VXLAN takes from the underlay's MTU: the outer IP header, UDP, VXLAN and the inner Ethernet
+// header (RFC 7348, 5).
+func Overhead(vtep netip.Addr) int {
+	if vtep.Unmap().Is4() {
+		return 20 + 8 + 8 + 14
+	}
+	return 40 + 8 + 8 + 14
+}
+
+// Gateway is the address of a block's owner within the block: the first. Peers route the block through it, and the
+// owner's containers everything.
+func Gateway(block netip.Prefix) netip.Addr { return block.Masked().Addr() }
