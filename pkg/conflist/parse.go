@@ -1,0 +1,148 @@
+package conflist
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"github.com/containernetworking/cni/libcni"
+)
+
+// validName is the CNI specification's rule for names, which is Docker's too.
+var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+
+// nameMax leaves room for what is put around a name to make it that of a file.
+const nameMax = 200
+
+// CheckName refuses what cannot be a network's name: it becomes part of paths.
+func CheckName(name string) error {
+	if !validName.MatchString(name) {
+		return fmt.Errorf("%q cannot be the name of a network: begin with a letter or digit, and use letters, digits, '_', '.' and '-' only", name)
+	}
+	if len(name) > nameMax {
+		return fmt.Errorf("the name of the network has %d characters: use at most %d", len(name), nameMax)
+	}
+	return nil
+}
+
+// read reads the network of a file.
+func read(path string) (Network, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return Network{}, err
+	}
+	list, err := decode(path, content)
+	if err != nil {
+		return Network{}, fmt.Errorf("%s: %w", path, err)
+	}
+	n, err := describe(list)
+	if err != nil {
+		return Network{}, fmt.Errorf("%s: %w", path, err)
+	}
+	n.File = path
+	if info, err := os.Stat(path); err == nil && n.Created.IsZero() {
+		n.Created = info.ModTime()
+	}
+	return n, nil
+}
+
+// decode reads a list, or a single plugin as a list of one. As libcni has it, the ending of the file decides.
+func decode(path string, content []byte) (*libcni.NetworkConfigList, error) {
+	if filepath.Ext(path) != listEnding {
+		return listOf(content)
+	}
+	list, err := libcni.NetworkConfFromBytes(content)
+	if err != nil {
+		return nil, err
+	}
+	if err := CheckName(list.Name); err != nil {
+		return nil, err // before it becomes a path
+	}
+	if !list.LoadOnlyInlinedPlugins {
+		more, err := libcni.NetworkPluginConfsFromFiles(filepath.Dir(path), list.Name)
+		if err != nil {
+			return nil, err
+		}
+		list.Plugins = append(list.Plugins, more...)
+	}
+	return list, nil
+}
+
+// listOf makes a list of a single plugin, as libcni does: name and version become those of the list.
+func listOf(content []byte) (*libcni.NetworkConfigList, error) {
+	single, err := libcni.NetworkPluginConfFromBytes(content)
+	if err != nil {
+		return nil, err
+	}
+	list, err := json.Marshal(file{
+		Name: single.Network.Name, CNIVersion: single.Network.CNIVersion, Plugins: []json.RawMessage{content},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return libcni.NetworkConfFromBytes(list)
+}
+
+// describe tells what a list of plugins is as a network.
+func describe(list *libcni.NetworkConfigList) (Network, error) {
+	if err := CheckName(list.Name); err != nil {
+		return Network{}, err
+	}
+	if len(list.Plugins) == 0 {
+		return Network{}, errors.New("it has no plugins")
+	}
+	var f file
+	if err := json.Unmarshal(list.Bytes, &f); err != nil {
+		return Network{}, err
+	}
+	n := Network{Name: list.Name, ID: f.id(), List: list, Scope: "local"}
+	first := list.Plugins[0]
+	n.Driver = DriverOf(first.Network.Type)
+	if n.Driver == "overlay" {
+		n.Scope = "global"
+	}
+	if err := n.readPlugin(first.Bytes); err != nil {
+		return Network{}, err
+	}
+	n.readTop(f)
+	return n, nil
+}
+
+// readTop takes what the top level says.
+func (n *Network) readTop(f file) {
+	n.Labels = map[string]string{}
+	if f.Args != nil {
+		n.Labels = nonNil(f.Args.PodmanLabels)
+	}
+	for key, value := range f.NerdctlLabels {
+		n.Labels[key] = value
+	}
+	about := f.Fairway
+	if about == nil {
+		return
+	}
+	n.Created, n.Attachable, n.ConfigFrom = about.Created, about.Attachable, about.ConfigFrom
+	n.Internal = n.Internal || about.Internal
+	n.Options = nonNil(about.Options)
+	if len(about.Pools) > 0 {
+		n.IPAM.Pools = about.Pools
+	}
+}
+
+func (f file) id() string {
+	if raw, err := hex.DecodeString(f.NerdctlID); err == nil && len(raw) == 32 {
+		return f.NerdctlID
+	}
+	return IDOf(f.Name)
+}
+
+func nonNil(m map[string]string) map[string]string {
+	if m == nil {
+		return map[string]string{}
+	}
+	return m
+}

@@ -1,0 +1,45 @@
+package conflist
+
+import (
+	"embed"
+	"fmt"
+	"slices"
+
+	"github.com/containernetworking/cni/libcni"
+)
+
+// predefinedNames are Docker's.
+var predefinedNames = []string{"bridge", "host", "none"}
+
+// They are compiled in, and in no file unless somebody wants one: a kubelet's runtime takes the first file it finds.
+//
+//go:embed predefined/*.conflist
+var predefinedFiles embed.FS
+
+// IsPredefined says whether a name is one of bridge, host and none.
+func IsPredefined(name string) bool { return slices.Contains(predefinedNames, name) }
+
+// predefined reads what is compiled in; a test reads it too, so that it cannot fail here.
+func predefined() []Network {
+	var networks []Network
+	for _, name := range predefinedNames {
+		n, err := readPredefined(name)
+		if err != nil {
+			panic(fmt.Sprintf("predefined network %s: %v", name, err))
+		}
+		networks = append(networks, n)
+	}
+	return networks
+}
+
+func readPredefined(name string) (Network, error) {
+	content, err := predefinedFiles.ReadFile("predefined/" + name + listEnding)
+	if err != nil {
+		return Network{}, err
+	}
+	list, err := libcni.NetworkConfFromBytes(content)
+	if err != nil {
+		return Network{}, err
+	}
+	return describe(list)
+}
