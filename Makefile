@@ -4,6 +4,7 @@ PREFIX  ?= /opt/cni
 DESTDIR ?=
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 PLUGINS := bridge host none host-local
+COMMANDS := fairway
 TOOLS   := $(CURDIR)/.tools
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,NO_COLOR)
 
@@ -15,7 +16,7 @@ LDFLAGS := -s -w -X github.com/fairway-cni/fairway/pkg/attach.Version=$(VERSION)
 
 build:
 	@mkdir -p bin
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./plugins/,$(PLUGINS))
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./plugins/,$(PLUGINS)) $(addprefix ./cmd/,$(COMMANDS))
 	@ln -sf none bin/loopback
 
 install: build

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit statuses. A command that runs another gives back that one's status (exitError).
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// exitError ends the process with a status and without a word: what there is to say has been said.
+type exitError struct{ status int }
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", e.status) }
+
+// run executes a command line and gives the exit status.
+func run(e *env, args []string) int {
+	root := newRoot(e)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteC()
+	var exit exitError
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.status
+	case errors.As(err, &usage):
+		fmt.Fprintf(e.stderr, "fairway: %v\nSee '%s --help'.\n", err, cmd.CommandPath())
+		return exitUsage
+	}
+	fmt.Fprintf(e.stderr, "fairway: %v\n", err)
+	return exitFailure
+}
+
+// arguments checks the number of arguments, and names them in the error as the command's usage line does.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least {
+			return usageError{fmt.Errorf("an argument is missing: %s", cmd.UseLine())}
+		}
+		if most >= 0 && len(args) > most {
+			return usageError{fmt.Errorf("%q is one argument too many: %s", args[most], cmd.UseLine())}
+		}
+		return nil
+	}
+}
+
+// unknownCommand refuses what is not the name of a command, and proposes those that look like it.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("%q is no command of %q", args[0], cmd.CommandPath())
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		err = fmt.Errorf("%w: do you mean %q?", err, near[0])
+	}
+	return usageError{err}
+}

@@ -1,0 +1,14 @@
+// Command fairway manages networks as `docker network` does, on any CNI runtime. The files of this command are wiring: each
+// turns the flags of one command into a call of a library, and prints what comes back.
+package main
+
+import (
+	"os"
+
+	"github.com/fairway-cni/fairway/pkg/format"
+)
+
+func main() {
+	e := &env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, colour: format.Colour(os.Stdout)}
+	os.Exit(run(e, os.Args[1:]))
+}

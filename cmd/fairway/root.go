@@ -1,0 +1,75 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+// newRoot makes the command `fairway` with all below it.
+func newRoot(e *env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "fairway",
+		Short: "Container networks as Docker has them, on any CNI runtime",
+		Long: `Container networks as Docker has them, on any CNI runtime.
+
+A network is a conflist in the netconf directory, and a container's attachment is what its CNI runtime has recorded. So
+networks made by hand, by nerdctl or by podman are seen here, and those made here are usable there. "fairway network ls"
+is the same as "fairway ls", and so with the other commands.`,
+		Example: `  fairway create --subnet 10.5.0.0/24 web     # a bridge network
+  fairway ls                                  # all networks
+  fairway rm web`,
+		Args:          unknownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	e.addFlags(root)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetIn(e.stdin)
+	root.SetOut(e.stdout)
+	root.SetErr(e.stderr)
+	addGroup(root, "Networks:", networkCommands(e))
+	addGroup(root, "Containers:", containerCommands(e))
+	addGroup(root, "The host:", hostCommands(e))
+	root.AddCommand(newNetwork(e))
+	return root
+}
+
+// networkCommands are those of `docker network` about a network.
+func networkCommands(e *env) []*cobra.Command {
+	return []*cobra.Command{newLs(e)}
+}
+
+// containerCommands are those about a container on a network.
+func containerCommands(_ *env) []*cobra.Command {
+	return nil
+}
+
+// hostCommands are those about the host as a whole. Docker has no such.
+func hostCommands(_ *env) []*cobra.Command {
+	return nil
+}
+
+// newNetwork makes `fairway network`, for fingers trained on `docker network`.
+func newNetwork(e *env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "network",
+		Short: `The same commands under Docker's name: "fairway network ls"`,
+		Args:  unknownCommand,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(networkCommands(e)...)
+	cmd.AddCommand(containerCommands(e)...)
+	return cmd
+}
+
+// addGroup adds commands under a title of the help.
+func addGroup(root *cobra.Command, title string, commands []*cobra.Command) {
+	if len(commands) == 0 {
+		return
+	}
+	root.AddGroup(&cobra.Group{ID: title, Title: title})
+	for _, cmd := range commands {
+		cmd.GroupID = title
+		root.AddCommand(cmd)
+	}
+}

@@ -1,0 +1,111 @@
+package format
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+type container struct {
+	Name   string
+	Labels map[string]string
+}
+
+func TestObjects(t *testing.T) {
+	objects := []any{container{"a", map[string]string{"k": "<v>"}}, container{"b", nil}}
+	for form, want := range map[string]string{
+		"json":                     `[{"Name":"a","Labels":{"k":"<v>"}},{"Name":"b","Labels":null}]` + "\n",
+		"{{.Name}}":                "a\nb\n",
+		"{{json .Labels}}":         "{\"k\":\"<v>\"}\nnull\n",
+		`{{.Name}}\t{{len .Name}}`: "a\t1\nb\t1\n",
+	} {
+		if got := objectsPrinted(t, form, objects); got != want {
+			t.Errorf("%s: got %q, want %q", form, got, want)
+		}
+	}
+	want := "[\n    {\n        \"Name\": \"b\",\n        \"Labels\": null\n    }\n]\n"
+	if diff := cmp.Diff(want, objectsPrinted(t, "", objects[1:])); diff != "" {
+		t.Errorf("without a form (-want +got):\n%s", diff)
+	}
+	if got := objectsPrinted(t, "", nil); got != "[]\n" {
+		t.Errorf("no object: got %q", got)
+	}
+}
+
+func objectsPrinted(t *testing.T, form string, objects []any) string {
+	t.Helper()
+	o, err := NewObjects(form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := o.Print(&out, objects); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func TestFunctions(t *testing.T) {
+	for form, want := range map[string]string{
+		`{{upper .Name}} {{lower .Name}} {{title .Name}}`: "WEB Ö web ö Web ö",
+		`{{pad .Name 1 2}}|{{truncate .Name 2}}`:          " web ö  |we",
+		`{{truncate .Name 99}}{{truncate .Name -1}}`:      "web ö",
+		`{{join (split .Name " ") "-"}}`:                  "web-ö",
+	} {
+		got := objectsPrinted(t, form, []any{container{Name: "web ö"}})
+		if got != want+"\n" {
+			t.Errorf("%s: got %q, want %q", form, got, want)
+		}
+	}
+}
+
+// full is a device on which nothing can be written.
+type full struct{}
+
+var errFull = errors.New("no space left")
+
+func (full) Write([]byte) (int, error) { return 0, errFull }
+
+func TestPrintSaysThatNothingWasWritten(t *testing.T) {
+	row := []Row{{"Name": "a"}}
+	for _, form := range []string{"", "json", "{{.Name}}"} {
+		rows, err := NewRows(form, []string{"Name"}, map[string]string{"Name": "NAME"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := rows.Print(full{}, row); !errors.Is(err, errFull) {
+			t.Errorf("rows %q: got %v, want %v", form, err, errFull)
+		}
+		objects, err := NewObjects(form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := objects.Print(full{}, []any{row[0]}); !errors.Is(err, errFull) {
+			t.Errorf("objects %q: got %v, want %v", form, err, errFull)
+		}
+	}
+}
+
+func TestNoColourWhenPiped(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if Colour(w) {
+		t.Error("a pipe gets colours")
+	}
+	if got := Bold("x", false); got != "x" {
+		t.Errorf("Bold without colour: got %q", got)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(r); err != nil || len(rest) != 0 {
+		t.Errorf("written: %q, %v", rest, err)
+	}
+}

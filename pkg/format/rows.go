@@ -1,0 +1,91 @@
+// Package format prints rows as Docker's commands do: as an aligned table, as JSON, or by a Go template of the user's.
+// What it prints of the same rows is the same wherever it goes.
+package format
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"text/template"
+)
+
+// Row gives the fields of one line by the names that templates use.
+type Row map[string]string
+
+// Rows prints rows in one form.
+type Rows struct {
+	body   *template.Template
+	header string // with tabs; empty: none
+	json   bool
+}
+
+// table precedes a template for a table, as in Docker.
+const table = "table"
+
+// NewRows reads a form: "json" for an object per line, a template, or "table" before one. Without a template, columns
+// say which fields there are in a table, and headings what is written above them and above those of a template.
+func NewRows(form string, columns []string, headings map[string]string) (Rows, error) {
+	if form == "json" {
+		return Rows{json: true}, nil
+	}
+	text, isTable := strings.CutPrefix(form, table)
+	if isTable = isTable && (text == "" || text[0] == ' ' || text[0] == '\t') || form == ""; !isTable {
+		text = form
+	}
+	if text = strings.TrimSpace(text); text == "" {
+		text = "{{." + strings.Join(columns, "}}\t{{.") + "}}"
+	}
+	body, err := parse(text)
+	if err != nil {
+		return Rows{}, err
+	}
+	r := Rows{body: body}
+	if isTable {
+		var above strings.Builder
+		if err := body.Execute(&above, headings); err != nil {
+			return Rows{}, fmt.Errorf("format %q: %w", form, err)
+		}
+		r.header = above.String()
+	}
+	return r, nil
+}
+
+// Print writes the rows. A table is aligned; a template is not.
+func (r Rows) Print(out io.Writer, rows []Row) error {
+	if r.json {
+		encoder := json.NewEncoder(out)
+		encoder.SetEscapeHTML(false)
+		for _, row := range rows {
+			if err := encoder.Encode(row); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if r.header == "" {
+		return r.lines(out, rows)
+	}
+	// Docker's table: columns of at least ten characters, three spaces between them.
+	aligned := tabwriter.NewWriter(out, 10, 1, 3, ' ', 0)
+	if _, err := fmt.Fprintln(aligned, r.header); err != nil {
+		return err
+	}
+	if err := r.lines(aligned, rows); err != nil {
+		return err
+	}
+	return aligned.Flush()
+}
+
+func (r Rows) lines(out io.Writer, rows []Row) error {
+	for _, row := range rows {
+		if err := r.body.Execute(out, row); err != nil {
+			return fmt.Errorf("format: %w", err)
+		}
+		if _, err := fmt.Fprintln(out); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package format
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/template"
+)
+
+// functions are those that Docker's templates have.
+var functions = template.FuncMap{
+	"json":     asJSON,
+	"join":     strings.Join,
+	"split":    strings.Split,
+	"lower":    strings.ToLower,
+	"upper":    strings.ToUpper,
+	"title":    title,
+	"println":  func(values ...any) string { return fmt.Sprintln(values...) },
+	"pad":      pad,
+	"truncate": truncate,
+}
+
+// parse reads a template. On the command line \t and \n stand for a tab and a new line, as the shell leaves them. A field
+// that does not exist is an error.
+func parse(text string) (*template.Template, error) {
+	text = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(text)
+	parsed, err := template.New("format").Option("missingkey=error").Funcs(functions).Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("the format cannot be read: %w", err)
+	}
+	return parsed, nil
+}
+
+// Objects prints whole objects.
+type Objects struct {
+	body *template.Template
+	json bool
+}
+
+// NewObjects reads a form: "" for an indented JSON list of all, "json" for the same in one line, or a template for each.
+func NewObjects(form string) (Objects, error) {
+	if form == "" || form == "json" {
+		return Objects{json: form == "json"}, nil
+	}
+	body, err := parse(form)
+	return Objects{body: body}, err
+}
+
+// Print writes the objects.
+func (o Objects) Print(out io.Writer, objects []any) error {
+	if o.body == nil {
+		return o.list(out, objects)
+	}
+	for _, object := range objects {
+		if err := o.body.Execute(out, object); err != nil {
+			return fmt.Errorf("format: %w", err)
+		}
+		if _, err := fmt.Fprintln(out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o Objects) list(out io.Writer, objects []any) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	if !o.json {
+		encoder.SetIndent("", "    ")
+	}
+	if objects == nil {
+		objects = []any{}
+	}
+	return encoder.Encode(objects)
+}
+
+func asJSON(value any) (string, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(value)
+	return strings.TrimSpace(b.String()), err
+}
+
+func title(text string) string {
+	if text == "" {
+		return ""
+	}
+	return strings.ToUpper(text[:1]) + text[1:]
+}
+
+func pad(text string, before, after int) string {
+	if text == "" {
+		return ""
+	}
+	return strings.Repeat(" ", before) + text + strings.Repeat(" ", after)
+}
+
+func truncate(text string, most int) string {
+	runes := []rune(text)
+	return string(runes[:min(len(runes), max(most, 0))])
+}

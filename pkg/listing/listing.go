@@ -1,0 +1,89 @@
+// Package listing is what `fairway ls` prints: which networks, in which order, and which fields of each.
+package listing
+
+import (
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/format"
+)
+
+// Options are those of `docker network ls`.
+type Options struct {
+	Quiet   bool     // IDs only
+	NoTrunc bool     // IDs in full
+	Format  string   // see format.NewRows; empty: a table
+	Filters []string // KEY=VALUE each; see FilterKeys
+	// Used says whether containers are attached to a network. Nil: to none.
+	Used func(conflist.Network) bool
+}
+
+// List prints networks.
+type List struct {
+	options Options
+	filter  filter
+	rows    format.Rows
+}
+
+// columns and headings are Docker's.
+var (
+	columns  = []string{"ID", "Name", "Driver", "Scope"}
+	headings = map[string]string{
+		"ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER", "Scope": "SCOPE", "IPv4": "IPV4", "IPv6": "IPV6",
+		"Internal": "INTERNAL", "Labels": "LABELS", "CreatedAt": "CREATED AT",
+	}
+)
+
+// New reads the options. It fails on a filter or a format that cannot be understood.
+func New(o Options) (List, error) {
+	if o.Quiet && o.Format == "" {
+		o.Format = "{{.ID}}"
+	}
+	filter, err := parseFilters(o.Filters)
+	if err != nil {
+		return List{}, err
+	}
+	rows, err := format.NewRows(o.Format, columns, headings)
+	return List{options: o, filter: filter, rows: rows}, err
+}
+
+// Print prints the networks that pass the filters, by name, in natural order.
+func (l List) Print(out io.Writer, networks []conflist.Network) error {
+	networks = slices.Clone(networks)
+	slices.SortStableFunc(networks, func(a, b conflist.Network) int { return natural(a.Name, b.Name) })
+	var rows []format.Row
+	for _, n := range networks {
+		if l.filter.passes(n, l.options.Used) {
+			rows = append(rows, l.row(n))
+		}
+	}
+	return l.rows.Print(out, rows)
+}
+
+func (l List) row(n conflist.Network) format.Row {
+	id := n.ShortID()
+	if l.options.NoTrunc {
+		id = n.ID
+	}
+	row := format.Row{
+		"ID": id, "Name": n.Name, "Driver": n.Driver, "Scope": n.Scope, "Labels": labels(n.Labels), "CreatedAt": "",
+		"IPv4": strconv.FormatBool(n.Has4()), "IPv6": strconv.FormatBool(n.Has6()), "Internal": strconv.FormatBool(n.Internal),
+	}
+	if !n.Created.IsZero() {
+		row["CreatedAt"] = n.Created.UTC().Format(time.RFC3339)
+	}
+	return row
+}
+
+func labels(all map[string]string) string {
+	pairs := make([]string, 0, len(all))
+	for key, value := range all {
+		pairs = append(pairs, key+"="+value)
+	}
+	slices.Sort(pairs)
+	return strings.Join(pairs, ",")
+}
