@@ -1,0 +1,114 @@
+package attachment
+
+import (
+	"encoding/json"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// entry is a file of libcni's cache (kind cniCacheV1).
+type entry struct {
+	Kind           string          `json:"kind"`
+	ContainerID    string          `json:"containerId"`
+	Config         []byte          `json:"config"`
+	IfName         string          `json:"ifName"`
+	NetworkName    string          `json:"networkName"`
+	Netns          string          `json:"netns,omitempty"`
+	Args           [][2]string     `json:"cniArgs,omitempty"`
+	CapabilityArgs map[string]any  `json:"capabilityArgs,omitempty"`
+	Result         json.RawMessage `json:"result,omitempty"`
+}
+
+func (r Runtime) record(t *testing.T, e entry) {
+	t.Helper()
+	e.Kind = "cniCacheV1"
+	text, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.file(t, e.NetworkName+"-"+e.ContainerID+"-"+e.IfName, text)
+}
+
+func (r Runtime) file(t *testing.T, name string, content []byte) {
+	t.Helper()
+	if err := os.MkdirAll(r.results(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(r.results(), name), content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestListOfOtherRuntimes reads what podman, CRI, nerdctl and an old runtime have written.
+func TestListOfOtherRuntimes(t *testing.T) {
+	_, r := newPlugin(t)
+	r.record(t, entry{ // podman 4.3: aliases by network, a name twice
+		ContainerID: "5e7f", NetworkName: "boxes", IfName: "eth0", Netns: "/run/netns/netns-1",
+		Args: [][2]string{{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", "db"}, {"K8S_POD_NAME", "db"}},
+		CapabilityArgs: map[string]any{
+			"aliases": map[string][]string{"boxes": {"mysql", "5e7f"}, "other": {"no"}}, "portMappings": nil,
+		},
+		Result: json.RawMessage(`{"cniVersion": "1.0.0", "interfaces": [{"name": "boxes0"}, {"name": "veth1"},
+			{"name": "eth0", "mac": "02:00:00:00:00:09", "sandbox": "/run/netns/netns-1"}],
+			"ips": [{"interface": 2, "address": "10.88.0.2/16", "gateway": "10.88.0.1"}, {"interface": 2, "address": "fd88::2/64"}]}`),
+	})
+	r.record(t, entry{ // nerdctl
+		ContainerID: "default-77aa", NetworkName: "lamp", IfName: "eth0", Netns: "/proc/77/ns/net",
+		Args: [][2]string{{"IgnoreUnknown", "1"}, {"NERDCTL_CNI_DHCP_HOSTNAME", "web"}, {"IP", ""}},
+	})
+	r.record(t, entry{ // CNI 0.2.0 knows no interfaces
+		ContainerID: "9", NetworkName: "lamp", IfName: "eth0", Result: json.RawMessage(`{"cniVersion": "0.2.0", "ip4": {"ip": "10.4.0.9/24"}}`),
+	})
+	r.file(t, "torn", []byte(`{"kind": "cniCache`)) // its writer was killed
+	r.file(t, "legacy", []byte(`{"cniVersion": "0.3.1"}`))
+
+	got, err := r.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Attachment{
+		{
+			Network: "boxes", ID: "5e7f", IfName: "eth0", Netns: "/run/netns/netns-1", Name: "db", Aliases: []string{"mysql", "5e7f"},
+			MAC:       net.HardwareAddr{2, 0, 0, 0, 0, 9},
+			Addresses: []netip.Prefix{netip.MustParsePrefix("10.88.0.2/16"), netip.MustParsePrefix("fd88::2/64")},
+			Gateways:  []netip.Addr{netip.MustParseAddr("10.88.0.1")},
+		},
+		{Network: "lamp", ID: "9", IfName: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.4.0.9/24")}},
+		{Network: "lamp", ID: "default-77aa", IfName: "eth0", Netns: "/proc/77/ns/net", Name: "web"},
+	}
+	if diff := cmp.Diff(want, got, comparable); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestListWithoutCache(t *testing.T) {
+	r := Runtime{Cache: filepath.Join(t.TempDir(), "none")}
+	if all, err := r.List(); err != nil || len(all) != 0 {
+		t.Errorf("got %v, %v; want none", all, err)
+	}
+}
+
+// TestConfigurationOfASinglePlugin: a runtime may attach by one plugin, without a list.
+func TestConfigurationOfASinglePlugin(t *testing.T) {
+	p, r := newPlugin(t)
+	r.record(t, entry{ContainerID: "c1", NetworkName: "one", IfName: "eth0", Config: []byte(`{"cniVersion": "1.0.0", "name": "one", "type": "noting"}`)})
+	r.record(t, entry{ContainerID: "c1", NetworkName: "odd", IfName: "eth0", Config: []byte(`{}`)})
+	all, err := r.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Detach(t.Context(), all[0]); err == nil {
+		t.Errorf("%s: a configuration without a plugin is no error", all[0].Network)
+	}
+	if err := r.Detach(t.Context(), all[1]); err != nil {
+		t.Errorf("%s: %v", all[1].Network, err)
+	}
+	if diff := cmp.Diff([]string{"DEL c1 eth0"}, p.calls(t)); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+}

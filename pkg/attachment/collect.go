@@ -1,0 +1,65 @@
+package attachment
+
+import (
+	"context"
+	"errors"
+
+	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/types"
+	"golang.org/x/sys/unix"
+)
+
+// Stale is the attachments whose container has gone.
+func Stale(all []Attachment) (stale []Attachment) {
+	for _, a := range all {
+		if !a.Alive() {
+			stale = append(stale, a)
+		}
+	}
+	return stale
+}
+
+// Collect removes what is stale, on all networks: DEL for each attachment in the cache whose container has gone, then GC
+// for the given networks, where their CNI version has it (1.1.0), with the attachments that are alive. It goes on past
+// errors; removed are those that DEL has been run for.
+//
+// No Attach runs meanwhile. Other runtimes know nothing of that lock.
+func (r Runtime) Collect(ctx context.Context, networks []*libcni.NetworkConfigList) (removed []Attachment, err error) {
+	unlock, err := r.lockCache(ctx, unix.LOCK_EX)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	all, err := r.List()
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, a := range Stale(all) {
+		if err := r.del(ctx, a); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		removed = append(removed, a)
+	}
+	left, err := r.List()
+	if err != nil {
+		return removed, errors.Join(append(errs, err)...)
+	}
+	for _, network := range networks {
+		errs = append(errs, r.gc(ctx, network, left))
+	}
+	return removed, errors.Join(errs...)
+}
+
+// gc tells a network's plugins which attachments there are. Those of which DEL has failed are among them: libcni would only
+// try once more.
+func (r Runtime) gc(ctx context.Context, network *libcni.NetworkConfigList, left []Attachment) error {
+	valid := []types.GCAttachment{} // an empty list says that none is alive, and null says nothing
+	for _, a := range left {
+		if a.Network == network.Name {
+			valid = append(valid, types.GCAttachment{ContainerID: a.ID, IfName: a.IfName})
+		}
+	}
+	return pluginError(network.Name, r.libcni().GCNetworkList(ctx, network, &libcni.GCArgs{ValidAttachments: valid}))
+}

@@ -1,0 +1,113 @@
+package attachment
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/containernetworking/cni/libcni"
+)
+
+// Request is what is asked for when a container is attached.
+type Request struct {
+	// ID, Name and Netns are the container's; Name may be empty.
+	ID, Name, Netns string
+	// IfName is the interface. Empty: the next ethN that is free.
+	IfName string
+	// IPs are addresses the container has to get, one of a family. Empty: what the network gives.
+	IPs []netip.Addr
+	// MAC of the interface. Nil: the network's choice.
+	MAC net.HardwareAddr
+	// Aliases are further names of the container on this network.
+	Aliases []string
+}
+
+// DisplayName is the container's name, or its ID where there is none.
+func (r Request) DisplayName() string { return cmp.Or(r.Name, r.ID) }
+
+// Capabilities of CNI's conventions by which a runtime hands over what was asked for.
+const (
+	capIPs     = "ips"
+	capMAC     = "mac"
+	capAliases = "aliases"
+)
+
+// configure translates the request: into capabilities where the network has them, and else into CNI_ARGS and args, which
+// plugins without it heed (CNI conventions, "Dynamic Plugin specific fields").
+func (r Request) configure(network *libcni.NetworkConfigList) (*libcni.NetworkConfigList, *libcni.RuntimeConf, error) {
+	if len(network.Plugins) == 0 {
+		return nil, nil, fmt.Errorf("network %s has no plugins", network.Name)
+	}
+	rt := &libcni.RuntimeConf{
+		ContainerID: r.ID, NetNS: r.Netns, IfName: r.IfName, CapabilityArgs: map[string]any{},
+		Args: [][2]string{{"IgnoreUnknown", "1"}},
+	}
+	if r.Name != "" {
+		rt.Args = append(rt.Args, [2]string{argName, r.Name})
+	}
+	switch {
+	case r.MAC == nil:
+	case has(network, capMAC):
+		rt.CapabilityArgs[capMAC] = r.MAC.String()
+	default:
+		rt.Args = append(rt.Args, [2]string{"MAC", r.MAC.String()})
+	}
+	switch {
+	case len(r.Aliases) == 0:
+	case has(network, capAliases):
+		rt.CapabilityArgs[capAliases] = r.Aliases
+	default:
+		rt.Args = append(rt.Args, [2]string{ArgAliases, strings.Join(r.Aliases, ",")})
+	}
+	switch {
+	case len(r.IPs) == 0:
+	case has(network, capIPs):
+		rt.CapabilityArgs[capIPs] = texts(r.IPs)
+	default:
+		conf, err := withArgs(network, map[string]any{"ips": texts(r.IPs)})
+		return conf, rt, err
+	}
+	return network, rt, nil
+}
+
+func has(network *libcni.NetworkConfigList, capability string) bool {
+	return slices.ContainsFunc(network.Plugins, func(p *libcni.PluginConfig) bool {
+		return p.Network.Capabilities[capability]
+	})
+}
+
+func texts(ips []netip.Addr) []string {
+	all := make([]string, len(ips))
+	for i, ip := range ips {
+		all[i] = ip.String()
+	}
+	return all
+}
+
+// withArgs adds the key args.cni to the configuration of the first plugin, which hands it to its IPAM plugin.
+func withArgs(network *libcni.NetworkConfigList, args map[string]any) (*libcni.NetworkConfigList, error) {
+	first, err := libcni.InjectConf(network.Plugins[0], map[string]any{"args": map[string]any{"cni": args}})
+	if err != nil {
+		return nil, fmt.Errorf("network %s: args: %w", network.Name, err)
+	}
+	asked := *network
+	asked.Plugins = append([]*libcni.PluginConfig{first}, network.Plugins[1:]...)
+	return &asked, nil
+}
+
+// honouredBy says whether an attachment is what was requested: a plugin need not heed what it does not know.
+func (r Request) honouredBy(a Attachment) error {
+	for _, ip := range r.IPs {
+		if !slices.ContainsFunc(a.Addresses, func(p netip.Prefix) bool { return p.Addr() == ip }) {
+			return fmt.Errorf("network %s cannot give the address %s: its plugins choose addresses themselves", a.Network, ip)
+		}
+	}
+	if r.MAC != nil && !bytes.Equal(r.MAC, a.MAC) {
+		return fmt.Errorf("network %s cannot give the MAC address %s: its plugins choose it themselves", a.Network, r.MAC)
+	}
+	return nil
+}
