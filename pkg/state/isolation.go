@@ -24,7 +24,11 @@ type Isolation struct {
 func (i Isolation) String() string {
 	var lines []string
 	for _, e := range i.elements() {
-		lines = append(lines, fmt.Sprintf("nft add element inet fairway %s { %s }", e.Set.Name, i.Bridge))
+		key := i.Bridge
+		if e.Set.Concatenation {
+			key += " . " + i.Bridge
+		}
+		lines = append(lines, fmt.Sprintf("nft add element inet fairway %s { %s }", e.Set.Name, key))
 	}
 	return strings.Join(lines, " && ")
 }

@@ -26,10 +26,23 @@ func (s SpoofCheck) String() string {
 
 // Ensure adds the container's link to the checked ones, with its MAC, in one transaction.
 func (s SpoofCheck) Ensure(k *kernel.Kernel) (bool, error) {
-	if err := put(k, spoofLayout(), s.elements()); err != nil {
+	err := s.dropLeftover(k)
+	if err == nil {
+		err = put(k, spoofLayout(), s.elements())
+	}
+	if err != nil {
 		return false, fmt.Errorf("%s: %w", s, err)
 	}
 	return true, nil
+}
+
+// dropLeftover removes what an interrupted ADD of the same owner left: it may allow another MAC.
+func (s SpoofCheck) dropLeftover(k *kernel.Kernel) error {
+	left, err := lookUp(k, s.elements()[0])
+	if err != nil || left.Key == nil {
+		return unsupported(err)
+	}
+	return s.Remove(k)
 }
 
 // Ready says whether nftables can be used.

@@ -122,3 +122,5 @@ func reaches(t *testing.T, from, to *testnet.Namespace, addr netip.Addr, want bo
 		t.Errorf("from %s to %s: arrived %t, want %t", from.Path, addr, got, want)
 	}
 }
+
+func mustAddr(text string) netip.Addr { return netip.MustParseAddr(text) }
