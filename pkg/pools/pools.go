@@ -1,0 +1,83 @@
+// Package pools chooses the subnet of a network for which none was given: the next of Docker's pools that is clear of
+// everything the host has to do with already. It reads the host's links, addresses, routes and nameservers, and changes
+// nothing; reading needs no privilege.
+package pools
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"iter"
+	"net/netip"
+)
+
+// ErrExhausted says that each pool overlaps something.
+var ErrExhausted = errors.New("all predefined address pools are taken")
+
+// Taken is a prefix that a new subnet must not overlap.
+type Taken struct {
+	Prefix netip.Prefix
+	// By says who has it, as the end of a sentence: "network web", "the route 10.0.0.0/8 dev eth0".
+	By string
+}
+
+// Overlap finds what a subnet overlaps. Nil: nothing.
+func Overlap(subnet netip.Prefix, taken []Taken) *Taken {
+	for i := range taken {
+		if taken[i].Prefix.Overlaps(subnet) {
+			return &taken[i]
+		}
+	}
+	return nil
+}
+
+// Next4 is the next free IPv4 subnet in the order of Docker's local pools: 172.17.0.0/16 to 172.31.0.0/16, then
+// 192.168.0.0/16 in steps of a /20. The error is ErrExhausted.
+func Next4(taken []Taken) (netip.Prefix, error) {
+	return next(docker4(), taken)
+}
+
+func docker4() iter.Seq[netip.Prefix] {
+	return func(yield func(netip.Prefix) bool) {
+		for second := 17; second <= 31; second++ {
+			if !yield(netip.PrefixFrom(netip.AddrFrom4([4]byte{172, byte(second)}), 16)) {
+				return
+			}
+		}
+		for third := 0; third < 256; third += 16 {
+			if !yield(netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 168, byte(third)}), 20)) {
+				return
+			}
+		}
+	}
+}
+
+// Next6 is the next free /64 of the host's own /48: a unique local address (RFC 4193) whose global ID is a hash of the
+// host's identity, so that it stays the same, and that of another host is another. The error is ErrExhausted.
+func Next6(identity string, taken []Taken) (netip.Prefix, error) {
+	return next(local6(identity), taken)
+}
+
+func local6(identity string) iter.Seq[netip.Prefix] {
+	hash := sha256.Sum256([]byte("fairway ula " + identity))
+	return func(yield func(netip.Prefix) bool) {
+		var addr [16]byte
+		addr[0] = 0xfd
+		copy(addr[1:6], hash[:])
+		for subnet := range 1 << 16 {
+			addr[6], addr[7] = byte(subnet>>8), byte(subnet)
+			if !yield(netip.PrefixFrom(netip.AddrFrom16(addr), 64)) {
+				return
+			}
+		}
+	}
+}
+
+func next(candidates iter.Seq[netip.Prefix], taken []Taken) (netip.Prefix, error) {
+	for candidate := range candidates {
+		if Overlap(candidate, taken) == nil {
+			return candidate, nil
+		}
+	}
+	return netip.Prefix{}, fmt.Errorf("%w: give the network a subnet", ErrExhausted)
+}
