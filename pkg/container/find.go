@@ -1,0 +1,82 @@
+package container
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/attachment"
+)
+
+// Finder knows where to look.
+type Finder struct {
+	// Address is containerd's socket, with or without "unix://". Empty: /run/containerd/containerd.sock.
+	Address string
+	// Attached is CNI's result cache.
+	Attached []attachment.Attachment
+}
+
+// Find looks a container up: pid:N, netns:PATH, or as Docker does by its whole ID, then by its name, then by the beginning
+// of its ID. The error wraps ErrNotFound, ErrNotRunning or ErrAmbiguous, and names those it might be.
+func (f Finder) Find(ctx context.Context, ref string) (Container, error) {
+	if kind, value, ok := strings.Cut(ref, ":"); ok {
+		switch kind {
+		case "pid":
+			return f.process(value)
+		case "netns":
+			return f.bound(value)
+		}
+	}
+	all, unasked := f.all(ctx)
+	found, err := choose(all, ref)
+	if errors.Is(err, ErrNotFound) && unasked != nil {
+		return Container{}, fmt.Errorf("%w: %w", err, unasked)
+	}
+	return found, err
+}
+
+// List is the containers that run, each pod once, sorted by name. The error says that containerd could not be asked; those
+// that CNI's cache knows are there nevertheless.
+func (f Finder) List(ctx context.Context) ([]Container, error) {
+	all, err := f.all(ctx)
+	running := slices.DeleteFunc(all, func(c Container) bool { return c.Netns == "" })
+	slices.SortFunc(running, func(a, b Container) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	return running, err
+}
+
+// all is every container once. Those that do not run have no Netns.
+func (f Finder) all(ctx context.Context) ([]Container, error) {
+	d := daemon{address: f.Address}
+	known, err := d.containers(ctx)
+	alive := f.alive()
+	return merge(append(known, alive...), alive, netnsIdentity), err
+}
+
+// alive is what CNI's cache knows of containers that are there.
+func (f Finder) alive() (found []Container) {
+	for _, a := range f.Attached {
+		if !a.Alive() {
+			continue
+		}
+		c := Container{ID: a.ID, Name: a.DisplayName(), Netns: a.Netns, Runtime: "CNI's cache", ids: []string{a.ID}}
+		if a.Name != "" {
+			c.names = []string{a.Name}
+		}
+		found = append(found, c)
+	}
+	return found
+}
+
+// netnsIdentity is the same for all paths to one namespace, and a path of its own where there is none.
+func netnsIdentity(path string) string {
+	var stat unix.Stat_t
+	if err := unix.Stat(path, &stat); err != nil {
+		return path
+	}
+	return fmt.Sprintf("%d:%d", stat.Dev, stat.Ino)
+}

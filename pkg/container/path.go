@@ -1,0 +1,82 @@
+package container
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+)
+
+// netnsDir is where ip-netns(8) binds namespaces to files.
+const netnsDir = "/run/netns"
+
+// process is the container that is one process.
+func (f Finder) process(number string) (Container, error) {
+	pid, err := strconv.ParseUint(number, 10, 31)
+	if err != nil || pid == 0 {
+		return Container{}, fmt.Errorf("pid:%s: give the number of a process, as in pid:4711", number)
+	}
+	c := Container{ID: fmt.Sprintf("pid-%d", pid), Name: fmt.Sprintf("pid:%d", pid), Netns: fmt.Sprintf("/proc/%d/ns/net", pid)}
+	err = reachable(c.Netns)
+	if errors.Is(err, kernel.ErrNoNamespace) {
+		return Container{}, fmt.Errorf("pid:%d: process %w", pid, ErrNotFound)
+	}
+	return f.claim(c), err
+}
+
+// bound is the container that is a namespace at a path; a name alone is one of ip-netns(8).
+func (f Finder) bound(path string) (Container, error) {
+	if path == "" {
+		return Container{}, errors.New("netns: give the path of a network namespace, as in netns:/run/netns/web")
+	}
+	if !strings.Contains(path, "/") {
+		path = filepath.Join(netnsDir, path)
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return Container{}, err
+	}
+	err = reachable(path)
+	if errors.Is(err, kernel.ErrNoNamespace) {
+		return Container{}, fmt.Errorf("netns:%s %w", path, ErrNotFound)
+	}
+	return f.claim(Container{ID: pathID(path), Name: filepath.Base(path), Netns: path}), err
+}
+
+// reachable opens a namespace and closes it again.
+func reachable(netns string) error {
+	k, err := kernel.Open(netns)
+	if err == nil {
+		k.Close()
+	}
+	return err
+}
+
+// pathID is the name that ip-netns(8) gave, or a hash of any other path.
+func pathID(path string) string {
+	dir, name := filepath.Split(strings.TrimPrefix(path, "/var"))
+	if dir == netnsDir+"/" && isName(name) {
+		return name
+	}
+	sum := sha256.Sum256([]byte(path))
+	return "netns-" + hex.EncodeToString(sum[:8])
+}
+
+// claim gives a container the identity under which CNI knows its namespace already.
+func (f Finder) claim(c Container) Container {
+	for _, a := range f.Attached {
+		if a.In(c.Netns) && a.Alive() {
+			c.ID, c.Netns = a.ID, a.Netns
+			if a.Name != "" {
+				c.Name = a.Name
+			}
+			break
+		}
+	}
+	return c
+}
