@@ -1,0 +1,160 @@
+package snapshot
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+)
+
+// identity tells namespaces apart.
+type identity struct{ device, inode uint64 }
+
+func identify(path string) (identity, bool) {
+	var st unix.Stat_t
+	err := unix.Stat(path, &st)
+	return identity{st.Dev, st.Ino}, err == nil
+}
+
+// search collects namespaces, each once.
+type search struct {
+	host  *kernel.Namespace
+	own   Namespace
+	seen  map[identity]int // position in found, or passed
+	found []Namespace
+}
+
+const passed = -1
+
+// skipHost passes over the host's own namespace, which processes and paths may lead to as well.
+func (s *search) skipHost() {
+	if id, ok := identify("/proc/thread-self/ns/net"); ok {
+		s.seen[id] = passed
+	}
+}
+
+// visit takes in the namespace at a path if the caller knew it or if it is connected with the host.
+func (s *search) visit(path string, known bool) {
+	id, ok := identify(path)
+	if !ok {
+		return
+	}
+	at, seen := s.seen[id]
+	if !seen {
+		at = s.read(path, known)
+		s.seen[id] = at
+	}
+	if at != passed && !slices.Contains(s.found[at].Paths, path) {
+		s.found[at].Paths = append(s.found[at].Paths, path)
+	}
+}
+
+// read gives the position of the namespace, or passed.
+func (s *search) read(path string, known bool) int {
+	k, err := kernel.Open(path)
+	if err != nil {
+		return passed // gone, or no namespace
+	}
+	defer k.Close()
+	id, err := s.host.GetNetNsIdByFd(k.Container.Fd())
+	if err != nil {
+		id = None
+	}
+	if !known && !s.refersTo(id) && !hasForeignLower(k.Container) {
+		return passed
+	}
+	ns, err := readNamespace(k.Container)
+	if err != nil {
+		return passed
+	}
+	ns.ID = id
+	s.found = append(s.found, ns)
+	return len(s.found) - 1
+}
+
+// refersTo says whether a link of the host has its other end in the namespace.
+func (s *search) refersTo(id int) bool {
+	return id != None && slices.ContainsFunc(s.own.Links, func(l Link) bool { return l.LowerIn == id })
+}
+
+// hasForeignLower says whether a namespace has a link such as a macvlan, which stands on a link elsewhere.
+func hasForeignLower(n *kernel.Namespace) bool {
+	links, err := kernel.Dump(n.LinkList)
+	if err != nil {
+		return false
+	}
+	for _, link := range links {
+		if l := describe(link); l.LowerIn != None && l.Kind != "veth" {
+			return true
+		}
+	}
+	return false
+}
+
+// boundNamespaces lists where ip netns, CNI runtimes and Docker bind namespaces.
+func boundNamespaces() []string {
+	var paths []string
+	for _, dir := range []string{"/run/netns", "/run/docker/netns"} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue // nothing of that kind here
+		}
+		for _, e := range entries {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths
+}
+
+// visitProcesses looks for namespaces that no path is bound to, if links of the host refer to any.
+func (s *search) visitProcesses() {
+	missing := s.missing()
+	if len(missing) == 0 {
+		return
+	}
+	processes, err := filepath.Glob("/proc/[1-9]*")
+	if err != nil {
+		return // the pattern is sound
+	}
+	for _, process := range processes {
+		if len(missing) == 0 {
+			return
+		}
+		path := process + "/ns/net"
+		id, ok := identify(path)
+		if _, seen := s.seen[id]; !ok || seen {
+			continue
+		}
+		s.visit(path, false)
+		if at := s.seen[id]; at != passed {
+			s.found[at].Process = processName(process)
+			delete(missing, s.found[at].ID)
+		}
+	}
+}
+
+// missing are the IDs that links of the host refer to and no namespace found has.
+func (s *search) missing() map[int]bool {
+	ids := make(map[int]bool)
+	for _, l := range s.own.Links {
+		ids[l.LowerIn] = true
+	}
+	delete(ids, None)
+	for _, ns := range s.found {
+		delete(ids, ns.ID)
+	}
+	return ids
+}
+
+// processName is the name of a process and its number.
+func processName(dir string) string {
+	name, err := os.ReadFile(dir + "/comm")
+	if err != nil {
+		return "process " + filepath.Base(dir)
+	}
+	return strings.TrimSpace(string(name)) + " " + filepath.Base(dir)
+}

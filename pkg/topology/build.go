@@ -1,0 +1,133 @@
+package topology
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/snapshot"
+)
+
+// Build makes the picture. The same facts in another order give the same picture.
+func Build(f Facts) Graph {
+	b := builder{facts: f, host: f.Host.Namespace, at: map[string]int{}, ends: map[int]end{}}
+	b.graph.Host = f.Host.Hostname
+	b.containers()
+	b.links()
+	b.stacks()
+	b.attach()
+	b.routes()
+	b.peers()
+	b.shared()
+	b.unused()
+	b.sort()
+	return b.graph
+}
+
+// builder collects nodes, each once.
+type builder struct {
+	facts Facts
+	host  snapshot.Namespace
+	graph Graph
+	at    map[string]int // position of a node by its ID
+	ends  map[int]end    // by the index of the link on the host
+}
+
+// end is an interface of a container and the network it is of.
+type end struct {
+	id      string // of its node
+	network string // empty: unknown
+}
+
+func (b *builder) add(n Node) string {
+	if _, ok := b.at[n.ID]; !ok {
+		b.at[n.ID] = len(b.graph.Nodes)
+		b.graph.Nodes = append(b.graph.Nodes, n)
+	}
+	return n.ID
+}
+
+// node is for changing a node that was added. It is invalid after the next add.
+func (b *builder) node(id string) *Node { return &b.graph.Nodes[b.at[id]] }
+
+func (b *builder) join(from, to string, kind EdgeKind, label string) {
+	e := Edge{From: from, To: to, Kind: kind, Label: label}
+	if !slices.Contains(b.graph.Edges, e) {
+		b.graph.Edges = append(b.graph.Edges, e)
+	}
+}
+
+func linkID(name string) string { return "link/" + name }
+
+// sort puts nodes and edges into an order that does not depend on that of the facts. Edges to what is not drawn go.
+func (b *builder) sort() {
+	b.graph.Edges = slices.DeleteFunc(b.graph.Edges, func(e Edge) bool {
+		_, from := b.at[e.From]
+		_, to := b.at[e.To]
+		return !from || !to
+	})
+	slices.SortFunc(b.graph.Nodes, func(x, y Node) int {
+		return cmp.Or(cmp.Compare(rank(x.Kind), rank(y.Kind)), compareNatural(x.Name, y.Name), cmp.Compare(x.ID, y.ID))
+	})
+	position := make(map[string]int)
+	for i, n := range b.graph.Nodes {
+		position[n.ID] = i
+	}
+	slices.SortFunc(b.graph.Edges, func(x, y Edge) int {
+		return cmp.Or(cmp.Compare(position[x.From], position[y.From]), cmp.Compare(position[x.To], position[y.To]), cmp.Compare(x.Kind, y.Kind))
+	})
+}
+
+// rank is how far a kind is from the outside.
+func rank(k Kind) int {
+	return slices.Index([]Kind{Gateway, Peer, Link, Bridge, VXLAN, Segment, Routed, Shared, Unused, Container, Interface}, k)
+}
+
+// compareNatural sorts eth2 before eth10.
+func compareNatural(x, y string) int {
+	for x != "" && y != "" {
+		xDigits, yDigits := leadingDigits(x), leadingDigits(y)
+		if xDigits == "" || yDigits == "" {
+			if x[0] != y[0] {
+				return cmp.Compare(x[0], y[0])
+			}
+			x, y = x[1:], y[1:]
+			continue
+		}
+		a, b := strings.TrimLeft(xDigits, "0"), strings.TrimLeft(yDigits, "0")
+		if c := cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)); c != 0 {
+			return c
+		}
+		x, y = x[len(xDigits):], y[len(yDigits):]
+	}
+	return cmp.Compare(len(x), len(y))
+}
+
+func leadingDigits(s string) string {
+	return s[:len(s)-len(strings.TrimLeft(s, "0123456789"))]
+}
+
+// mark adds a mark once.
+func (n *Node) mark(marks ...string) {
+	for _, m := range marks {
+		if !slices.Contains(n.Marks, m) {
+			n.Marks = append(n.Marks, m)
+		}
+	}
+}
+
+// belong adds a network once.
+func (n *Node) belong(network string) {
+	if network != "" && !slices.Contains(n.Networks, network) {
+		n.Networks = append(n.Networks, network)
+		slices.Sort(n.Networks)
+	}
+}
+
+// covers says whether a packet from one of the addresses' subnets would be masqueraded.
+func (b *builder) covers(prefixes []netip.Prefix) bool {
+	return slices.ContainsFunc(b.facts.Masqueraded, func(a netip.Addr) bool {
+		return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
+	})
+}
