@@ -11,7 +11,7 @@ import (
 func Dump[T any](list func() ([]T, error)) (objects []T, err error) {
 	const tries = 32
 	for range tries {
-		if objects, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+		if objects, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) && !errors.Is(err, ErrInterrupted) {
 			break
 		}
 	}

@@ -36,6 +36,7 @@ type Kernel struct {
 	nft       *nftables.Conn
 	netfilter *mdlayher.Conn           // for transactions
 	questions map[int]*nl.SocketHandle // for what changes no rule
+	rt        *rtSocket                // for many requests at a time
 	pathMTU   *int                     // nil: not asked for yet
 	later     []func() error
 }
@@ -95,6 +96,9 @@ func (k *Kernel) Close() {
 	k.closeNetfilter()
 	for _, handle := range k.questions {
 		handle.Close()
+	}
+	if k.rt != nil {
+		k.rt.close()
 	}
 	if k.nft != nil {
 		_ = k.nft.CloseLasting() // nothing is buffered in the socket

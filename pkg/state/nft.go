@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -191,6 +192,11 @@ func verifyElements(k *kernel.Kernel, l layout, elements []kernel.Element) error
 
 // removeElements deletes the elements whose tag is stale from sets, and gives back what they were.
 func removeElements(k *kernel.Kernel, sets []*nftables.Set, stale func(tag string) bool) (gone []kernel.Element, err error) {
+	return removeElementsIf(k, sets, func(e kernel.Element) bool { return stale(e.Comment) })
+}
+
+// removeElementsIf deletes the elements that are stale from sets, and gives back what they were.
+func removeElementsIf(k *kernel.Kernel, sets []*nftables.Set, stale func(kernel.Element) bool) (gone []kernel.Element, err error) {
 	// An element may go between listing and deleting, with its own owner's DEL; what is left is listed again.
 	const rounds = 64
 	// One owner's go in one transaction. Those of a large network would not fit into the socket's buffer.
@@ -213,18 +219,14 @@ func removeElements(k *kernel.Kernel, sets []*nftables.Set, stale func(tag strin
 	return gone, fmt.Errorf("nft delete element: %w", ErrVanished)
 }
 
-// staleElements lists the elements of sets whose tag is stale.
-func staleElements(k *kernel.Kernel, sets []*nftables.Set, stale func(tag string) bool) (found []kernel.Element, err error) {
+// staleElements lists the elements of sets that are stale.
+func staleElements(k *kernel.Kernel, sets []*nftables.Set, stale func(kernel.Element) bool) (found []kernel.Element, err error) {
 	for _, set := range sets {
 		elements, err := elementsOf(k, set)
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range elements {
-			if stale(e.Comment) {
-				found = append(found, e)
-			}
-		}
+		found = append(found, slices.DeleteFunc(elements, func(e kernel.Element) bool { return !stale(e) })...)
 	}
 	return found, nil
 }

@@ -110,6 +110,36 @@ func (s Set) Ready(k *kernel.Kernel) error {
 	return errors.Join(errs...)
 }
 
+// Repair puts right what no container owns, so that CHECK finds it as it has to be. It goes on past errors.
+func (s Set) Repair(k *kernel.Kernel) error {
+	return s.each(func(object Object) error {
+		if o, ok := object.(interface{ Repair(*kernel.Kernel) error }); ok {
+			return o.Repair(k)
+		}
+		return nil
+	})
+}
+
+// Retire takes away what outlives each container and serves no other network, when the network has no container left. It
+// goes on past errors.
+func (s Set) Retire(k *kernel.Kernel) error {
+	return s.each(func(object Object) error {
+		if o, ok := object.(interface{ Retire(*kernel.Kernel) error }); ok {
+			return o.Retire(k)
+		}
+		return nil
+	})
+}
+
+// each calls f with every object, last first, and joins the errors.
+func (s Set) each(f func(Object) error) error {
+	var errs []error
+	for i := len(s) - 1; i >= 0; i-- {
+		errs = append(errs, f(own(s[i])))
+	}
+	return errors.Join(errs...)
+}
+
 // Shared declares an object that outlives the attachment which made it, because others use it too: it is ensured and
 // verified, and never removed with one attachment. Only the Apply that created it removes it, when it fails.
 func Shared(o Object) Object { return shared{o} }

@@ -1,0 +1,271 @@
+package state
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+)
+
+// RouteProtocol marks the routes of overlay networks (ip route … proto 250), so that those of peers gone are found.
+const RouteProtocol = 250
+
+// Peer is another host of an overlay network.
+type Peer struct {
+	// VTEP is its address on the underlay, MAC that of its device.
+	VTEP netip.Addr
+	MAC  net.HardwareAddr
+	// Prefixes are reached through it: its blocks, and single addresses outside of them. Each costs a route through its
+	// first address, and a neighbour of that address.
+	Prefixes []netip.Prefix
+}
+
+// PeerTable is the routes, neighbours and forwarding entries by which a VXLAN device reaches its peers, as one object:
+// each of the three is read by one listing, and only what differs is written.
+type PeerTable struct {
+	// Link is the device.
+	Link  string
+	Peers []Peer
+	// Unreachable are prefixes of the network that no route may lead out of the host, unless one of a longer prefix
+	// does: the subnets, and the host's own blocks.
+	Unreachable []netip.Prefix
+	// VNI is the metric of the unreachable routes, by which each network knows its own.
+	VNI uint32
+	// Partial leaves entries alone that no peer has.
+	Partial bool
+}
+
+func (p PeerTable) String() string {
+	var lines []string
+	for _, prefix := range p.Unreachable {
+		lines = append(lines, fmt.Sprintf("ip route add unreachable %s proto %d metric %d", prefix, RouteProtocol, p.VNI))
+	}
+	for _, peer := range p.Peers {
+		lines = append(lines, fmt.Sprintf("bridge fdb replace %s dev %s dst %s self permanent", peer.MAC, p.Link, peer.VTEP))
+		for _, prefix := range peer.Prefixes {
+			via := prefix.Masked().Addr()
+			lines = append(lines,
+				fmt.Sprintf("ip neigh replace %s dev %s lladdr %s nud permanent", via, p.Link, peer.MAC),
+				fmt.Sprintf("ip route add %s via %s dev %s onlink proto %d", prefix, via, p.Link, RouteProtocol))
+		}
+	}
+	return strings.Join(lines, " && ")
+}
+
+// Ensure writes what differs. It says that it created nothing: what a failed ADD put right for the others stays.
+func (p PeerTable) Ensure(k *kernel.Kernel) (bool, error) {
+	// Another process may write the same entries, or remove the device, between two steps.
+	const tries = 4
+	for range tries {
+		changes, err := p.compare(k)
+		if err != nil || len(changes) == 0 {
+			return false, err
+		}
+		again, err := p.write(k, changes)
+		if !again || err != nil {
+			return false, err
+		}
+	}
+	return false, fmt.Errorf("peers of %s: %w", p.Link, ErrVanished)
+}
+
+// write sends the changes. again says that somebody else changed the table meanwhile.
+func (p PeerTable) write(k *kernel.Kernel, changes []change) (again bool, err error) {
+	requests := make([]kernel.Message, len(changes))
+	for i, c := range changes {
+		requests[i] = c.request
+	}
+	errs, err := k.Batch(requests)
+	if err != nil {
+		return false, err
+	}
+	for i, one := range errs {
+		switch {
+		case one == nil, changes[i].surplus && isAbsent(one):
+			errs[i] = nil
+		case errors.Is(one, unix.EEXIST) && changes[i].raced(k):
+			again, errs[i] = true, nil
+		case errors.Is(one, unix.EEXIST):
+			errs[i] = fmt.Errorf("%s: the host has a route there already, %w: remove it, or choose another subnet", changes[i].text, ErrConflict)
+		default:
+			errs[i] = fmt.Errorf("%s: %w", changes[i].text, vanished(one))
+		}
+	}
+	return again, errors.Join(errs...)
+}
+
+func isAbsent(err error) bool {
+	return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV)
+}
+
+// Verify reports what differs.
+func (p PeerTable) Verify(k *kernel.Kernel) error {
+	changes, err := p.compare(k)
+	if err != nil {
+		return err
+	}
+	const shown = 10
+	slices.SortFunc(changes, func(a, b change) int { return strings.Compare(a.drift(), b.drift()) })
+	var errs []error
+	for _, c := range changes[:min(len(changes), shown)] {
+		errs = append(errs, driftf("%s", c.drift()))
+	}
+	if more := len(changes) - shown; more > 0 {
+		errs = append(errs, driftf("and %d more entries of peers of %s", more, p.Link))
+	}
+	return errors.Join(errs...)
+}
+
+// Remove deletes what does not go with the device: the unreachable routes.
+func (p PeerTable) Remove(k *kernel.Kernel) error {
+	return removeUnreachable(k, p.VNI)
+}
+
+// removeUnreachable deletes the unreachable routes of a network.
+func removeUnreachable(k *kernel.Kernel, vni uint32) error {
+	found, err := k.Routes(RouteProtocol)
+	if err != nil {
+		return err
+	}
+	var requests []kernel.Message
+	for _, r := range found {
+		if r.Type == unix.RTN_UNREACHABLE && r.Metric == vni {
+			requests = append(requests, r.Delete())
+		}
+	}
+	errs, err := k.Batch(requests)
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil || isAbsent(err) })
+	if err = errors.Join(append(errs, err)...); err != nil {
+		return fmt.Errorf("ip route del unreachable … metric %d: %w", vni, err)
+	}
+	return nil
+}
+
+// table is the three kinds of entries by what they are found by.
+type table struct {
+	routes     map[netip.Prefix]kernel.RouteEntry
+	neighbours map[netip.Addr]kernel.NeighbourEntry
+	fdb        map[string]kernel.NeighbourEntry // by MAC
+}
+
+func newTable(size int) table {
+	return table{
+		routes:     make(map[netip.Prefix]kernel.RouteEntry, size),
+		neighbours: make(map[netip.Addr]kernel.NeighbourEntry, size),
+		fdb:        make(map[string]kernel.NeighbourEntry, size),
+	}
+}
+
+// declared is the table as it has to be on the device of an index.
+func (p PeerTable) declared(link int) table {
+	want := newTable(len(p.Peers))
+	for _, prefix := range p.Unreachable {
+		want.routes[prefix] = kernel.RouteEntry{Dst: prefix, Type: unix.RTN_UNREACHABLE, Protocol: RouteProtocol, Metric: p.VNI}
+	}
+	for _, peer := range p.Peers {
+		want.fdb[string(peer.MAC)] = kernel.NeighbourEntry{Link: link, Addr: peer.VTEP, MAC: peer.MAC, FDB: true}
+		for _, prefix := range peer.Prefixes {
+			via := prefix.Masked().Addr()
+			want.neighbours[via] = kernel.NeighbourEntry{Link: link, Addr: via, MAC: peer.MAC}
+			want.routes[prefix] = kernel.RouteEntry{Dst: prefix, Type: unix.RTN_UNICAST, Protocol: RouteProtocol, Via: via, Link: link}
+		}
+	}
+	return want
+}
+
+// found is what the kernel has: of the device, and the unreachable routes of the network.
+func (p PeerTable) found(k *kernel.Kernel, link int) (have table, extra []change, err error) {
+	have = newTable(len(p.Peers))
+	routes, err := k.Routes(RouteProtocol)
+	if err != nil {
+		return table{}, nil, err
+	}
+	for _, r := range routes {
+		ours := r.Link == link || r.Type == unix.RTN_UNREACHABLE && r.Metric == p.VNI
+		if _, twice := have.routes[r.Dst]; ours && twice {
+			extra = append(extra, surplusRoute(r))
+		} else if ours {
+			have.routes[r.Dst] = r
+		}
+	}
+	neighbours, err := k.Neighbours(link)
+	if err != nil {
+		return table{}, nil, err
+	}
+	for _, n := range neighbours {
+		have.neighbours[n.Addr] = n
+	}
+	entries, err := k.FDB(link)
+	if err != nil {
+		return table{}, nil, err
+	}
+	for _, e := range entries {
+		if _, twice := have.fdb[string(e.MAC)]; twice {
+			extra = append(extra, surplusNeighbour(e))
+		} else {
+			have.fdb[string(e.MAC)] = e
+		}
+	}
+	return have, extra, nil
+}
+
+// compare lists what has to change: what peers need first, and what nobody needs last.
+func (p PeerTable) compare(k *kernel.Kernel) ([]change, error) {
+	device, err := k.Host.Link(p.Link)
+	if err != nil {
+		return nil, err
+	}
+	link := device.Attrs().Index
+	have, extra, err := p.found(k, link)
+	if err != nil {
+		return nil, err
+	}
+	want := p.declared(link)
+	var changes []change
+	for _, e := range want.fdb {
+		if other, ok := have.fdb[string(e.MAC)]; !ok || other.Addr != e.Addr {
+			changes = append(changes, writtenNeighbour(e))
+		}
+	}
+	for addr, n := range want.neighbours {
+		if other, ok := have.neighbours[addr]; !ok || !bytes.Equal(other.MAC, n.MAC) {
+			changes = append(changes, writtenNeighbour(n))
+		}
+	}
+	for dst, r := range want.routes {
+		if other, ok := have.routes[dst]; !ok || other.Type != r.Type || other.Via != r.Via {
+			changes = append(changes, writtenRoute(r, other, ok)...)
+		}
+	}
+	if p.Partial {
+		return changes, nil
+	}
+	return append(append(changes, extra...), surplus(want, have)...), nil
+}
+
+// surplus lists what nobody needs.
+func surplus(want, have table) (changes []change) {
+	for dst, r := range have.routes {
+		if _, ok := want.routes[dst]; !ok {
+			changes = append(changes, surplusRoute(r))
+		}
+	}
+	for addr, n := range have.neighbours {
+		if _, ok := want.neighbours[addr]; !ok {
+			changes = append(changes, surplusNeighbour(n))
+		}
+	}
+	for mac, e := range have.fdb {
+		if _, ok := want.fdb[mac]; !ok {
+			changes = append(changes, surplusNeighbour(e))
+		}
+	}
+	return changes
+}

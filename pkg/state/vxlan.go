@@ -1,0 +1,329 @@
+package state
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+)
+
+// VXLAN is the device by which a host takes part in an overlay network: it sends to peers it is told of, floods nothing
+// and learns nothing. It is up, in the device group of the network, and has the network's name in its alias, set last: a
+// device without one is not complete.
+type VXLAN struct {
+	Network string
+	Name    string
+	// VNI is the network's identifier, Port the UDP port.
+	VNI  uint32
+	Port uint16
+	// Local is the address that the device sends from, and MAC the one that peers send to.
+	Local netip.Addr
+	MAC   net.HardwareAddr
+	// MTU in bytes.
+	MTU int
+	// Addresses are the host's own in the network.
+	Addresses []netip.Addr
+}
+
+func (v VXLAN) String() string {
+	lines := []string{fmt.Sprintf("ip link add %s address %s mtu %d group %d type vxlan id %d local %s dstport %d nolearning",
+		v.Name, v.MAC, v.MTU, group(v.Network), v.VNI, v.Local, v.Port)}
+	lines = append(lines,
+		"sysctl -w "+v.acceptRA()+"=0",
+		"ip link set "+v.Name+" up")
+	for _, addr := range v.Addresses {
+		lines = append(lines, Address{Link: v.Name, Prefix: single(addr)}.String())
+	}
+	return strings.Join(lines, " && ")
+}
+
+// Ensure makes the device, or brings one that is there to what is declared. One that has another VNI, port or family is
+// made anew, as the kernel cannot change these: what lies on it, routes and neighbours, goes.
+func (v VXLAN) Ensure(k *kernel.Kernel) (bool, error) {
+	link, err := v.find(k)
+	if err != nil {
+		return false, err
+	}
+	if link != nil && v.beyondRepair(link) {
+		if err := removeLink(k.Host, v.Name); err != nil {
+			return false, err
+		}
+		link = nil
+	}
+	created := false
+	if link == nil {
+		if link, created, err = v.add(k); err != nil {
+			return created, err
+		}
+	}
+	return created, errors.Join(v.repair(k, link), v.settleAddresses(k, link))
+}
+
+// find looks for the device. Nil: there is none. A link of that name which is not the network's is an error that wraps
+// ErrConflict.
+func (v VXLAN) find(k *kernel.Kernel) (*netlink.Vxlan, error) {
+	k.Host.Forget(v.Name)
+	link, err := k.Host.Link(v.Name)
+	if kernel.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	device, ok := link.(*netlink.Vxlan)
+	if !ok {
+		return nil, fmt.Errorf("link %s is a %s, %w: remove it, or choose another vni", v.Name, link.Type(), ErrConflict)
+	}
+	if device.Alias != "" && device.Alias != overlayTag(v.Network) {
+		return nil, fmt.Errorf("vni %d is that of %s on this host, %w: choose another vni", v.VNI, describeAlias(device.Alias), ErrConflict)
+	}
+	return device, nil
+}
+
+func describeAlias(alias string) string {
+	if network, ok := strings.CutPrefix(alias, overlayPrefix); ok {
+		return "network " + network
+	}
+	return fmt.Sprintf("a link whose alias is %q", alias)
+}
+
+// add makes the device, not up yet: routers may not advertise themselves on it.
+func (v VXLAN) add(k *kernel.Kernel) (link *netlink.Vxlan, created bool, err error) {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU, attrs.HardwareAddr, attrs.Group = v.Name, v.MTU, v.MAC, group(v.Network)
+	err = k.Host.LinkAdd(&netlink.Vxlan{LinkAttrs: attrs, VxlanId: int(v.VNI), SrcAddr: v.Local.AsSlice(), Port: int(v.Port)})
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return nil, false, fmt.Errorf("%s: VXLAN (CONFIG_VXLAN) is %w: %w", v.Name, ErrUnsupported, err)
+	case err != nil && !errors.Is(err, unix.EEXIST):
+		return nil, false, fmt.Errorf("ip link add %s type vxlan: %w", v.Name, err)
+	}
+	created = err == nil
+	link, err = v.find(k)
+	switch {
+	case err != nil:
+		return nil, created, err
+	case link == nil && created:
+		return nil, false, fmt.Errorf("%s: %w", v.Name, ErrVanished)
+	case link == nil:
+		return nil, false, v.sameVNI(k)
+	}
+	return link, created, nil
+}
+
+// sameVNI names the link that keeps the kernel from making a device of the VNI.
+func (v VXLAN) sameVNI(k *kernel.Kernel) error {
+	links, err := kernel.Dump(k.Host.LinkList)
+	if err != nil {
+		return fmt.Errorf("ip link show: %w", err)
+	}
+	for _, link := range links {
+		if device, ok := link.(*netlink.Vxlan); ok && device.VxlanId == int(v.VNI) {
+			return fmt.Errorf("vni %d is that of link %s on this host, %w: choose another vni", v.VNI, device.Name, ErrConflict)
+		}
+	}
+	return fmt.Errorf("%s: %w", v.Name, ErrVanished) // it was there a moment ago
+}
+
+// beyondRepair says whether the device has what the kernel cannot change.
+func (v VXLAN) beyondRepair(link *netlink.Vxlan) bool {
+	local, _ := netip.AddrFromSlice(link.SrcAddr)
+	return link.VxlanId != int(v.VNI) || link.Port != int(v.Port) || local.Is4() != v.Local.Is4() || link.FlowBased
+}
+
+// deviation is one difference between the device and what is declared, and what puts it right.
+type deviation struct {
+	text string
+	fix  func(*kernel.Kernel, *netlink.Vxlan) error
+}
+
+func (v VXLAN) deviations(link *netlink.Vxlan) (found []deviation) {
+	note := func(differs bool, text string, fix func(*kernel.Kernel, *netlink.Vxlan) error) {
+		if differs {
+			found = append(found, deviation{text, fix})
+		}
+	}
+	local, _ := netip.AddrFromSlice(link.SrcAddr)
+	note(local != v.Local, fmt.Sprintf("sends from %s instead of %s", local, v.Local), v.change)
+	note(link.Learning, "learns addresses", v.change)
+	note(!bytes.Equal(link.HardwareAddr, v.MAC), fmt.Sprintf("has MAC %s instead of %s", link.HardwareAddr, v.MAC),
+		func(k *kernel.Kernel, l *netlink.Vxlan) error { return k.Host.LinkSetHardwareAddr(l, v.MAC) })
+	note(link.MTU != v.MTU, fmt.Sprintf("has MTU %d instead of %d", link.MTU, v.MTU),
+		func(k *kernel.Kernel, l *netlink.Vxlan) error { return k.Host.LinkSetMTU(l, v.MTU) })
+	note(link.Attrs().Group != group(v.Network), fmt.Sprintf("is in group %d instead of %d", link.Attrs().Group, group(v.Network)),
+		func(k *kernel.Kernel, l *netlink.Vxlan) error { return k.Host.LinkSetGroup(l, int(group(v.Network))) })
+	note(link.Flags&net.FlagUp == 0, "is down", v.raise)
+	return found
+}
+
+func (v VXLAN) repair(k *kernel.Kernel, link *netlink.Vxlan) error {
+	for _, d := range v.deviations(link) {
+		if err := d.fix(k, link); err != nil {
+			return fmt.Errorf("link %s %s: %w", v.Name, d.text, vanished(err))
+		}
+	}
+	k.Host.Forget(v.Name)
+	return nil
+}
+
+func (v VXLAN) raise(k *kernel.Kernel, link *netlink.Vxlan) error {
+	// A kernel without IPv6 has no such file, and no routers either.
+	_ = k.Host.SetSysctl(v.acceptRA(), "0")
+	err := k.Host.LinkSetUp(link)
+	if errors.Is(err, unix.EADDRINUSE) {
+		return fmt.Errorf("its UDP port %d is somebody else's on this host, %w: choose another port: %w", v.Port, ErrConflict, err)
+	}
+	return err
+}
+
+// change sets what the kernel can change of a VXLAN device. The netlink library sends the port with it, which the kernel
+// refuses.
+func (v VXLAN) change(_ *kernel.Kernel, link *netlink.Vxlan) error {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
+	header := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	header.Index = int32(link.Index)
+	req.AddData(header)
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("vxlan"))
+	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
+	local := nl.IFLA_VXLAN_LOCAL
+	if v.Local.Is6() {
+		local = nl.IFLA_VXLAN_LOCAL6
+	}
+	data.AddRtAttr(local, v.Local.AsSlice())
+	data.AddRtAttr(nl.IFLA_VXLAN_LEARNING, nl.Uint8Attr(0))
+	req.AddData(info)
+	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	return err
+}
+
+// settleAddresses gives the device its addresses and takes others away, but for those that IPv6 gives each link.
+func (v VXLAN) settleAddresses(k *kernel.Kernel, link *netlink.Vxlan) error {
+	missing, surplus, err := v.compareAddresses(k, link)
+	if err != nil {
+		return err
+	}
+	var requests []kernel.Message
+	for _, a := range missing {
+		requests = append(requests, a.Add())
+	}
+	for _, a := range surplus {
+		requests = append(requests, a.Delete())
+	}
+	errs, err := k.Batch(requests)
+	for i, one := range errs {
+		if errors.Is(one, unix.EEXIST) || errors.Is(one, unix.EADDRNOTAVAIL) {
+			errs[i] = nil // somebody else was faster
+		}
+	}
+	if err = errors.Join(append(errs, err)...); err != nil {
+		return fmt.Errorf("addresses of %s: %w", v.Name, vanished(err))
+	}
+	return nil
+}
+
+func (v VXLAN) compareAddresses(k *kernel.Kernel, link *netlink.Vxlan) (missing, surplus []kernel.AddressEntry, err error) {
+	found, err := k.Addresses(link.Index)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, addr := range v.Addresses {
+		entry := kernel.AddressEntry{Link: link.Index, Prefix: single(addr)}
+		if !slices.Contains(found, entry) {
+			missing = append(missing, entry)
+		}
+	}
+	for _, entry := range found {
+		if !entry.Prefix.Addr().IsLinkLocalUnicast() && !slices.Contains(v.Addresses, entry.Prefix.Addr()) {
+			surplus = append(surplus, entry)
+		}
+	}
+	return missing, surplus, nil
+}
+
+// Verify compares the device with what is declared.
+func (v VXLAN) Verify(k *kernel.Kernel) error {
+	link, err := v.find(k)
+	if err != nil {
+		return err
+	}
+	if link == nil {
+		return driftf("link %s is gone from the host's namespace", v.Name)
+	}
+	var errs []error
+	if v.beyondRepair(link) {
+		errs = append(errs, driftf("%s has VNI %d, port %d and sends from %s, instead of %d, %d and %s",
+			v.Name, link.VxlanId, link.Port, link.SrcAddr, v.VNI, v.Port, v.Local))
+	}
+	for _, d := range v.deviations(link) {
+		errs = append(errs, driftf("%s %s", v.Name, d.text))
+	}
+	missing, _, err := v.compareAddresses(k, link)
+	for _, a := range missing {
+		errs = append(errs, driftf("%s has no address %s", v.Name, a.Prefix))
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// Remove deletes the device, if it is the network's.
+func (v VXLAN) Remove(k *kernel.Kernel) error {
+	link, err := v.find(k)
+	if err != nil || link == nil {
+		return err
+	}
+	return deleteLink(k.Host, link)
+}
+
+// mark completes the device.
+func (v VXLAN) mark(k *kernel.Kernel) error {
+	link, err := v.find(k)
+	if err != nil || link != nil && link.Alias != "" {
+		return err
+	}
+	if link == nil {
+		return fmt.Errorf("%s: %w", v.Name, ErrVanished)
+	}
+	k.Host.Forget(v.Name)
+	if err := k.Host.LinkSetAlias(link, overlayTag(v.Network)); err != nil {
+		return fmt.Errorf("ip link set %s alias: %w", v.Name, vanished(err))
+	}
+	return nil
+}
+
+func (v VXLAN) acceptRA() string { return "net/ipv6/conf/" + v.Name + "/accept_ra" }
+
+// overlayPrefix begins the tags of what belongs to an overlay network and to none of its containers. No network has an
+// empty name, so that it is no owner's tag.
+const overlayPrefix = "fairway-overlay "
+
+// overlayTag is the network as text, for the alias of its device and the comments of its nftables elements.
+func overlayTag(network string) string {
+	const longest = tagMax - len(overlayPrefix)
+	if len(network) > longest {
+		sum := sha256.Sum256([]byte(network))
+		network = hex.EncodeToString(sum[:])
+	}
+	return overlayPrefix + network
+}
+
+// single is the prefix of one address.
+func single(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr, addr.BitLen()) }
+
+// vanished marks an error that says that a link has gone meanwhile.
+func vanished(err error) error {
+	if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENETDOWN) {
+		return fmt.Errorf("%w: %w", err, ErrVanished)
+	}
+	return err
+}
