@@ -14,6 +14,7 @@ import (
 type env struct {
 	netconfDir string
 	cniPath    string // a list of directories, as PATH
+	containerd string // its socket
 	stdin      io.Reader
 	stdout     io.Writer
 	stderr     io.Writer

@@ -31,6 +31,7 @@ is the same as "fairway ls", and so with the other commands.`,
 	addGroup(root, "Containers:", containerCommands(e))
 	addGroup(root, "The host:", hostCommands(e))
 	root.AddCommand(newNetwork(e))
+	plainUseLines(root)
 	return root
 }
 
@@ -40,13 +41,13 @@ func networkCommands(e *env) []*cobra.Command {
 }
 
 // containerCommands are those about a container on a network.
-func containerCommands(_ *env) []*cobra.Command {
-	return nil
+func containerCommands(e *env) []*cobra.Command {
+	return []*cobra.Command{newConnect(e), newDisconnect(e)}
 }
 
 // hostCommands are those about the host as a whole. Docker has no such.
-func hostCommands(_ *env) []*cobra.Command {
-	return nil
+func hostCommands(e *env) []*cobra.Command {
+	return []*cobra.Command{newGC(e)}
 }
 
 // newNetwork makes `fairway network`, for fingers trained on `docker network`.
@@ -71,5 +72,13 @@ func addGroup(root *cobra.Command, title string, commands []*cobra.Command) {
 	for _, cmd := range commands {
 		cmd.GroupID = title
 		root.AddCommand(cmd)
+	}
+}
+
+// plainUseLines keeps cobra from adding its word for flags to the use lines, which have Docker's.
+func plainUseLines(cmd *cobra.Command) {
+	cmd.DisableFlagsInUseLine = true
+	for _, below := range cmd.Commands() {
+		plainUseLines(below)
 	}
 }

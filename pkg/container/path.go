@@ -21,7 +21,8 @@ func (f Finder) process(number string) (Container, error) {
 	if err != nil || pid == 0 {
 		return Container{}, fmt.Errorf("pid:%s: give the number of a process, as in pid:4711", number)
 	}
-	c := Container{ID: fmt.Sprintf("pid-%d", pid), Name: fmt.Sprintf("pid:%d", pid), Netns: fmt.Sprintf("/proc/%d/ns/net", pid)}
+	number = strconv.FormatUint(pid, 10)
+	c := Container{ID: processID(number), Name: "pid:" + number, Netns: "/proc/" + number + "/ns/net"}
 	err = reachable(c.Netns)
 	if errors.Is(err, kernel.ErrNoNamespace) {
 		return Container{}, fmt.Errorf("pid:%d: process %w", pid, ErrNotFound)
@@ -29,23 +30,31 @@ func (f Finder) process(number string) (Container, error) {
 	return f.claim(c), err
 }
 
+func processID(number string) string { return "pid-" + number }
+
 // bound is the container that is a namespace at a path; a name alone is one of ip-netns(8).
 func (f Finder) bound(path string) (Container, error) {
 	if path == "" {
 		return Container{}, errors.New("netns: give the path of a network namespace, as in netns:/run/netns/web")
 	}
-	if !strings.Contains(path, "/") {
-		path = filepath.Join(netnsDir, path)
-	}
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return Container{}, err
-	}
-	err = reachable(path)
+	path = absolute(path)
+	err := reachable(path)
 	if errors.Is(err, kernel.ErrNoNamespace) {
 		return Container{}, fmt.Errorf("netns:%s %w", path, ErrNotFound)
 	}
 	return f.claim(Container{ID: pathID(path), Name: filepath.Base(path), Netns: path}), err
+}
+
+// RecordedID is the ID under which CNI knows what a reference names, also when that has gone: of a process or a path the
+// one that Find gives when CNI knows none, and else the reference.
+func RecordedID(ref string) string {
+	if number, ok := strings.CutPrefix(ref, "pid:"); ok {
+		return processID(number)
+	}
+	if path, ok := strings.CutPrefix(ref, "netns:"); ok {
+		return pathID(absolute(path))
+	}
+	return ref
 }
 
 // reachable opens a namespace and closes it again.
@@ -55,6 +64,17 @@ func reachable(netns string) error {
 		k.Close()
 	}
 	return err
+}
+
+// absolute makes a path of a name of ip-netns(8).
+func absolute(path string) string {
+	if !strings.Contains(path, "/") {
+		return filepath.Join(netnsDir, path)
+	}
+	if full, err := filepath.Abs(path); err == nil {
+		return full
+	}
+	return path
 }
 
 // pathID is the name that ip-netns(8) gave, or a hash of any other path.

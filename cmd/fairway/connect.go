@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairway-cni/fairway/pkg/attachment"
+	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/kernel"
+)
+
+func newConnect(e *env) *cobra.Command {
+	var o endpointFlags
+	cmd := &cobra.Command{
+		Use:   "connect [OPTIONS] NETWORK CONTAINER",
+		Short: "Connect a container to a network",
+		Long: `Connect a running container to a network, by one more interface.
+
+CONTAINER is an ID of containerd, the beginning of one, or a name that nerdctl or a kubelet gave; a container of any other
+runtime, by the ID or name under which it is on a network already; the process pid:N; or the namespace netns:PATH.`,
+		Example: `  fairway connect lamp web
+  fairway connect --ip 10.5.0.20 --alias mysql lamp db
+  fairway connect lamp pid:4711
+  fairway connect lamp netns:/run/netns/blue`,
+		Args:              arguments(2, 2),
+		ValidArgsFunction: e.completeNetworkAndContainer,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			request, err := o.request()
+			if err != nil {
+				return usageError{err}
+			}
+			ctx, cancel := untilInterrupted(cmd)
+			defer cancel()
+			return connect(ctx, e, args[0], args[1], request)
+		},
+	}
+	o.addFlags(cmd.Flags())
+	cmd.Flags().StringVar(&o.ifname, "ifname", "", "`name` of the interface (default: the next ethN that is free)")
+	e.addContainerFlags(cmd)
+	return cmd
+}
+
+// connect attaches the container to the network, as requested.
+func connect(ctx context.Context, e *env, networkRef, containerRef string, request attachment.Request) error {
+	networks, err := e.networks()
+	if err != nil {
+		return err
+	}
+	network, err := networks.Find(networkRef)
+	if err != nil {
+		return err
+	}
+	if err := fits(network, request); err != nil {
+		return err
+	}
+	runtime := e.runtime()
+	attached, err := runtime.List()
+	if err != nil {
+		return err
+	}
+	c, err := e.finder(attached).Find(ctx, containerRef)
+	if err != nil {
+		return err
+	}
+	if kernel.IsHost(c.Netns) {
+		return fmt.Errorf("container %s shares the host's network: it cannot be connected to another", containerRef)
+	}
+	request.ID, request.Name, request.Netns = c.ID, c.Name, c.Netns
+	_, err = runtime.Attach(ctx, network.List, request)
+	return err
+}
+
+// fits says why a network cannot take a container as requested, or nil. It knows what the network's file says of addresses;
+// where that says nothing, the plugins decide.
+func fits(n conflist.Network, request attachment.Request) error {
+	switch {
+	case n.ConfigOnly:
+		return fmt.Errorf("network %s holds a configuration for others: it cannot be connected to", n.Name)
+	case n.Driver == "host":
+		return fmt.Errorf("network %s: a container is on the host's network from its start, or never", n.Name)
+	case n.Driver == "null":
+		return fmt.Errorf("network %s connects a container to nothing", n.Name)
+	}
+	for _, ip := range request.IPs {
+		if err := fitsIn(n, ip); err != nil {
+			return err
+		}
+	}
+	return nil
+}

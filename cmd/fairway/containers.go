@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"os/signal"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/attachment"
+	"github.com/fairway-cni/fairway/pkg/container"
+)
+
+// addContainerFlags gives a command the flags by which containers are found.
+func (e *env) addContainerFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&e.containerd, "address", orDefault("CONTAINERD_ADDRESS", container.DefaultAddress),
+		"containerd's socket, also `CONTAINERD_ADDRESS`")
+}
+
+// runtime is what executes plugins. What they say beside their results goes to stderr.
+func (e *env) runtime() attachment.Runtime {
+	return attachment.Runtime{Plugins: filepath.SplitList(e.cniPath), Stderr: e.stderr}
+}
+
+// finder looks for containers in containerd, and among those attached.
+func (e *env) finder(attached []attachment.Attachment) container.Finder {
+	return container.Finder{Address: e.containerd, Attached: attached}
+}
+
+// untilInterrupted is a context that ends when the process is asked to, so that what is half done can be taken back.
+func untilInterrupted(cmd *cobra.Command) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/fairway-cni/fairway/pkg/testnet"
+)
+
+// pluginDir holds the built plugin bridge. It lies on the tmpfs that testnet.Isolate mounts, and goes with it.
+const pluginDir = "/run/fairway-plugins"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := prepare(); err != nil {
+		fmt.Fprintln(os.Stderr, "fairway:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+func prepare() error {
+	if err := testnet.Isolate(); err != nil {
+		return err
+	}
+	if err := os.Mkdir(pluginDir, 0o755); err != nil {
+		return err
+	}
+	build := exec.Command("go", "build", "-o", pluginDir+"/", "../../plugins/bridge")
+	build.Env = append(build.Environ(), "CGO_ENABLED=0")
+	build.Stderr = os.Stderr
+	return build.Run()
+}
+
+// shell is a command line of fairway with a netconf directory of its own.
+type shell struct{ dir string }
+
+func newShell(t *testing.T) shell {
+	t.Helper()
+	return shell{dir: t.TempDir()}
+}
+
+// network writes a bridge network into the netconf directory, and removes the bridge after the test.
+func (s shell) network(t *testing.T, name, subnets string) {
+	t.Helper()
+	conf := fmt.Sprintf(`{"cniVersion": "1.1.0", "name": %q, "plugins": [{"type": "bridge", "bridge": %q, "isDefaultGateway": true,
+		"ipam": {"type": "host-local", "ranges": %s}}]}`, name, name+"0", subnets)
+	if err := os.WriteFile(filepath.Join(s.dir, name+".conflist"), []byte(conf), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", name+"0").Run() }) // a test need not attach to it
+}
+
+// run gives what a command line prints on both outputs, and its exit status.
+func (s shell) run(args ...string) (stdout, stderr string, status int) {
+	var out, err bytes.Buffer
+	e := &env{stdin: strings.NewReader(""), stdout: &out, stderr: &err}
+	args = append([]string{"--netconf-dir", s.dir, "--cni-path", pluginDir}, args...)
+	status = run(e, args)
+	return out.String(), err.String(), status
+}
+
+// succeed runs a command line that has to, and gives what it prints.
+func (s shell) succeed(t *testing.T, args ...string) string {
+	t.Helper()
+	stdout, stderr, status := s.run(args...)
+	if status != 0 || stderr != "" {
+		t.Fatalf("fairway %s: status %d\n%s%s", strings.Join(args, " "), status, stdout, stderr)
+	}
+	return stdout
+}
+
+// fail runs a command line that must not succeed, and compares what it says.
+func (s shell) fail(t *testing.T, want string, args ...string) {
+	t.Helper()
+	stdout, stderr, status := s.run(args...)
+	if got := strings.TrimSpace(stderr); status == 0 || stdout != "" || got != want {
+		t.Errorf("fairway %s: status %d, output %q\ngot  %s\nwant %s", strings.Join(args, " "), status, stdout, got, want)
+	}
+}
