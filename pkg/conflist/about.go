@@ -11,12 +11,17 @@ type About struct {
 	Driver  string    `json:"driver"`
 	Created time.Time `json:"created,omitzero"`
 	// Options are the driver's, as given.
-	Options    map[string]string `json:"options,omitempty"`
-	Pools      []Pool            `json:"ipam,omitempty"`
-	Internal   bool              `json:"internal,omitempty"`
-	Attachable bool              `json:"attachable,omitempty"`
-	ConfigFrom string            `json:"configFrom,omitempty"`
-	ConfigOnly bool              `json:"configOnly,omitempty"`
+	Options map[string]string `json:"options,omitempty"`
+	Pools   []Pool            `json:"ipam,omitempty"`
+	// IPAMDriver and IPAMOptions are as given. Empty: host-local.
+	IPAMDriver  string            `json:"ipamDriver,omitempty"`
+	IPAMOptions map[string]string `json:"ipamOptions,omitempty"`
+	// IPv6 says that an IPv6 subnet is to be chosen where Pools has none. It is for ConfigOnly.
+	IPv6       bool   `json:"ipv6,omitempty"`
+	Internal   bool   `json:"internal,omitempty"`
+	Attachable bool   `json:"attachable,omitempty"`
+	ConfigFrom string `json:"configFrom,omitempty"`
+	ConfigOnly bool   `json:"configOnly,omitempty"`
 	// Agent: the node agent wrote the file, on every host of the network, and takes it away again.
 	Agent bool `json:"agent,omitempty"`
 }
@@ -27,7 +32,7 @@ type file struct {
 	CNIVersions   []string          `json:"cniVersions,omitempty"`
 	Name          string            `json:"name"`
 	NerdctlID     string            `json:"nerdctlID,omitempty"`
-	NerdctlLabels map[string]string `json:"nerdctlLabels,omitempty"`
+	NerdctlLabels map[string]string `json:"nerdctlLabels,omitzero"`
 	Fairway       *About            `json:"fairway,omitempty"`
 	// Args is where podman 4 keeps labels.
 	Args *struct {

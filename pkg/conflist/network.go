@@ -32,11 +32,15 @@ type Network struct {
 	// Attachable and ConfigFrom are as asked for at creation. They change nothing about a container's attachment.
 	Attachable bool
 	ConfigFrom string
-	// ConfigOnly: not a network, but a configuration for others to be created from.
+	// ConfigOnly: not a network, but a configuration for others to be created from. IPv6 says that those are to have an IPv6
+	// subnet even if IPAM has none.
 	ConfigOnly bool
-	Labels     map[string]string // never nil
-	Options    map[string]string // of the driver, by Docker's names where there is one; never nil
-	IPAM       IPAM
+	IPv6       bool
+	// Agent: the node agent's, on every host of the network.
+	Agent   bool
+	Labels  map[string]string // never nil
+	Options map[string]string // of the driver, by Docker's names where there is one; never nil
+	IPAM    IPAM
 }
 
 // IPAM is how containers of a network get addresses.

@@ -127,7 +127,12 @@ func (n *Network) readTop(f file) {
 	}
 	n.Created, n.Attachable, n.ConfigFrom = about.Created, about.Attachable, about.ConfigFrom
 	n.Internal = n.Internal || about.Internal
+	n.Agent, n.IPv6 = about.Agent, about.IPv6
 	n.Options = nonNil(about.Options)
+	n.IPAM.Options = about.IPAMOptions
+	if n.ConfigOnly && about.IPAMDriver != "" {
+		n.IPAM.Driver = about.IPAMDriver
+	}
 	if len(about.Pools) > 0 {
 		n.IPAM.Pools = about.Pools
 	}

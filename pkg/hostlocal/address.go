@@ -53,12 +53,13 @@ func parseAddrOf(subnet netip.Prefix, key, text string) (netip.Addr, error) {
 	return a, nil
 }
 
-// defaultRange leaves out the network address (in IPv6: the anycast address of
-// the routers, RFC 4291 section 2.6.1) and the IPv4 broadcast address. A
-// subnet of two addresses has neither (RFC 3021, RFC 6164), one of a single
-// address has no gateway either.
-func defaultRange(subnet netip.Prefix) Range {
-	network, last := subnet.Addr(), lastAddr(subnet)
+// DefaultRange is what a subnet without rangeStart and rangeEnd stands for. It
+// leaves out the network address (in IPv6: the anycast address of the routers,
+// RFC 4291 section 2.6.1) and the IPv4 broadcast address. A subnet of two
+// addresses has neither (RFC 3021, RFC 6164), one of a single address has no
+// gateway either.
+func DefaultRange(subnet netip.Prefix) Range {
+	network, last := subnet.Addr(), LastAddr(subnet)
 	switch subnet.Addr().BitLen() - subnet.Bits() {
 	case 0:
 		return Range{Subnet: subnet, Start: network, End: network}
@@ -71,7 +72,8 @@ func defaultRange(subnet netip.Prefix) Range {
 	return Range{Subnet: subnet, Start: network.Next(), End: last, Gateway: network.Next()}
 }
 
-func lastAddr(subnet netip.Prefix) netip.Addr {
+// LastAddr is the highest address of a subnet; in IPv4, that of broadcast.
+func LastAddr(subnet netip.Prefix) netip.Addr {
 	b := subnet.Addr().AsSlice()
 	for i := range b {
 		hostBits := min(max((i+1)*8-subnet.Bits(), 0), 8)

@@ -124,7 +124,7 @@ func (s rangeSection) parse(key string) (Range, error) {
 	if err != nil {
 		return Range{}, err
 	}
-	r := defaultRange(subnet)
+	r := DefaultRange(subnet)
 	fields := []struct {
 		key, text string
 		addr      *netip.Addr

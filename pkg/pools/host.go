@@ -16,8 +16,8 @@ import (
 
 // Host is what a new network has to reckon with on this host.
 type Host struct {
-	// Links are the names of all links.
-	Links []string
+	// Links are the types of all links, by name.
+	Links map[string]string
 	// Taken are the prefixes of addresses and routes, and the nameservers. Default routes, loopback, link-local and multicast
 	// prefixes are not among them.
 	Taken []Taken
@@ -30,7 +30,7 @@ var resolvFiles = []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf
 
 // ReadHost looks at the network namespace of the process, and at the host's files.
 func ReadHost() (Host, error) {
-	var h Host
+	h := Host{Links: map[string]string{}}
 	names, err := h.readLinks()
 	if err != nil {
 		return Host{}, err
@@ -54,7 +54,7 @@ func (h *Host) readLinks() (map[int]string, error) {
 	names := make(map[int]string, len(links))
 	for _, link := range links {
 		names[link.Attrs().Index] = link.Attrs().Name
-		h.Links = append(h.Links, link.Attrs().Name)
+		h.Links[link.Attrs().Name] = link.Type()
 	}
 	addrs, err := kernel.Dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {

@@ -45,7 +45,7 @@ func TestReadHost(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("taken (-want +got):\n%s", diff)
 	}
-	if !slices.Contains(h.Links, "uplink") || h.Identity == "" {
+	if h.Links["uplink"] != "veth" || h.Identity == "" {
 		t.Errorf("got links %v, identity %q", h.Links, h.Identity)
 	}
 	if free, err := Next4(h.Taken); err != nil || free.Addr().Is4() && free.Addr().As4()[0] == 172 {

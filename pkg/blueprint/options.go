@@ -1,0 +1,155 @@
+package blueprint
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// form is how the value of a key is written in a netconf.
+type form int
+
+const (
+	text form = iota
+	boolean
+	number
+	document // any JSON
+)
+
+// A dialect is the options that a driver understands.
+type dialect struct {
+	driver string
+	// docker gives the key of the netconf for Docker's name of an option.
+	docker map[string]string
+	// keys are the plugin's own. Nil: any; the plugin is somebody else's.
+	keys map[string]form
+}
+
+const dockerMTU = "com.docker.network.driver.mtu"
+
+var bridgeDialect = dialect{
+	driver: "bridge",
+	docker: map[string]string{
+		"com.docker.network.bridge.name":                 "bridge",
+		"com.docker.network.bridge.enable_ip_masquerade": "ipMasq",
+		"com.docker.network.bridge.enable_icc":           "icc",
+		dockerMTU:                                        "mtu",
+		"com.docker.network.mtu":                         "mtu",
+	},
+	keys: map[string]form{
+		"bridge": text, "isGateway": boolean, "isDefaultGateway": boolean, "forceAddress": boolean, "ipMasq": boolean,
+		"mtu": number, "hairpinMode": boolean, "promiscMode": boolean, "vlan": number, "vlanTrunk": document,
+		"preserveDefaultVlan": boolean, "macspoofchk": boolean, "enabledad": boolean, "portIsolation": boolean,
+		"internal": boolean, "icc": boolean, "isolated": boolean, "disableContainerInterface": boolean, "dns": document,
+	},
+}
+
+var macvlanDialect = dialect{
+	driver: "macvlan",
+	docker: map[string]string{"parent": "master", "macvlan_mode": "mode", dockerMTU: "mtu"},
+	keys: map[string]form{
+		"master": text, "mode": text, "mtu": number, "linkInContainer": boolean, "bcqueuelen": number,
+		"hostAccess": boolean, "enabledad": boolean, "dns": document,
+	},
+}
+
+var overlayDialect = dialect{
+	driver: "overlay",
+	docker: map[string]string{
+		dockerMTU: "mtu", "vxlanid_list": "vni", "com.docker.network.driver.overlay.vxlanid_list": "vni",
+	},
+	keys: map[string]form{
+		"vni": number, "mtu": number, "port": number, "ipMasq": boolean, "isolated": boolean, "peers": text,
+		"peersFile": text, "self": text, "dns": document,
+	},
+}
+
+// foreign is the dialect of another CNI plugin: its keys are anything, and values are typed by their looks.
+func foreign(driver string) dialect {
+	d := dialect{driver: driver, docker: map[string]string{dockerMTU: "mtu"}}
+	if driver == "ipvlan" {
+		d.docker["parent"], d.docker["ipvlan_mode"] = "master", "mode"
+	}
+	return d
+}
+
+// reserved are keys that have a flag of their own, or that are the library's.
+var reserved = []string{"type", "name", "cniVersion", "plugins", "prevResult", "runtimeConfig", "ipam", "capabilities"}
+
+// translate gives the netconf's keys for the options of an order.
+func (d dialect) translate(options map[string]string) (map[string]any, error) {
+	keys, from := map[string]any{}, map[string]string{}
+	for _, option := range slices.Sorted(maps.Keys(options)) {
+		key, err := d.key(option)
+		if err != nil {
+			return nil, err
+		}
+		if other, twice := from[key]; twice {
+			return nil, fmt.Errorf("options %s and %s mean the same: give one", other, option)
+		}
+		from[key] = option
+		if keys[key], err = d.value(key, options[option]); err != nil {
+			return nil, fmt.Errorf("option %s: %w", option, err)
+		}
+	}
+	return keys, nil
+}
+
+func (d dialect) key(option string) (string, error) {
+	if option == "encrypted" {
+		return "", fmt.Errorf("option encrypted: networks are not encrypted yet, and one that pretends to be is worse than none: leave the option out")
+	}
+	if key, ok := d.docker[option]; ok {
+		return key, nil
+	}
+	if d.keys == nil && !strings.HasPrefix(option, "com.docker.") && !slices.Contains(reserved, option) {
+		return option, nil
+	}
+	if _, ok := d.keys[option]; ok {
+		return option, nil
+	}
+	if slices.Contains(reserved, option) {
+		return "", fmt.Errorf("option %s cannot be given: the key is written by fairway itself", option)
+	}
+	known := append(slices.Collect(maps.Keys(d.docker)), slices.Collect(maps.Keys(d.keys))...)
+	slices.Sort(known)
+	return "", fmt.Errorf("driver %s cannot honour the option %s: leave it out, or use one of %s", d.driver, option, strings.Join(known, ", "))
+}
+
+func (d dialect) value(key, value string) (any, error) {
+	if d.keys == nil {
+		return byLooks(value), nil
+	}
+	switch d.keys[key] {
+	case boolean:
+		b, err := strconv.ParseBool(value)
+		if err != nil {
+			return nil, fmt.Errorf("%q is neither true nor false", value)
+		}
+		return b, nil
+	case number:
+		n, err := strconv.Atoi(value)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a whole number", value)
+		}
+		return n, nil
+	case document:
+		if !json.Valid([]byte(value)) {
+			return nil, fmt.Errorf("%q is not JSON", value)
+		}
+		return json.RawMessage(value), nil
+	}
+	return value, nil
+}
+
+// byLooks takes true, false, numbers, objects, lists and quoted strings for what they are in JSON, and anything else for
+// a string.
+func byLooks(value string) any {
+	if json.Valid([]byte(value)) {
+		return json.RawMessage(value)
+	}
+	return value
+}

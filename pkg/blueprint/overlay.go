@@ -1,0 +1,170 @@
+package blueprint
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/overlay"
+)
+
+// ByAgent says whether an order is for the node agent: an overlay of which the hosts are not listed.
+func (o Order) ByAgent() bool {
+	if o.Driver != "overlay" && o.Driver != "overlay-vxlan" || o.ConfigOnly {
+		return false
+	}
+	for _, option := range o.Options {
+		if key, _, _ := strings.Cut(option, "="); key == "peers" || key == "peersFile" {
+			return false
+		}
+	}
+	return true
+}
+
+// DrawOverlay gives the definition of an overlay that the node agent is to make on all hosts.
+func DrawOverlay(o Order, site Site) (agentapi.Network, error) {
+	d, err := read(o, site)
+	if err != nil {
+		return agentapi.Network{}, err
+	}
+	if err := d.choosePools(); err != nil {
+		return agentapi.Network{}, err
+	}
+	keys, err := d.overlayKeys()
+	if err != nil {
+		return agentapi.Network{}, err
+	}
+	for _, key := range []string{"port", "isolated", "self", "dns"} {
+		if _, given := keys[key]; given {
+			return agentapi.Network{}, fmt.Errorf("the node agent cannot honour the option %s: leave it out", key)
+		}
+	}
+	n := agentapi.Network{Name: d.Name, Internal: d.Internal, IPMasq: !d.Internal, Options: d.options, Labels: d.labels}
+	if masquerade, ok := keys["ipMasq"].(bool); ok {
+		n.IPMasq = masquerade
+	}
+	vni, _ := keys["vni"].(int)
+	n.VNI = uint32(vni)
+	n.MTU, _ = keys["mtu"].(int)
+	for _, pool := range d.pools {
+		n.Subnets = append(n.Subnets, agentapi.Subnet{Prefix: pool.Subnet, Gateway: pool.Gateway})
+	}
+	return n, nil
+}
+
+// overlay is the daemonless form, the same on every host: the options name all of them.
+func (d *draft) overlay() ([]plugin, error) {
+	keys, err := d.overlayKeys()
+	if err != nil {
+		return nil, err
+	}
+	if len(d.pools) == 0 {
+		return nil, errors.New("an overlay of listed peers needs its subnet, the same on every host: give --subnet")
+	}
+	for i, pool := range d.pools {
+		first := firstFree(conflist.Pool{Subnet: pool.Subnet})
+		if pool.Gateway.IsValid() && pool.Gateway != first {
+			return nil, fmt.Errorf("gateway %s: without the node agent, that of %s is %s, leave it out", pool.Gateway, pool.Subnet, first)
+		}
+		d.pools[i].Gateway = first
+	}
+	if _, given := keys["vni"]; !given {
+		keys["vni"] = vniOf(d.Name)
+	}
+	if _, given := keys["ipMasq"]; !given {
+		keys["ipMasq"] = !d.Internal
+	}
+	if d.Internal {
+		keys["internal"] = true
+	}
+	subnets := make([]string, len(d.pools))
+	for i, pool := range d.pools {
+		subnets[i] = pool.Subnet.String()
+	}
+	keys["subnets"] = subnets
+	if err := readPeers(keys); err != nil {
+		return nil, err
+	}
+	if err := checkOverlay(keys); err != nil {
+		return nil, err
+	}
+	keys["capabilities"] = runtimeCapabilities
+	return []plugin{{"overlay-vxlan", keys}}, nil
+}
+
+// overlayKeys translates the options, and refuses what an overlay has not.
+func (d *draft) overlayKeys() (map[string]any, error) {
+	keys, err := overlayDialect.translate(d.options)
+	if err != nil {
+		return nil, err
+	}
+	if !d.usesHostLocal() || len(d.ipamOptions) > 0 {
+		return nil, errors.New("driver overlay gives out addresses itself: leave --ipam-driver and --ipam-opt out")
+	}
+	for _, pool := range d.pools {
+		if pool.Range.IsValid() || len(pool.Aux) > 0 {
+			return nil, fmt.Errorf("driver overlay gives each host blocks of %s: leave --ip-range and --aux-address out", pool.Subnet)
+		}
+	}
+	return keys, nil
+}
+
+// readPeers reads the option peers: JSON as in the netconf, or VTEP=BLOCK[+BLOCK…] separated by commas.
+func readPeers(keys map[string]any) error {
+	given, ok := keys["peers"].(string)
+	if !ok {
+		return nil // peersFile
+	}
+	var peers []overlay.PeerText
+	if strings.HasPrefix(strings.TrimSpace(given), "[") {
+		if err := json.Unmarshal([]byte(given), &peers); err != nil {
+			return fmt.Errorf("option peers: %w", err)
+		}
+	} else {
+		for _, one := range strings.Split(given, ",") {
+			vtep, blocks, ok := strings.Cut(one, "=")
+			if !ok {
+				return fmt.Errorf("option peers: %q: write VTEP=BLOCK for each host, as in 192.0.2.11=10.42.1.0/24,192.0.2.12=10.42.2.0/24", one)
+			}
+			peers = append(peers, overlay.PeerText{VTEP: strings.TrimSpace(vtep), Subnets: strings.Split(strings.TrimSpace(blocks), "+")})
+		}
+	}
+	keys["peers"] = peers
+	return nil
+}
+
+// checkOverlay lets the overlay's own model read what was drawn.
+func checkOverlay(keys map[string]any) error {
+	conf, err := json.Marshal(keys)
+	if err != nil {
+		return err
+	}
+	var read struct {
+		overlay.NetworkText
+		overlay.PeersText
+	}
+	if err := json.Unmarshal(conf, &read); err != nil {
+		return err
+	}
+	network, err := read.NetworkText.Parse()
+	if err != nil {
+		return err
+	}
+	hosts, err := read.PeersText.Parse()
+	if err != nil {
+		return err
+	}
+	return network.Check(hosts)
+}
+
+// vniOf derives an identifier from the name, so that every host comes to the same. Docker's begin at 4096.
+func vniOf(name string) int {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(name)) // a hash cannot fail
+	const first, last = 4096, 1<<24 - 1
+	return first + int(hash.Sum32()%(last-first+1))
+}

@@ -1,0 +1,77 @@
+// Package pluginpath asks the CNI plugins of a list of directories what they are. It executes them, with no command or
+// with VERSION, which change nothing.
+package pluginpath
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+
+	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/invoke"
+	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/fairway-cni/fairway/pkg/blueprint"
+)
+
+// Path is a list of directories, as in CNI_PATH. The first that has a plugin counts.
+type Path []string
+
+// Versions are the versions of CNI that a plugin knows. The error wraps blueprint.ErrNoPlugin when there is none.
+func (p Path) Versions(ctx context.Context, plugin string) ([]string, error) {
+	if _, err := p.find(plugin); err != nil {
+		return nil, err
+	}
+	exec := &invoke.DefaultExec{RawExec: &invoke.RawExec{Stderr: io.Discard}, PluginDecoder: version.PluginDecoder{}}
+	info, err := libcni.NewCNIConfig(p, exec).GetVersionInfo(ctx, plugin)
+	if err != nil {
+		return nil, fmt.Errorf("plugin %s: VERSION: %w", plugin, err)
+	}
+	return info.SupportedVersions(), nil
+}
+
+// about is what every plugin of ours says on standard error when it is run with no command (pkg/attach).
+const about = ": CNI plugin of fairway "
+
+// Fairway says whether a plugin is this project's. One that is not there is not.
+func (p Path) Fairway(ctx context.Context, plugin string) bool {
+	path, err := p.find(plugin)
+	if err != nil {
+		return false
+	}
+	cmd := exec.CommandContext(ctx, path)
+	cmd.Env = []string{}
+	var said strings.Builder
+	cmd.Stderr = &said
+	return cmd.Run() == nil && strings.Contains(said.String(), about)
+}
+
+func (p Path) find(plugin string) (string, error) {
+	path, err := invoke.FindInPath(plugin, p)
+	if err != nil {
+		return "", fmt.Errorf("%w as %q in %s", blueprint.ErrNoPlugin, plugin, strings.Join(p, ":"))
+	}
+	return path, nil
+}
+
+// Types are the names of all plugins, sorted.
+func (p Path) Types() []string {
+	var types []string
+	for _, dir := range p {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue // as in find: a directory that is not there has no plugin
+		}
+		for _, entry := range entries {
+			if info, err := os.Stat(dir + "/" + entry.Name()); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+				types = append(types, entry.Name())
+			}
+		}
+	}
+	slices.Sort(types)
+	return slices.Compact(types)
+}
