@@ -9,6 +9,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/containernetworking/plugins/pkg/ns"
 	"github.com/google/nftables"
@@ -69,7 +70,7 @@ func openNamespace(path string) (*Namespace, error) {
 	case errors.As(err, &other):
 		return nil, fmt.Errorf("%s: %w", path, ErrNotNamespace)
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, namespaceError(path, err))
 	}
 	n := &Namespace{netNS: netNS}
 	if n.Handle, err = openHandle(int(netNS.Fd())); err != nil {
@@ -77,6 +78,18 @@ func openNamespace(path string) (*Namespace, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return n, nil
+}
+
+// namespaceError is the cause that the library names in its text only: a path that leads through a file leads nowhere.
+func namespaceError(path string, err error) error {
+	_, cause := os.Stat(path)
+	switch {
+	case errors.Is(cause, unix.ENOTDIR), errors.Is(cause, unix.ENAMETOOLONG), errors.Is(cause, unix.ELOOP):
+		return fmt.Errorf("%w: %w", ErrNoNamespace, cause)
+	case cause != nil:
+		return cause
+	}
+	return err
 }
 
 // openHandle opens an rtnetlink socket in a namespace. nsfs holds namespaces of every kind, and /proc more than those.
