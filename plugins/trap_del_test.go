@@ -102,6 +102,59 @@ func TestDelWithAResultThatIsNone(t *testing.T) {
 	a.wantGone(t)
 }
 
+// mistakes are changes of a configuration, since the ADD, by which an ADD would be refused or make other rules.
+func mistakes() map[string]func(attachment) attachment {
+	key := func(name string, value any) func(attachment) attachment {
+		return func(a attachment) attachment { return a.with(name, value) }
+	}
+	ipam := func(name string, value any) func(attachment) attachment {
+		return func(a attachment) attachment { return a.withIPAM(name, value) }
+	}
+	return map[string]func(attachment) attachment{
+		"none":                 func(a attachment) attachment { return a },
+		"no masquerade":        key("ipMasq", nil),
+		"no spoof check":       key("macspoofchk", nil),
+		"internal":             key("internal", true),
+		"wrong type":           key("ipMasq", "yes"),
+		"wrong type of dns":    key("dns", "192.0.2.53"),
+		"keys that exclude":    func(a attachment) attachment { return a.with("hairpinMode", true).with("promiscMode", true) },
+		"long bridge name":     key("bridge", "br0123456789abcd"),
+		"VLAN out of range":    key("vlan", 5000),
+		"MAC that is none":     key("runtimeConfig", map[string]any{"mac": "one"}),
+		"gateway outside":      ipam("ranges", [][]map[string]string{{{"subnet": "10.1.0.0/24", "gateway": "10.2.0.1"}}}),
+		"other subnet":         ipam("ranges", [][]map[string]string{{{"subnet": "10.9.0.0/24"}}}),
+		"no ranges":            ipam("ranges", nil),
+		"wrong type of ipam":   ipam("ranges", "10.1.0.0/24"),
+		"routes that are none": ipam("routes", []string{"default"}),
+	}
+}
+
+// TestDelAfterAMistake: what ADD would refuse keeps nothing from going, nor does a key that has been taken away since.
+func TestDelAfterAMistake(t *testing.T) {
+	for name, change := range mistakes() {
+		t.Run(name, func(t *testing.T) {
+			a := bridgeOn(t, testnet.NewNS(t, "c"))
+			a.add(t)
+			a = change(a)
+			a.withEnv("CNI_ARGS", "IP=none;MAC=none").succeed(t, "DEL")
+			a.wantGone(t)
+		})
+	}
+}
+
+// TestGCAfterAMistake is the same for GC.
+func TestGCAfterAMistake(t *testing.T) {
+	for name, change := range mistakes() {
+		t.Run(name, func(t *testing.T) {
+			a := bridgeOn(t, testnet.NewNS(t, "c"))
+			a.add(t)
+			a = change(a).with("cni.dev/valid-attachments", []any{})
+			a.gcCall().succeed(t, "GC")
+			a.wantGone(t)
+		})
+	}
+}
+
 // TestNoneDelLeavesLoopback: others may use the namespace.
 func TestNoneDelLeavesLoopback(t *testing.T) {
 	container := testnet.NewNS(t, "c")

@@ -22,6 +22,7 @@ type call struct {
 	stdin []byte
 	conf  netConf
 
+	dns    types.DNS
 	kernel *kernel.Kernel // nil: not opened
 }
 
@@ -30,7 +31,7 @@ type netConf struct {
 	CNIVersion string          `json:"cniVersion"`
 	Name       string          `json:"name"`
 	IPAM       types.IPAM      `json:"ipam"`
-	DNS        types.DNS       `json:"dns"`
+	DNS        json.RawMessage `json:"dns"`
 	PrevResult json.RawMessage `json:"prevResult"`
 
 	// A runtime says which attachments are alive by one of two keys, the second from before the specification's release.
@@ -61,7 +62,23 @@ func readCall(env Env, stdin io.Reader) (*call, error) {
 	if !isName(c.conf.Name) {
 		return c, Invalidf("name %q: use %s", c.conf.Name, nameRule)
 	}
-	return c, c.checkVersion()
+	if err := c.checkVersion(); err != nil {
+		return c, err
+	}
+	if len(c.conf.DNS) > 0 && env.Command != "DEL" && env.Command != "GC" {
+		err = c.readDNS()
+	}
+	return c, err
+}
+
+// readDNS reads the key dns, which is of no concern to what removes.
+func (c *call) readDNS() error {
+	var conf struct {
+		DNS types.DNS `json:"dns"`
+	}
+	err := Decode(c.stdin, &conf)
+	c.dns = conf.DNS
+	return err
 }
 
 // Invalidf is the error for a key of the configuration that cannot be used, with CNI code 7. The text names the key and

@@ -40,7 +40,7 @@ func (h hostNetwork[C]) add(_ context.Context, c *call) (*types100.Result, undoe
 // hostResult names no sandbox: the specification leaves it empty for what lies on the host.
 func (c *call) hostResult(s state.Survey) *types100.Result {
 	result := &types100.Result{CNIVersion: types100.ImplementedSpecVersion}
-	lease := Lease{DNS: c.conf.DNS}
+	lease := Lease{DNS: c.dns}
 	for _, a := range s.Addresses {
 		lease.IPs = append(lease.IPs, IP{Prefix: a.Prefix, Gateway: a.Gateway})
 	}

@@ -25,6 +25,8 @@ import (
 )
 
 // Parse reads a mode's configuration from the network configuration on standard input and the environment. It is pure.
+// Beside an error it gives what it could read: DEL goes by that, as a mistake made since ADD must not keep anything from
+// going.
 type Parse[C any] func(stdin []byte, env Env) (C, error)
 
 // Plan declares what an attachment consists of. It is pure. Without a lease it declares as much as DEL and STATUS need:

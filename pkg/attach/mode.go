@@ -3,6 +3,7 @@ package attach
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
@@ -79,23 +80,22 @@ func (m mode[C]) check(ctx context.Context, c *call) error {
 }
 
 func (m mode[C]) del(ctx context.Context, c *call) error {
-	conf, err := m.parse(c.stdin, c.env)
-	if err != nil {
-		return err
+	conf, mistake := m.parse(c.stdin, c.env)
+	if mistake != nil {
+		slog.Warn("the configuration is not one for ADD", "error", cnierr.Sentence(mistake))
 	}
-	prev, _ := c.prevResult() // a result that cannot be read must not keep anything from going
+	prev, _ := c.prevResult() // as a result that cannot be read
 	k, err := c.openForDel()
 	if err != nil {
 		return err
 	}
-	set, _ := m.plan(conf, c.request(prev), Lease{})
+	request := c.request(prev)
+	request.Removal = true
+	set, _ := m.plan(conf, request, Lease{})
 	return errors.Join(set.Remove(k), ipam.For(c.addressing()).Del(ctx))
 }
 
 func (m mode[C]) gc(ctx context.Context, c *call) error {
-	if _, err := m.parse(c.stdin, c.env); err != nil {
-		return err
-	}
 	var errs []error
 	if c.valid() != nil {
 		errs = append(errs, prune(c))

@@ -15,6 +15,9 @@ type Request struct {
 	Owner state.Owner
 	// RecordedMAC is the container interface's MAC in prevResult, at CHECK and DEL. Nil: none is recorded.
 	RecordedMAC net.HardwareAddr
+	// Removal is true for DEL: everything that the owner may have is to be declared, whatever the keys say by now. Other
+	// verbs come with the configuration of the ADD.
+	Removal bool
 }
 
 type (

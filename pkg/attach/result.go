@@ -34,8 +34,8 @@ func (r Result) document(k *kernel.Kernel, c *call, prev *types100.Result) (*typ
 	}
 	result := &types100.Result{CNIVersion: types100.ImplementedSpecVersion}
 	r.Lease.Into(result)
-	if !c.conf.DNS.IsEmpty() {
-		result.DNS = c.conf.DNS
+	if !c.dns.IsEmpty() {
+		result.DNS = c.dns
 	}
 	inContainer := 0
 	for i, planned := range r.Interfaces {

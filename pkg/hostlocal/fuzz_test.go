@@ -61,6 +61,23 @@ func checkConfig(t *testing.T, c Config) {
 	}
 }
 
+// What Parse takes lies where Locate finds it.
+func FuzzLocate(f *testing.F) {
+	f.Add([]byte(`{"name": "n", "ipam": {"subnet": "10.1.0.0/24", "dataDir": "/d"}}`))
+	f.Add([]byte(`{"name": "n", "ipam": null}`))
+	f.Add([]byte(`{"name": "../n", "ipam": {"ranges": 1}}`))
+	f.Fuzz(func(t *testing.T, stdin []byte) {
+		located, err := Locate(stdin)
+		if err == nil && checkNetwork(located.Network) != nil {
+			t.Errorf("network %q", located.Network)
+		}
+		c, parseErr := Parse(stdin, "")
+		if parseErr == nil && (err != nil || located.Network != c.Network || located.DataDir != c.DataDir) {
+			t.Errorf("%+v, error %v, want %+v", located, err, c)
+		}
+	})
+}
+
 func FuzzParseResolvConf(f *testing.F) {
 	f.Add("nameserver 10.0.0.1\nsearch a b\n# comment\noptions ndots:5\ndomain x")
 	f.Add("nameserver\n;\n\x00\r\n search\t")

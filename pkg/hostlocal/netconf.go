@@ -68,11 +68,32 @@ func Parse(stdin []byte, cniArgs string) (Config, error) {
 	return n.config(cniArgs)
 }
 
-func (n *netconf) config(cniArgs string) (Config, error) {
-	c := Config{Network: n.Name, DataDir: n.IPAM.DataDir, ResolvConf: n.IPAM.ResolvConf}
-	if c.DataDir == "" {
-		c.DataDir = defaultDataDir
+// Locate reads where the reservations of a network are: Network and DataDir of a Config. That is all that Release and GC
+// need, so that a mistake in another key, made since the Add, keeps no address from being given back. Errors are those of
+// Parse.
+func Locate(stdin []byte) (Config, error) {
+	var n struct {
+		Name string `json:"name"`
+		IPAM struct {
+			DataDir string `json:"dataDir"`
+		} `json:"ipam"`
 	}
+	if err := json.Unmarshal(stdin, &n); err != nil {
+		return Config{}, undecodable(err)
+	}
+	return Config{Network: n.Name, DataDir: dataDir(n.IPAM.DataDir)}, checkNetwork(n.Name)
+}
+
+// dataDir is a configured directory, or the default.
+func dataDir(configured string) string {
+	if configured == "" {
+		return defaultDataDir
+	}
+	return configured
+}
+
+func (n *netconf) config(cniArgs string) (Config, error) {
+	c := Config{Network: n.Name, DataDir: dataDir(n.IPAM.DataDir), ResolvConf: n.IPAM.ResolvConf}
 	var err error
 	if c.Ranges, err = n.ranges(); err != nil {
 		return Config{}, err

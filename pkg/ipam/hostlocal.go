@@ -37,7 +37,11 @@ func (h HostLocal) Check(ctx context.Context) error {
 
 // Del gives back what the owner holds.
 func (h HostLocal) Del(ctx context.Context) error {
-	return h.with(func(conf hostlocal.Config) error { return hostlocal.Release(ctx, conf, h.Owner) })
+	conf, err := hostlocal.Locate(h.Stdin)
+	if err != nil {
+		return err
+	}
+	return hostlocal.Release(ctx, conf, h.Owner)
 }
 
 // GC gives back what owners hold that are not valid. Without a list it changes nothing.
@@ -45,7 +49,11 @@ func (h HostLocal) GC(ctx context.Context) error {
 	if h.Valid == nil {
 		return nil
 	}
-	return h.with(func(conf hostlocal.Config) error { return hostlocal.GC(ctx, conf, h.Valid) })
+	conf, err := hostlocal.Locate(h.Stdin)
+	if err != nil {
+		return err
+	}
+	return hostlocal.GC(ctx, conf, h.Valid)
 }
 
 // Status says whether an Add is likely to succeed.

@@ -223,6 +223,10 @@ func removeElementsIf(k *kernel.Kernel, sets []*nftables.Set, stale func(kernel.
 func staleElements(k *kernel.Kernel, sets []*nftables.Set, stale func(kernel.Element) bool) (found []kernel.Element, err error) {
 	for _, set := range sets {
 		elements, err := elementsOf(k, set)
+		// A kernel without nftables has none. It says EINVAL for a subsystem that it does not have (nfnetlink_rcv_msg).
+		if errors.Is(err, ErrUnsupported) || errors.Is(err, unix.EINVAL) {
+			return nil, nil
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -53,16 +53,16 @@ type conf struct {
 func parse(stdin []byte, env attach.Env) (conf, error) {
 	c := conf{Bridge: "cni0"}
 	if err := attach.Decode(stdin, &c); err != nil {
-		return conf{}, err
+		return c, err
 	}
 	c.IsGateway = c.IsGateway || c.IsDefaultGateway
 	c.PortIsolation = c.PortIsolation || c.ICC != nil && !*c.ICC
 	var err error
 	if c.mac, err = c.requestedMAC(env); err != nil {
-		return conf{}, err
+		return c, err
 	}
 	if c.tagged, err = c.VLANTrunk.vlans(); err != nil {
-		return conf{}, err
+		return c, err
 	}
 	return c, c.check()
 }

@@ -22,7 +22,7 @@ func TestPlan(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := describe(plan(c, attach.Request{Owner: owner}, tt.lease))
+			got := describe(plan(c, attach.Request{Owner: owner, Removal: tt.removal}, tt.lease))
 			path := filepath.Join("testdata", tt.name+".golden")
 			if update {
 				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {

@@ -123,13 +123,13 @@ func (c conf) portVLANs(r attach.Request) state.PortVLANs {
 	return vlans
 }
 
-// rules is what filters and translates the container's packets. Without a lease it still declares what DEL removes.
+// rules is what filters and translates the container's packets. At DEL it is all there may be: the keys may have changed.
 func (c conf) rules(r attach.Request, lease attach.Lease) state.Set {
 	var set state.Set
-	if c.MACSpoofCheck {
+	if c.MACSpoofCheck || r.Removal {
 		set = append(set, state.SpoofCheck{Owner: r.Owner, MAC: r.MAC(c.mac)})
 	}
-	if c.masquerades() {
+	if c.masquerades() || r.Removal {
 		masquerade := state.Masquerade{Owner: r.Owner}
 		for _, ip := range lease.IPs {
 			masquerade.Prefixes = append(masquerade.Prefixes, ip.Prefix)

@@ -9,38 +9,40 @@ import (
 
 var owner = state.Owner{Network: "net", ContainerID: "c1", IfName: "eth0"}
 
-// planned is one configuration and the lease it meets.
+// planned is one configuration and the lease it meets, at ADD or at DEL.
 type planned struct {
 	name, conf string
 	lease      attach.Lease
+	removal    bool
 }
 
 func plans() []planned {
 	none, v4, dual := attach.Lease{}, lease("10.1.0.2/24"), lease("10.1.0.2/24", "fd01::2/64")
 	return []planned{
-		{"l2", `{}`, none},
-		{"l2-options", `{"bridge": "br0", "mtu": 1400, "promiscMode": true, "isGateway": true, "ipMasq": true}`, none},
-		{"v4", `{"bridge": "br0"}`, v4},
-		{"gateway", `{"bridge": "br0", "isGateway": true}`, dual},
-		{"default-gateway", `{"bridge": "br0", "isDefaultGateway": true}`, v4},
-		{"default-gateway-dual-stack", `{"bridge": "br0", "isDefaultGateway": true, "enabledad": true}`, dual},
-		{"default-gateway-own-route", `{"bridge": "br0", "isDefaultGateway": true}`, withRoute(v4, "0.0.0.0/0", "10.1.0.9")},
-		{"gateway-of-the-range", `{"bridge": "br0", "isGateway": true, "forceAddress": true}`, withGateway(v4, "10.1.0.254")},
-		{"route-options", `{"bridge": "br0"}`, withRouteOptions(withGateway(v4, "10.1.0.1"))},
-		{"single-address", `{"bridge": "br0", "isDefaultGateway": true}`, lease("10.1.0.2/32")},
-		{"internal", `{"bridge": "br0", "isDefaultGateway": true, "ipMasq": true, "internal": true, "ipam": {"type": "host-local"}}`, withRoute(v4, "0.0.0.0/0", "")},
-		{"no-icc", `{"bridge": "br0", "icc": false}`, v4},
-		{"port-isolation", `{"bridge": "br0", "portIsolation": true, "icc": true}`, v4},
-		{"isolated", `{"bridge": "br0", "isolated": true}`, v4},
-		{"vlan", `{"bridge": "br0", "vlan": 100, "isGateway": true}`, v4},
-		{"vlan-preserve-default", `{"bridge": "br0", "vlan": 100, "preserveDefaultVlan": true}`, v4},
-		{"vlan-trunk", `{"bridge": "br0", "vlanTrunk": [{"id": 7}, {"minID": 5, "maxID": 8}]}`, none},
-		{"hairpin", `{"bridge": "br0", "hairpinMode": true}`, v4},
-		{"spoof-check", `{"bridge": "br0", "macspoofchk": true, "runtimeConfig": {"mac": "02:00:00:00:00:07"}}`, v4},
-		{"masquerade", `{"bridge": "br0", "isDefaultGateway": true, "ipMasq": true, "ipam": {"type": "host-local"}}`, dual},
-		{"masquerade-iptables", `{"bridge": "br0", "ipMasq": true, "ipMasqBackend": "iptables", "ipam": {"type": "host-local"}}`, v4},
-		{"disabled-container-interface", `{"bridge": "br0", "disableContainerInterface": true}`, none},
-		{"del", `{"bridge": "br0", "isDefaultGateway": true, "ipMasq": true, "macspoofchk": true, "isolated": true, "ipam": {"type": "host-local"}}`, none},
+		{"l2", `{}`, none, false},
+		{"l2-options", `{"bridge": "br0", "mtu": 1400, "promiscMode": true, "isGateway": true, "ipMasq": true}`, none, false},
+		{"v4", `{"bridge": "br0"}`, v4, false},
+		{"gateway", `{"bridge": "br0", "isGateway": true}`, dual, false},
+		{"default-gateway", `{"bridge": "br0", "isDefaultGateway": true}`, v4, false},
+		{"default-gateway-dual-stack", `{"bridge": "br0", "isDefaultGateway": true, "enabledad": true}`, dual, false},
+		{"default-gateway-own-route", `{"bridge": "br0", "isDefaultGateway": true}`, withRoute(v4, "0.0.0.0/0", "10.1.0.9"), false},
+		{"gateway-of-the-range", `{"bridge": "br0", "isGateway": true, "forceAddress": true}`, withGateway(v4, "10.1.0.254"), false},
+		{"route-options", `{"bridge": "br0"}`, withRouteOptions(withGateway(v4, "10.1.0.1")), false},
+		{"single-address", `{"bridge": "br0", "isDefaultGateway": true}`, lease("10.1.0.2/32"), false},
+		{"internal", `{"bridge": "br0", "isDefaultGateway": true, "ipMasq": true, "internal": true, "ipam": {"type": "host-local"}}`, withRoute(v4, "0.0.0.0/0", ""), false},
+		{"no-icc", `{"bridge": "br0", "icc": false}`, v4, false},
+		{"port-isolation", `{"bridge": "br0", "portIsolation": true, "icc": true}`, v4, false},
+		{"isolated", `{"bridge": "br0", "isolated": true}`, v4, false},
+		{"vlan", `{"bridge": "br0", "vlan": 100, "isGateway": true}`, v4, false},
+		{"vlan-preserve-default", `{"bridge": "br0", "vlan": 100, "preserveDefaultVlan": true}`, v4, false},
+		{"vlan-trunk", `{"bridge": "br0", "vlanTrunk": [{"id": 7}, {"minID": 5, "maxID": 8}]}`, none, false},
+		{"hairpin", `{"bridge": "br0", "hairpinMode": true}`, v4, false},
+		{"spoof-check", `{"bridge": "br0", "macspoofchk": true, "runtimeConfig": {"mac": "02:00:00:00:00:07"}}`, v4, false},
+		{"masquerade", `{"bridge": "br0", "isDefaultGateway": true, "ipMasq": true, "ipam": {"type": "host-local"}}`, dual, false},
+		{"masquerade-iptables", `{"bridge": "br0", "ipMasq": true, "ipMasqBackend": "iptables", "ipam": {"type": "host-local"}}`, v4, false},
+		{"disabled-container-interface", `{"bridge": "br0", "disableContainerInterface": true}`, none, false},
+		{"del", `{"bridge": "br0", "isDefaultGateway": true, "ipMasq": true, "macspoofchk": true, "isolated": true, "ipam": {"type": "host-local"}}`, none, true},
+		{"del-l2", `{"bridge": "br0"}`, none, true},
 	}
 }
 
