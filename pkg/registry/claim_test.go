@@ -1,0 +1,189 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"net/netip"
+	"sync"
+	"testing"
+
+	"github.com/fairway-cni/fairway/pkg/agentapi"
+)
+
+func TestFreeBlock(t *testing.T) {
+	taken := func(blocks ...string) map[netip.Prefix]bool {
+		m := make(map[netip.Prefix]bool)
+		for _, b := range blocks {
+			m[prefix(b)] = true
+		}
+		return m
+	}
+	for _, test := range []struct {
+		name   string
+		subnet string
+		length int
+		taken  map[netip.Prefix]bool
+		index  int64
+		want   string // empty: none
+	}{
+		{"first", "10.0.0.0/24", 26, nil, 0, "10.0.0.0/26"},
+		{"last", "10.0.0.0/24", 26, nil, 3, "10.0.0.192/26"},
+		{"past a taken one", "10.0.0.0/24", 26, taken("10.0.0.64/26"), 1, "10.0.0.128/26"},
+		{"around the end", "10.0.0.0/24", 26, taken("10.0.0.192/26"), 3, "10.0.0.0/26"},
+		{"only one left", "10.0.0.0/24", 26, taken("10.0.0.0/26", "10.0.0.128/26", "10.0.0.192/26"), 2, "10.0.0.64/26"},
+		{"full", "10.0.0.0/25", 26, taken("10.0.0.0/26", "10.0.0.64/26"), 1, ""},
+		{"one block", "10.0.0.0/26", 26, nil, 0, "10.0.0.0/26"},
+		{"IPv6", "fd00::/64", 80, taken("fd00::/80"), 0, "fd00::1:0:0:0/80"},
+		{"all of IPv6", "::/0", 126, nil, 1 << 40, "::400:0:0/126"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			subnet := agentapi.Subnet{Prefix: prefix(test.subnet), BlockLength: test.length}
+			got, ok := freeBlock(subnet, test.taken, func(*big.Int) *big.Int { return big.NewInt(test.index) })
+			if ok != (test.want != "") || ok && got.String() != test.want {
+				t.Errorf("got %v %v, want %q", got, ok, test.want)
+			}
+		})
+	}
+}
+
+func TestRandomIndexStaysBelow(t *testing.T) {
+	for _, bits := range []uint{0, 1, 20, 62, 63, 64, 126} {
+		count := new(big.Int).Lsh(big.NewInt(1), bits)
+		for range 100 {
+			if i := randomIndex(count); i.Sign() < 0 || i.Cmp(count) >= 0 {
+				t.Fatalf("index %s of %s", i, count)
+			}
+		}
+	}
+}
+
+// claimAtOnce has hosts claim one block each at the same time, each by a client of its own, and gives the errors.
+func claimAtOnce(t *testing.T, endpoint string, n *Network, hosts int) []error {
+	t.Helper()
+	errs := make([]error, hosts)
+	var start, all sync.WaitGroup
+	start.Add(1)
+	for i := range hosts {
+		c := newClient(t, endpoint)
+		all.Go(func() {
+			start.Wait()
+			_, errs[i] = c.Claim(t.Context(), n.Definition.Name, fmt.Sprintf("host%d", i), n.Created, n.Definition.Subnets[0])
+		})
+	}
+	start.Done()
+	all.Wait()
+	return errs
+}
+
+func TestFiftyHostsAndJustEnoughBlocks(t *testing.T) {
+	etcd := newEtcd(t)
+	c := newClient(t, etcd.Endpoints()[0])
+	// 64 blocks, 14 of which are taken.
+	n := create(t, c, network("tight", "10.42.0.0/24", 30))
+	for i := range 14 {
+		if _, err := c.Claim(t.Context(), "tight", fmt.Sprintf("early%d", i), n.Created, n.Definition.Subnets[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, err := range claimAtOnce(t, etcd.Endpoints()[0], n, 50) {
+		if err != nil {
+			t.Errorf("host%d: %v", i, err)
+		}
+	}
+	owners := make(map[string]bool)
+	for _, node := range current(t, c).Networks["tight"].Blocks {
+		owners[node] = true
+	}
+	if len(owners) != 64 {
+		t.Errorf("%d owners of 64 blocks, want one each", len(owners))
+	}
+	if _, err := c.Claim(t.Context(), "tight", "late", n.Created, n.Definition.Subnets[0]); !errors.Is(err, ErrExhausted) {
+		t.Errorf("claim when all are taken: error %v, want one that is ErrExhausted", err)
+	}
+}
+
+func TestTwoHostsAndOneBlock(t *testing.T) {
+	etcd := newEtcd(t)
+	n := create(t, newClient(t, etcd.Endpoints()[0]), network("one", "10.42.0.0/30", 30))
+	errs := claimAtOnce(t, etcd.Endpoints()[0], n, 2)
+	if (errs[0] == nil) == (errs[1] == nil) {
+		t.Fatalf("errors %v, want one winner", errs)
+	}
+	if err := errors.Join(errs...); !errors.Is(err, ErrExhausted) {
+		t.Errorf("the loser's error is %v, want one that is ErrExhausted", err)
+	}
+}
+
+func TestClaimOfANetworkThatIsGone(t *testing.T) {
+	c := newClient(t, newEtcd(t).Endpoints()...)
+	old := create(t, c, network("blue", "10.42.0.0/16", 26))
+	if err := c.Delete(t.Context(), "blue"); err != nil {
+		t.Fatal(err)
+	}
+	create(t, c, network("blue", "10.42.0.0/16", 26))
+	_, err := c.Claim(t.Context(), "blue", "a", old.Created, old.Definition.Subnets[0])
+	if !errors.Is(err, agentapi.ErrNotFound) {
+		t.Errorf("error %v, want one that is ErrNotFound", err)
+	}
+	if blocks := current(t, c).Networks["blue"].Blocks; len(blocks) != 0 {
+		t.Errorf("blocks %v were claimed in the network of the same name", blocks)
+	}
+}
+
+func TestReclaim(t *testing.T) {
+	c := newClient(t, newEtcd(t).Endpoints()...)
+	n := create(t, c, network("blue", "10.42.0.0/16", 26))
+	for range 2 { // the second time, it is the host's already
+		if _, err := c.Reclaim(t.Context(), "blue", "a", n.Created, prefix("10.42.1.0/26")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Reclaim(t.Context(), "blue", "b", n.Created, prefix("10.42.1.0/26")); !errors.Is(err, agentapi.ErrExists) {
+		t.Errorf("error %v for another's block, want one that is ErrExists", err)
+	}
+}
+
+func TestPins(t *testing.T) {
+	c := newClient(t, newEtcd(t).Endpoints()...)
+	n := create(t, c, network("blue", "10.42.0.0/24", 25))
+	if _, err := c.Reclaim(t.Context(), "blue", "b", n.Created, prefix("10.42.0.0/25")); err != nil {
+		t.Fatal(err)
+	}
+	mine := Pin{Node: "a", ContainerID: "c1", IfName: "eth0"}
+	other := Pin{Node: "b", ContainerID: "c2", IfName: "eth0"}
+	for _, test := range []struct {
+		name string
+		addr string
+		pin  Pin
+		kind error
+		want string
+	}{
+		{"free", "10.42.0.200", mine, nil, ""},
+		{"again", "10.42.0.200", mine, nil, ""},
+		{"another's pin", "10.42.0.200", other, agentapi.ErrInUse, "address 10.42.0.200 is that of container c1 on host a: give another"},
+		{"another's block", "10.42.0.9", mine, agentapi.ErrInUse, "address 10.42.0.9 lies in a block of host b: attach the container there, or give an address of a free block"},
+		{"one's own block", "10.42.0.9", other, nil, ""},
+		{"outside", "10.43.0.9", mine, agentapi.ErrInvalid, "address 10.43.0.9 lies in no subnet of network blue: give one of 10.42.0.0/24"},
+	} {
+		err := c.Pin(t.Context(), n, addr(test.addr), test.pin)
+		if !errors.Is(err, test.kind) || err != nil && err.Error() != test.want {
+			t.Errorf("%s: error %v, want %q", test.name, err, test.want)
+		}
+	}
+	if _, err := c.Claim(t.Context(), "blue", "b", n.Created, n.Definition.Subnets[0]); !errors.Is(err, ErrExhausted) {
+		t.Errorf("claim of the block with the pin: error %v, want one that is ErrExhausted", err)
+	}
+	if err := c.Unpin(t.Context(), "blue", addr("10.42.0.200"), other); err != nil {
+		t.Error(err)
+	}
+	if pins := current(t, c).Networks["blue"].Pins; pins[addr("10.42.0.200")] != mine || len(pins) != 1 {
+		t.Errorf("pins %v after another host took it away, want it to stay", pins)
+	}
+	if err := c.Unpin(t.Context(), "blue", addr("10.42.0.200"), mine); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Claim(t.Context(), "blue", "b", n.Created, n.Definition.Subnets[0]); err != nil {
+		t.Errorf("claim after the pin has gone: %v", err)
+	}
+}
