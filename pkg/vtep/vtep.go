@@ -1,0 +1,52 @@
+// Package vtep declares what one host has of an overlay network: it leads from the model to kernel state, for the plugin
+// and for the node agent alike. It is pure.
+package vtep
+
+import (
+	"net/netip"
+
+	"github.com/fairway-cni/fairway/pkg/overlay"
+	"github.com/fairway-cni/fairway/pkg/state"
+)
+
+// Declare is the part of a network that the host with the entry own has, on an underlay whose MTU is underlayMTU bytes.
+func Declare(n overlay.Network, h overlay.Hosts, own overlay.Peer, underlayMTU int) state.Overlay {
+	link := overlay.LinkName(n.VNI)
+	o := state.Overlay{
+		Isolation: state.OverlayIsolation{Network: n.Name, Internal: n.Internal, Open: n.Open},
+		Filter:    state.SourceFilter{Network: n.Name, VNI: n.VNI, Port: n.Port},
+		Device: state.VXLAN{
+			Network: n.Name, Name: link, VNI: n.VNI, Port: n.Port,
+			Local: own.VTEP, MAC: overlay.VTEPMAC(n.VNI, own.VTEP), MTU: n.MTU,
+		},
+		Peers:   state.PeerTable{Link: link, VNI: n.VNI},
+		Subnets: n.Subnets,
+	}
+	if n.MTU == 0 {
+		o.Device.MTU = underlayMTU - overlay.Overhead(own.VTEP)
+	}
+	for _, block := range own.Blocks {
+		o.Device.Addresses = append(o.Device.Addresses, overlay.Gateway(block))
+	}
+	o.Peers.Unreachable = append(append([]netip.Prefix(nil), n.Subnets...), own.Blocks...)
+	pins := pinsByVTEP(h.Pins)
+	for _, p := range h.Peers {
+		if p.VTEP == own.VTEP {
+			continue
+		}
+		o.Filter.Sources = append(o.Filter.Sources, p.VTEP)
+		o.Peers.Peers = append(o.Peers.Peers, state.Peer{
+			VTEP: p.VTEP, MAC: overlay.VTEPMAC(n.VNI, p.VTEP),
+			Prefixes: append(append([]netip.Prefix(nil), p.Blocks...), pins[p.VTEP]...),
+		})
+	}
+	return o
+}
+
+func pinsByVTEP(pins []overlay.Pin) map[netip.Addr][]netip.Prefix {
+	all := make(map[netip.Addr][]netip.Prefix)
+	for _, p := range pins {
+		all[p.VTEP] = append(all[p.VTEP], netip.PrefixFrom(p.Address, p.Address.BitLen()))
+	}
+	return all
+}

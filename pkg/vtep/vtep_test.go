@@ -1,0 +1,76 @@
+package vtep
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fairway-cni/fairway/pkg/overlay"
+)
+
+func prefixes(all ...string) []netip.Prefix {
+	var list []netip.Prefix
+	for _, s := range all {
+		list = append(list, netip.MustParsePrefix(s))
+	}
+	return list
+}
+
+var (
+	blue = overlay.Network{Name: "blue", VNI: 4096, Port: 4789, Subnets: prefixes("10.42.0.0/16", "fd42::/64")}
+	here = overlay.Peer{VTEP: netip.MustParseAddr("192.0.2.11"), Blocks: prefixes("10.42.1.0/26", "fd42::1:0:0:0/80")}
+	them = overlay.Peer{VTEP: netip.MustParseAddr("192.0.2.12"), Blocks: prefixes("10.42.2.0/26")}
+)
+
+const declared = `nft add element inet fairway overlays_within { 1733476750 . 1733476750 }
+nft add element inet fairway overlays { 1733476750 }
+nft add element inet fairway overlays_isolated { 1733476750 }
+nft add element inet fairway vxlan { 4789 . 0x1000 }
+nft add element inet fairway vxlan_peers4 { 4789 . 0x1000 . 192.0.2.12 }
+ip link add fwvx4096 address aa:08:6c:45:e0:33 mtu 1450 group 1733476750 type vxlan id 4096 local 192.0.2.11 dstport 4789 nolearning
+sysctl -w net/ipv6/conf/fwvx4096/accept_ra=0
+ip link set fwvx4096 up
+ip addr add 10.42.1.0/32 dev fwvx4096
+ip addr add fd42::1:0:0:0/128 dev fwvx4096 nodad
+ip route add unreachable 10.42.0.0/16 proto 250 metric 4096
+ip route add unreachable fd42::/64 proto 250 metric 4096
+ip route add unreachable 10.42.1.0/26 proto 250 metric 4096
+ip route add unreachable fd42::1:0:0:0/80 proto 250 metric 4096
+bridge fdb replace 8a:f6:ad:96:eb:2d dev fwvx4096 dst 192.0.2.12 self permanent
+ip neigh replace 10.42.2.0 dev fwvx4096 lladdr 8a:f6:ad:96:eb:2d nud permanent
+ip route add 10.42.2.0/26 via 10.42.2.0 dev fwvx4096 onlink proto 250
+ip neigh replace 10.42.9.9 dev fwvx4096 lladdr 8a:f6:ad:96:eb:2d nud permanent
+ip route add 10.42.9.9/32 via 10.42.9.9 dev fwvx4096 onlink proto 250`
+
+func TestDeclare(t *testing.T) {
+	hosts := overlay.Hosts{Peers: []overlay.Peer{here, them}, Pins: []overlay.Pin{
+		{Address: netip.MustParseAddr("10.42.9.9"), VTEP: them.VTEP},
+		{Address: netip.MustParseAddr("10.42.9.8"), VTEP: here.VTEP},
+	}}
+	o := Declare(blue, hosts, here, 1500)
+	if diff := cmp.Diff(declared, strings.ReplaceAll(o.String(), " && ", "\n")); diff != "" {
+		t.Errorf("declared (-want +got):\n%s", diff)
+	}
+}
+
+func TestDeclareMTU(t *testing.T) {
+	six := overlay.Peer{VTEP: netip.MustParseAddr("2001:db8::1")}
+	fixed := blue
+	fixed.MTU = 1300
+	for _, test := range []struct {
+		name    string
+		network overlay.Network
+		own     overlay.Peer
+		want    int
+	}{
+		{"IPv4 underlay", blue, here, 1450},
+		{"IPv6 underlay", blue, six, 1430},
+		{"configured", fixed, here, 1300},
+	} {
+		if got := Declare(test.network, overlay.Hosts{}, test.own, 1500).Device.MTU; got != test.want {
+			t.Errorf("%s: MTU %d, want %d", test.name, got, test.want)
+		}
+	}
+}
