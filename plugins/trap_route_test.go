@@ -52,6 +52,9 @@ func TestRouteAttributesAreProgrammed(t *testing.T) {
 		t.Errorf("routes (-want +got):\n%s", diff)
 	}
 	a.after(result).succeed(t, "CHECK")
+	container.Sh(t, "ip", "route", "replace", "10.8.0.0/16", "via", "10.1.0.1", "dev", "eth0", "mtu", "1200", "advmss", "1200", "metric", "50")
+	wantText(t, "sentence", "drift: route to 10.8.0.0/16 via 10.1.0.1 through eth0 has MTU 1200 instead of 1300", a.after(result).fail(t, "CHECK", 100))
+	container.Sh(t, "ip", "route", "replace", "10.8.0.0/16", "via", "10.1.0.1", "dev", "eth0", "mtu", "1300", "advmss", "1200", "metric", "50")
 	container.Sh(t, "ip", "route", "del", "10.9.0.0/16", "table", "100")
 	wantText(t, "sentence", "drift: no route to 10.9.0.0/16 via 10.1.0.1 through eth0", a.after(result).fail(t, "CHECK", 100))
 }

@@ -167,7 +167,7 @@ func (r Route) netlink(index, priority int) *netlink.Route {
 	return route
 }
 
-// Verify looks for the route, with any metric unless one is declared.
+// Verify looks for the route, with any metric unless one is declared, and compares what else is declared of it.
 func (r Route) Verify(k *kernel.Kernel) error {
 	n := r.In.in(k)
 	link, err := n.Link(r.Link)
@@ -178,12 +178,48 @@ func (r Route) Verify(k *kernel.Kernel) error {
 	if err != nil {
 		return err
 	}
+	var differences []error
 	for _, other := range routes {
-		if r.matches(other, link.Attrs().Index) && (r.Priority == 0 || r.Priority == other.Priority) {
+		if !r.matches(other, link.Attrs().Index) || r.Priority != 0 && r.Priority != other.Priority {
+			continue
+		}
+		difference := r.compare(other)
+		if difference == nil {
 			return nil
 		}
+		differences = append(differences, difference)
+	}
+	if len(differences) > 0 {
+		return errors.Join(differences...)
 	}
 	return driftf("no route to %s through %s", r.describeDst(), r.Link)
+}
+
+// compare reports what is declared and is not the kernel's. A route of IPv6 has no scope there.
+func (r Route) compare(other netlink.Route) error {
+	var errs []error
+	for _, option := range []struct {
+		name      string
+		want, got int
+		declared  bool
+	}{
+		{"MTU", r.MTU, other.MTU, r.MTU != 0},
+		{"advmss", r.AdvMSS, other.AdvMSS, r.AdvMSS != 0},
+		{"scope", valueOf(r.Scope), int(other.Scope), r.Scope != nil && r.Dst.Addr().Is4()},
+	} {
+		if option.declared && option.want != option.got {
+			errs = append(errs, driftf("route to %s through %s has %s %d instead of %d", r.describeDst(), r.Link, option.name, option.got, option.want))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// valueOf is what a pointer leads to; the zero value of one that is nil.
+func valueOf(p *int) int {
+	if p == nil {
+		return 0
+	}
+	return *p
 }
 
 func (r Route) describeDst() string {

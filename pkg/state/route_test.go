@@ -73,6 +73,29 @@ func TestRoute(t *testing.T) {
 	}
 }
 
+// What is declared of a route is compared; what is not may be as it likes.
+func TestRouteDrifts(t *testing.T) {
+	scope := 253
+	plain, options, options6 := route("eth0", "10.9.0.0/16", ""), route("eth0", "10.9.0.0/16", ""), route("eth0", "fd09::/64", "fd00::1")
+	options.MTU, options.AdvMSS, options.Scope = 1400, 1300, &scope
+	options6.MTU, options6.AdvMSS, options6.Scope = 1400, 1300, &scope
+	container := twoHomed(t)
+	for _, r := range []state.Route{options, options6} {
+		ensure(t, open(t, container), r, true)
+		verifies(t, container, r)
+	}
+	container.Sh(t, "ip", "route", "replace", "10.9.0.0/16", "dev", "eth0", "scope", "host", "mtu", "1200")
+	for _, text := range []string{"MTU 1200 instead of 1400", "advmss 0 instead of 1300", "scope 254 instead of 253"} {
+		drifts(t, container, options, "route to 10.9.0.0/16 through eth0 has "+text)
+	}
+	verifies(t, container, plain)
+	// One that fits is enough.
+	container.Sh(t, "ip", "route", "add", "10.9.0.0/16", "dev", "eth0", "scope", "link", "mtu", "1400", "advmss", "1300", "metric", "9")
+	verifies(t, container, options)
+	container.Sh(t, "ip", "route", "replace", "fd09::/64", "via", "fd00::1", "dev", "eth0", "mtu", "1200", "advmss", "1300")
+	drifts(t, container, options6, "route to fd09::/64 via fd00::1 through eth0 has MTU 1200 instead of 1400")
+}
+
 // The second network of a container gives way, and takes over when the first one goes.
 func TestRouteGivesWay(t *testing.T) {
 	for _, test := range []struct {

@@ -148,6 +148,10 @@ func (v Veth) verifyContainerEnd(k *kernel.Kernel) error {
 	if !v.Down && link.Attrs().Flags&net.FlagUp == 0 {
 		errs = append(errs, driftf("%s in the container is down", v.Owner.IfName))
 	}
+	// A later plugin of the chain may have lowered it, without a record: upstream's tuning does.
+	if got := link.Attrs().MTU; v.MTU > 0 && got > v.MTU {
+		errs = append(errs, driftf("%s in the container has MTU %d, more than the %d of its host end", v.Owner.IfName, got, v.MTU))
+	}
 	return errors.Join(errs...)
 }
 
@@ -159,6 +163,9 @@ func (v Veth) verifyHostEnd(k *kernel.Kernel) error {
 	var errs []error
 	if link.Attrs().Flags&net.FlagUp == 0 {
 		errs = append(errs, driftf("%s is down", v.Owner.HostLink()))
+	}
+	if got := link.Attrs().MTU; v.MTU > 0 && got != v.MTU {
+		errs = append(errs, driftf("%s has MTU %d instead of %d", v.Owner.HostLink(), got, v.MTU))
 	}
 	if v.Bridge != "" {
 		errs = append(errs, v.verifyPort(k, link))

@@ -75,6 +75,21 @@ func TestVethContainerEndDrifts(t *testing.T) {
 	drifts(t, container, veth, "eth0 in the container is a bridge, not a veth")
 }
 
+// The ends' MTU is compared where one is declared. In the container it may be lower, as a later plugin of the chain left it.
+func TestVethMTUDrifts(t *testing.T) {
+	k, container := newPair(t)
+	veth := state.Veth{Owner: owner("a"), MAC: owner("a").MAC(), MTU: 1400}
+	apply(t, k, veth)
+	container.Sh(t, "ip", "link", "set", "eth0", "mtu", "1300")
+	verifies(t, container, veth)
+	container.Sh(t, "ip", "link", "set", "eth0", "mtu", "1500")
+	testnet.Sh(t, "ip", "link", "set", veth.Owner.HostLink(), "mtu", "1280")
+	drifts(t, container, veth, "eth0 in the container has MTU 1500, more than the 1400 of its host end")
+	drifts(t, container, veth, veth.Owner.HostLink()+" has MTU 1280 instead of 1400")
+	veth.MTU = 0
+	verifies(t, container, veth)
+}
+
 func TestVethDown(t *testing.T) {
 	k, container := newPair(t)
 	veth := state.Veth{Owner: owner("a"), MAC: owner("a").MAC(), Down: true}
