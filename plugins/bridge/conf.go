@@ -97,19 +97,10 @@ func (c conf) check() error {
 	return attach.Invalidf("key ipMasqBackend is %q: give \"nftables\", or leave it out", c.IPMasqBackend)
 }
 
-// requestedMAC is the address that the runtime asks for. The latest source wins.
-func (c conf) requestedMAC(env attach.Env) (mac net.HardwareAddr, err error) {
-	for _, source := range []struct{ key, value string }{
-		{"MAC in CNI_ARGS", env.Arg("MAC")},
-		{"args.cni.mac", c.Args.CNI.MAC},
-		{"runtimeConfig.mac", c.RuntimeConfig.MAC},
-	} {
-		if source.value == "" {
-			continue
-		}
-		if mac, err = net.ParseMAC(source.value); err != nil || len(mac) != 6 || mac[0]&1 != 0 {
-			return nil, attach.Invalidf("%s is %q: give a unicast Ethernet address such as 02:00:00:00:00:01", source.key, source.value)
-		}
-	}
-	return mac, nil
+// requestedMAC is the address that the runtime asks for.
+func (c conf) requestedMAC(env attach.Env) (net.HardwareAddr, error) {
+	return attach.AskedMAC(
+		attach.Asked{Key: "MAC in CNI_ARGS", Value: env.Arg("MAC")},
+		attach.Asked{Key: "args.cni.mac", Value: c.Args.CNI.MAC},
+		attach.Asked{Key: "runtimeConfig.mac", Value: c.RuntimeConfig.MAC})
 }

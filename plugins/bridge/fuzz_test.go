@@ -5,6 +5,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/attach"
 	"github.com/fairway-cni/fairway/pkg/cnierr"
+	"github.com/fairway-cni/fairway/pkg/plantest"
 )
 
 // FuzzParse looks for input that is neither refused with a code of bad input nor fit to be planned.
@@ -35,7 +36,7 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		for _, l := range []attach.Lease{{}, lease("10.1.0.2/24", "fd01::2/64")} {
-			describe(plan(c, attach.Request{Owner: owner}, l))
+			plantest.Describe(plan(c, attach.Request{Owner: owner}, l))
 		}
 	})
 }
