@@ -129,14 +129,15 @@ func (m mode[C]) status(ctx context.Context, c *call) error {
 }
 
 // unavailable is STATUS's answer when ADD would fail. A mistake in the configuration keeps its own code, and so does an
-// executed plugin's answer that ADD works, with limits. A feature that the kernel lacks is, to ADD, a mistake in the
+// executed plugin's answer that ADD works, with limits. What the kernel or the host lacks is, to ADD, a mistake in the
 // configuration; to STATUS, it is the host that cannot serve.
 func unavailable(err error) error {
 	if err == nil {
 		return nil
 	}
 	code := cnierr.Code(err)
-	mistake := (code == cnierr.Config || code == cnierr.Decode) && !errors.Is(err, state.ErrUnsupported)
+	lacking := errors.Is(err, state.ErrUnsupported) || errors.Is(err, state.ErrAbsent)
+	mistake := (code == cnierr.Config || code == cnierr.Decode) && !lacking
 	if mistake || code == cnierr.Limited {
 		return err
 	}

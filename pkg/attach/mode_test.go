@@ -23,6 +23,8 @@ func TestUnavailable(t *testing.T) {
 		{hostlocal.ErrExhausted, 50},
 		{unix.EPERM, 50},
 		{fmt.Errorf("nftables is %w", state.ErrUnsupported), 50},
+		{fmt.Errorf("eth0 is %w", state.ErrAbsent), 50},
+		{fmt.Errorf("eth0 is down: %w", state.ErrLimited), 51},
 		{errors.New("anything else"), 50},
 		{types.NewError(50, "delegate", ""), 50},
 		{types.NewError(51, "delegate", ""), 51},

@@ -67,6 +67,8 @@ var table = []struct {
 	{state.ErrExists, Environment},
 	{state.ErrConflict, Config},
 	{state.ErrUnsupported, Config},
+	{state.ErrAbsent, Config},
+	{state.ErrLimited, Limited},
 	{state.ErrVanished, TryAgain},
 }
 

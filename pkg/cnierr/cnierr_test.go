@@ -38,6 +38,8 @@ func TestCode(t *testing.T) {
 		{state.ErrExists, 4},
 		{state.ErrConflict, 7},
 		{state.ErrUnsupported, 7},
+		{state.ErrAbsent, 7},
+		{state.ErrLimited, 51},
 		{state.ErrVanished, 11},
 
 		{json.Unmarshal([]byte(`{`), &struct{}{}), 6},
@@ -64,7 +66,7 @@ func TestCode(t *testing.T) {
 
 // TestTable keeps TestCode complete.
 func TestTable(t *testing.T) {
-	const rows = 17
+	const rows = 19
 	if len(table) != rows {
 		t.Errorf("the table has %d rows, TestCode knows %d", len(table), rows)
 	}

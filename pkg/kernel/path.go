@@ -11,10 +11,10 @@ import (
 var outsides = [...]string{"203.0.113.1", "2001:db8::1"}
 
 // Exits are the routes that packets to the outside world take: IPv4's, then IPv6's, as far as there are any.
-func (k *Kernel) Exits() []netlink.Route {
+func (n *Namespace) Exits() []netlink.Route {
 	var exits []netlink.Route
 	for _, outside := range outsides {
-		routes, err := k.Host.RouteGet(net.ParseIP(outside))
+		routes, err := n.RouteGet(net.ParseIP(outside))
 		if err == nil && len(routes) > 0 && routes[0].LinkIndex != 0 {
 			exits = append(exits, routes[0])
 		}
@@ -22,10 +22,10 @@ func (k *Kernel) Exits() []netlink.Route {
 	return exits
 }
 
-// Uplink is the host's link towards the outside world, or nil when there is none.
-func (k *Kernel) Uplink() netlink.Link {
-	for _, exit := range k.Exits() {
-		if link, err := k.Host.LinkByIndex(exit.LinkIndex); err == nil {
+// Uplink is the link towards the outside world, or nil when there is none.
+func (n *Namespace) Uplink() netlink.Link {
+	for _, exit := range n.Exits() {
+		if link, err := n.LinkByIndex(exit.LinkIndex); err == nil {
 			return link
 		}
 	}
@@ -36,7 +36,7 @@ func (k *Kernel) Uplink() netlink.Link {
 func (k *Kernel) PathMTU() int {
 	if k.pathMTU == nil {
 		mtu := 0
-		if link := k.Uplink(); link != nil && link.Attrs().Flags&net.FlagLoopback == 0 {
+		if link := k.Host.Uplink(); link != nil && link.Attrs().Flags&net.FlagLoopback == 0 {
 			mtu = link.Attrs().MTU
 		}
 		k.pathMTU = &mtu

@@ -1,11 +1,9 @@
 package state
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -204,7 +202,5 @@ func mtuOrPath(k *kernel.Kernel, mtu int) int {
 
 // bridgeMAC derives a bridge's address from its name and the host: two hosts may have bridges of one name on one segment.
 func bridgeMAC(name string) net.HardwareAddr {
-	host, _ := os.ReadFile("/etc/machine-id") // a host without one still gets a stable address
-	sum := sha256.Sum256(append(host, "\x00bridge\x00"+name...))
-	return localMAC(sum[:])
+	return hostMAC("bridge", name)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"net"
+	"os"
 	"strings"
 )
 
@@ -36,6 +37,13 @@ const (
 func (o Owner) MAC() net.HardwareAddr {
 	sum := o.sum()
 	return localMAC(sum[8:14])
+}
+
+// hostMAC is a stable address for something of this host: another host has another for the same. No part may hold a NUL.
+func hostMAC(parts ...string) net.HardwareAddr {
+	host, _ := os.ReadFile("/etc/machine-id") // a host without one still gets a stable address
+	sum := sha256.Sum256([]byte(string(host) + "\x00" + strings.Join(parts, "\x00")))
+	return localMAC(sum[:])
 }
 
 // localMAC makes six bytes a locally administered unicast address (IEEE 802, U/L and I/G bits).

@@ -32,6 +32,10 @@ var (
 	ErrConflict = errors.New("in conflict with the configuration")
 	// ErrUnsupported says that the running kernel lacks a feature.
 	ErrUnsupported = errors.New("not supported by the running kernel")
+	// ErrAbsent says that the host has not what the configuration names.
+	ErrAbsent = errors.New("absent from the host")
+	// ErrLimited says that something works, but not for the containers that are there.
+	ErrLimited = errors.New("limited")
 	// ErrVanished says that something which was there a moment ago was removed by somebody else; trying again may help.
 	ErrVanished = errors.New("removed by somebody else meanwhile")
 )

@@ -56,7 +56,7 @@ func SurveyHost(k *kernel.Kernel) (Survey, error) {
 		position[attrs.Index] = i
 		s.Links = append(s.Links, HostLink{Name: attrs.Name, MAC: attrs.HardwareAddr, MTU: attrs.MTU})
 	}
-	exits := k.Exits()
+	exits := k.Host.Exits()
 	for _, addr := range found {
 		link, known := position[addr.LinkIndex] // one that came after the links were listed is not
 		if known && addr.Scope == unix.RT_SCOPE_UNIVERSE && addr.Flags&unix.IFA_F_DADFAILED == 0 {
