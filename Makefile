@@ -3,7 +3,7 @@
 PREFIX  ?= /opt/cni
 DESTDIR ?=
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-PLUGINS := bridge host none host-local
+PLUGINS := bridge host macvlan none host-local
 COMMANDS := fairway
 TOOLS   := $(CURDIR)/.tools
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,NO_COLOR)

@@ -73,7 +73,7 @@ func TestBadInput(t *testing.T) {
 
 // TestUndecodable: without a configuration the error is in the version that the specification takes then.
 func TestUndecodable(t *testing.T) {
-	for _, plugin := range []string{"bridge", "host", "none", "host-local"} {
+	for _, plugin := range []string{"bridge", "host", "macvlan", "none", "host-local"} {
 		t.Run(plugin, func(t *testing.T) {
 			a := bridgeOn(t, testnet.NewNS(t, "c"))
 			a.plugin = plugin
@@ -88,7 +88,7 @@ func TestUndecodable(t *testing.T) {
 
 // TestHostNamespace: a path to the host's own namespace is refused before anything is done, in one document.
 func TestHostNamespace(t *testing.T) {
-	for _, plugin := range []string{"bridge", "none"} {
+	for _, plugin := range []string{"bridge", "macvlan", "none"} {
 		t.Run(plugin, func(t *testing.T) {
 			a := bridgeOn(t, testnet.NewNS(t, "c"))
 			if a.plugin = plugin; plugin == "none" {

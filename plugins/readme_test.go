@@ -15,7 +15,7 @@ import (
 
 // TestReadmeExample runs what the READMEs show.
 func TestReadmeExample(t *testing.T) {
-	for _, plugin := range []string{"bridge", "host", "none"} {
+	for _, plugin := range []string{"bridge", "host", "macvlan", "none"} {
 		t.Run(plugin, func(t *testing.T) {
 			var list struct {
 				CNIVersion, Name string
@@ -29,6 +29,9 @@ func TestReadmeExample(t *testing.T) {
 			a.conf["cniVersion"], a.conf["name"] = list.CNIVersion, list.Name
 			switch plugin {
 			case "bridge":
+				a = a.withIPAM("dataDir", t.TempDir())
+			case "macvlan":
+				a.host.Sh(t, "ip", "link", "add", "eth0", "up", "type", "bridge")
 				a = a.withIPAM("dataDir", t.TempDir())
 			case "host":
 				a = a.withEnv("CNI_NETNS", a.host.Path)
@@ -64,7 +67,7 @@ func example(t *testing.T, plugin string) []byte {
 // TestReadmeSections: all READMEs have the same.
 func TestReadmeSections(t *testing.T) {
 	want := []string{"Name", "Description", "Configuration", "Example", "Result", "See also"}
-	for _, plugin := range []string{"bridge", "host", "none", "host-local"} {
+	for _, plugin := range []string{"bridge", "host", "macvlan", "none", "host-local"} {
 		var got []string
 		for line := range strings.Lines(string(readme(t, plugin))) {
 			if title, ok := strings.CutPrefix(line, "## "); ok {
@@ -77,17 +80,19 @@ func TestReadmeSections(t *testing.T) {
 	}
 }
 
-// TestReadmeNamesEveryKey that the bridge reads.
+// TestReadmeNamesEveryKey that a mode reads.
 func TestReadmeNamesEveryKey(t *testing.T) {
-	source, err := os.ReadFile(filepath.Join("bridge", "conf.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := string(readme(t, "bridge"))
-	declared, _, _ := strings.Cut(string(source), "IPAM struct")
-	for _, key := range regexp.MustCompile("`json:\"(.+?)\"`").FindAllStringSubmatch(declared, -1) {
-		if !strings.Contains(text, "\n| `"+key[1]+"` | ") {
-			t.Errorf("the README does not name key %s", key[1])
+	for _, plugin := range []string{"bridge", "macvlan"} {
+		source, err := os.ReadFile(filepath.Join(plugin, "conf.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(readme(t, plugin))
+		declared, _, _ := strings.Cut(string(source), "IPAM struct")
+		for _, key := range regexp.MustCompile("`json:\"(.+?)\"`").FindAllStringSubmatch(declared, -1) {
+			if !strings.Contains(text, "\n| `"+key[1]+"` | ") {
+				t.Errorf("the README of %s does not name key %s", plugin, key[1])
+			}
 		}
 	}
 }

@@ -33,7 +33,7 @@ func TestDelRepeats(t *testing.T) {
 }
 
 func TestDelBeforeAdd(t *testing.T) {
-	for _, plugin := range []string{"bridge", "host", "none", "loopback", "host-local"} {
+	for _, plugin := range []string{"bridge", "host", "macvlan", "none", "loopback", "host-local"} {
 		t.Run(plugin, func(t *testing.T) {
 			a := bridgeOn(t, testnet.NewNS(t, "c"))
 			a.plugin = plugin

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"net"
+
+	"github.com/fairway-cni/fairway/pkg/attach"
+	"github.com/fairway-cni/fairway/pkg/state"
+)
+
+// conf is the configuration of a macvlan network. The keys and their meaning are those of the upstream plugin v1.9.1;
+// EnableDAD is ours.
+type conf struct {
+	Master          string            `json:"master"` // empty: that of the default route
+	Mode            state.MacvlanMode `json:"mode"`
+	MTU             int               `json:"mtu"` // bytes; 0: the master's
+	MAC             string            `json:"mac"`
+	LinkInContainer bool              `json:"linkInContainer"`
+	BCQueueLen      uint32            `json:"bcqueuelen"` // frames; 0: the kernel's default
+	EnableDAD       bool              `json:"enabledad"`
+
+	IPAM struct {
+		Type string `json:"type"`
+	} `json:"ipam"`
+	Args struct {
+		CNI struct {
+			MAC string `json:"mac"`
+		} `json:"cni"`
+	} `json:"args"`
+	RuntimeConfig struct {
+		MAC string `json:"mac"`
+	} `json:"runtimeConfig"`
+
+	mac net.HardwareAddr // nil: the owner's stable one
+}
+
+func parse(stdin []byte, env attach.Env) (conf, error) {
+	var c conf
+	if err := attach.Decode(stdin, &c); err != nil {
+		return conf{}, err
+	}
+	if c.Mode == "" {
+		c.Mode = state.MacvlanBridge
+	}
+	var err error
+	c.mac, err = attach.AskedMAC(
+		attach.Asked{Key: "key mac", Value: c.MAC},
+		attach.Asked{Key: "MAC in CNI_ARGS", Value: env.Arg("MAC")},
+		attach.Asked{Key: "args.cni.mac", Value: c.Args.CNI.MAC},
+		attach.Asked{Key: "runtimeConfig.mac", Value: c.RuntimeConfig.MAC})
+	if err != nil {
+		return conf{}, err
+	}
+	return c, c.check()
+}
+
+// check refuses values that cannot be, alone or together.
+func (c conf) check() error {
+	if c.Master != "" {
+		if err := attach.CheckLinkName(c.Master); err != nil {
+			return attach.Invalidf("key master %w", err)
+		}
+	}
+	switch c.Mode {
+	case state.MacvlanBridge, state.MacvlanPrivate, state.MacvlanVEPA, state.MacvlanPassthru:
+	default:
+		return attach.Invalidf("key mode is %q: give \"bridge\", \"private\", \"vepa\" or \"passthru\"", c.Mode)
+	}
+	// The limits of an Ethernet link's MTU in the kernel: RFC 791's smallest, and ETH_MAX_MTU. The master's is the real one.
+	if c.MTU != 0 && (c.MTU < 68 || c.MTU > 65535) {
+		return attach.Invalidf("key mtu is %d: give 68 to the master's, or leave it out for the master's", c.MTU)
+	}
+	return nil
+}
