@@ -36,7 +36,7 @@ type conf struct {
 func parse(stdin []byte, env attach.Env) (conf, error) {
 	var c conf
 	if err := attach.Decode(stdin, &c); err != nil {
-		return conf{}, err
+		return c, err
 	}
 	if c.Mode == "" {
 		c.Mode = state.MacvlanBridge
@@ -48,7 +48,7 @@ func parse(stdin []byte, env attach.Env) (conf, error) {
 		attach.Asked{Key: "args.cni.mac", Value: c.Args.CNI.MAC},
 		attach.Asked{Key: "runtimeConfig.mac", Value: c.RuntimeConfig.MAC})
 	if err != nil {
-		return conf{}, err
+		return c, err
 	}
 	return c, c.check()
 }

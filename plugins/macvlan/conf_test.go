@@ -112,6 +112,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`null`), "MAC=ff:ff:ff:ff:ff:ff")
 	f.Fuzz(func(t *testing.T, stdin []byte, args string) {
 		c, err := parse(stdin, attach.Env{Args: args})
+		plantest.Describe(plan(c, attach.Request{Owner: owner, Removal: true}, attach.Lease{})) // DEL goes by what could be read
 		if err != nil {
 			if code := cnierr.Code(err); code != cnierr.Decode && code != cnierr.Config {
 				t.Errorf("code %d: %v", code, err)
