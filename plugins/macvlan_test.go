@@ -334,13 +334,14 @@ func TestMacvlanDelOfAnUpstreamAttachment(t *testing.T) {
 func TestMacvlanCheckReportsAllDrift(t *testing.T) {
 	container := testnet.NewNS(t, "c")
 	a, _ := macvlanOn(t, container)
+	a = a.with("mtu", 1400)
 	result := a.add(t)
 	container.Sh(t, "ip", "link", "set", "eth0", "type", "macvlan", "mode", "private")
-	container.Sh(t, "ip", "link", "set", "eth0", "mtu", "1300")
+	container.Sh(t, "ip", "link", "set", "eth0", "mtu", "1450")
 	container.Sh(t, "ip", "addr", "del", "10.1.0.2/24", "dev", "eth0")
 	a.releaseByHand(t)
-	wantText(t, "sentence", "drift: eth0 has MTU 1300 instead of 1500; drift: eth0 is in mode private instead of bridge; "+
-		"drift: eth0 has no address 10.1.0.2/24; "+
+	wantText(t, "sentence", "drift: eth0 is in mode private instead of bridge; "+
+		"drift: eth0 has MTU 1450, more than the 1400 of the configuration; drift: eth0 has no address 10.1.0.2/24; "+
 		"no address of network net is reserved for container c interface eth0: run DEL and ADD again",
 		a.after(result).fail(t, "CHECK", 100))
 }
@@ -352,8 +353,7 @@ func TestMacvlanCheckToleratesAChain(t *testing.T) {
 	a = a.with("mtu", 1400)
 	result := a.add(t)
 	container.Sh(t, "ip", "link", "set", "eth0", "mtu", "1300", "promisc", "on", "address", "02:00:00:00:00:77")
-	recorded := interfaceOf(t, result, "eth0")
-	recorded.Mac, recorded.Mtu = "02:00:00:00:00:77", 1300
+	interfaceOf(t, result, "eth0").Mac = "02:00:00:00:00:77" // upstream's tuning records no MTU
 	a.after(result).succeed(t, "CHECK")
 }
 

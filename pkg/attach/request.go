@@ -15,8 +15,6 @@ type Request struct {
 	Owner state.Owner
 	// RecordedMAC is the container interface's MAC in prevResult, at CHECK and DEL. Nil: none is recorded.
 	RecordedMAC net.HardwareAddr
-	// RecordedMTU is that interface's MTU in bytes; 0: none is recorded, as in results before CNI 1.1.0.
-	RecordedMTU int
 	// Removal is true for DEL: everything that the owner may have is to be declared, whatever the keys say by now. Other
 	// verbs come with the configuration of the ADD.
 	Removal bool

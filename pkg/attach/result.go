@@ -106,7 +106,6 @@ func (c *call) request(prev *types100.Result) Request {
 	r := Request{Owner: state.Owner{Network: c.conf.Name, ContainerID: c.env.ContainerID, IfName: c.env.IfName}}
 	if i := c.recordedInterface(prev); i >= 0 {
 		r.RecordedMAC, _ = net.ParseMAC(prev.Interfaces[i].Mac) // nil for a result that gives none
-		r.RecordedMTU = prev.Interfaces[i].Mtu
 	}
 	return r
 }

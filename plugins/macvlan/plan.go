@@ -18,7 +18,7 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 func (c conf) macvlan(r attach.Request) state.Macvlan {
 	return state.Macvlan{
 		Owner: r.Owner, Master: c.master(), Mode: c.Mode, MAC: c.mac, MTU: c.MTU, BroadcastQueue: c.BCQueueLen,
-		RecordedMAC: r.RecordedMAC, RecordedMTU: r.RecordedMTU,
+		RecordedMAC: r.RecordedMAC,
 	}
 }
 
