@@ -10,13 +10,14 @@ import (
 )
 
 // delegate is an IPAM plugin of the test: it records its calls, and answers with the file of the verb if there is one.
-// A file VERB.error is printed by a call that fails.
+// A file VERB.error is printed by a call that fails. It also looks for links of the container that are up.
 type delegate struct{ dir string }
 
 const delegateScript = `#!/bin/sh
 cd "$(dirname "$0")"
 echo "$CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME $CNI_ARGS" >>calls
 cat >"$CNI_COMMAND.stdin"
+test ! -e "$CNI_NETNS" || nsenter --net="$CNI_NETNS" ip link show up >"$CNI_COMMAND.links"
 test ! -e "$CNI_COMMAND.error" || { cat "$CNI_COMMAND.error"; exit 1; }
 test ! -e "$CNI_COMMAND" || cat "$CNI_COMMAND"
 `
@@ -57,6 +58,16 @@ func (d delegate) wantCalls(t *testing.T, want ...string) {
 		t.Errorf("calls of the delegate (-want +got):\n%s", diff)
 	}
 	_ = os.Remove(path) // there is none without calls
+}
+
+// links is what the last call of a verb found in the container.
+func (d delegate) links(t *testing.T, verb string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(d.dir, verb+".links"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // stdin is what the last call of a verb read.

@@ -25,7 +25,7 @@ const (
 func macvlanOn(t *testing.T, container *testnet.Namespace) (attachment, lan) {
 	t.Helper()
 	a := attachment{
-		host: testnet.NewNS(t, "host"), plugin: "macvlan", env: map[string]string{"CNI_PATH": binDir},
+		host: testnet.NewNS(t, "lanhost"), plugin: "macvlan", env: map[string]string{"CNI_PATH": binDir},
 		conf: map[string]any{
 			"cniVersion": "1.1.0", "name": "net", "type": "macvlan", "master": "lan0",
 			"ipam": hostLocal(t.TempDir(), lanV4, lanV6),

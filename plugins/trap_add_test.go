@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/fairway-cni/fairway/pkg/testnet"
@@ -104,6 +105,25 @@ func TestDelegateInheritsTheCall(t *testing.T) {
 	d.wantCalls(t, "ADD"+who, "CHECK"+who, "DEL"+who)
 	for _, verb := range []string{"CHECK", "DEL"} {
 		wantText(t, "standard input of "+verb, a.stdin(t), d.stdin(t, verb))
+	}
+}
+
+// TestDelegateFindsTheLink: dhcp asks for an address through it, and gives it back in the same way.
+func TestDelegateFindsTheLink(t *testing.T) {
+	bridge := bridgeOn(t, testnet.NewNS(t, "c"))
+	macvlan, _ := macvlanOn(t, testnet.NewNS(t, "d"))
+	for _, a := range []attachment{bridge, macvlan} {
+		t.Run(a.plugin, func(t *testing.T) {
+			a, d := a.delegated(t)
+			a = a.after(a.add(t))
+			a.succeed(t, "CHECK")
+			a.succeed(t, "DEL")
+			for _, verb := range []string{"ADD", "CHECK", "DEL"} {
+				if found := d.links(t, verb); !strings.Contains(found, "eth0@") {
+					t.Errorf("links at %s: %q, want eth0", verb, found)
+				}
+			}
+		})
 	}
 }
 

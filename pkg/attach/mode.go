@@ -9,7 +9,6 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/cnierr"
 	"github.com/fairway-cni/fairway/pkg/ipam"
-	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
 
@@ -37,29 +36,25 @@ func (m mode[C]) add(ctx context.Context, c *call) (*types100.Result, undoer, er
 	if err := draft.Free(k); err != nil {
 		return nil, nil, err
 	}
-	lease, release, err := ipam.For(c.addressing()).Add(ctx)
-	if err != nil {
+	var done made
+	var links state.Set
+	if c.addressing().Executed() {
+		links = draft.WithoutRules() // dhcp asks for the address through the container's
+	}
+	if err := done.apply(k, links); err != nil {
 		return nil, nil, err
 	}
-	set, planned := m.plan(conf, c.request(nil), lease)
-	remove, err := apply(k, set)
+	lease, release, err := ipam.For(c.addressing()).Add(ctx)
 	if err != nil {
-		return nil, nil, errors.Join(err, release())
+		return nil, nil, errors.Join(err, done.takeBack())
 	}
-	undo := func() error { return errors.Join(remove(), release()) }
+	done = append(done, release)
+	set, planned := m.plan(conf, c.request(nil), lease)
+	if err := done.apply(k, set.Beyond(links)); err != nil {
+		return nil, nil, errors.Join(err, done.takeBack())
+	}
 	result, err := planned.document(k, c, prev)
-	return result, undo, err
-}
-
-// apply applies a set. What others share may be removed by them between two steps; then all of it is tried once more.
-func apply(k *kernel.Kernel, set state.Set) (undo undoer, err error) {
-	const tries = 3
-	for range tries {
-		if undo, err = set.Apply(k); !errors.Is(err, state.ErrVanished) {
-			break
-		}
-	}
-	return undo, err
+	return result, done.takeBack, err
 }
 
 func (m mode[C]) check(ctx context.Context, c *call) error {
@@ -92,7 +87,10 @@ func (m mode[C]) del(ctx context.Context, c *call) error {
 	request := c.request(prev)
 	request.Removal = true
 	set, _ := m.plan(conf, request, Lease{})
-	return errors.Join(set.Remove(k), ipam.For(c.addressing()).Del(ctx))
+	if c.addressing().Executed() {
+		return errors.Join(ipam.For(c.addressing()).Del(ctx), set.Remove(k)) // dhcp gives the address back through the link
+	}
+	return errors.Join(set.Remove(k), ipam.For(c.addressing()).Del(ctx)) // nobody may get an address that is in use
 }
 
 func (m mode[C]) gc(ctx context.Context, c *call) error {

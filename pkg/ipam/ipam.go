@@ -49,15 +49,18 @@ type Plugin interface {
 	Status(ctx context.Context) error
 }
 
+// Executed says whether the plugin is an executable of its own. It may need the container's link: dhcp talks through it.
+func (r Request) Executed() bool { return r.Type != "" && r.Type != "host-local" }
+
 // For is the plugin that a request asks for.
 func For(r Request) Plugin {
-	switch r.Type {
-	case "":
+	switch {
+	case r.Executed():
+		return delegate{r}
+	case r.Type == "":
 		return noAddresses{}
-	case "host-local":
-		return HostLocal{r}
 	}
-	return delegate{r}
+	return HostLocal{r}
 }
 
 // noAddresses serves a network of layer 2.

@@ -176,3 +176,35 @@ func TestWhere(t *testing.T) {
 		}
 	}
 }
+
+func TestSetWithoutRules(t *testing.T) {
+	set := state.Set{
+		state.Shared(state.Bridge{Name: "br0"}), state.Shared(state.Isolation{Bridge: "br0", Internal: true}),
+		address("10.0.0.2/24"), state.SpoofCheck{Owner: owner("a")}, state.Masquerade{Owner: owner("a")},
+	}
+	var got []string
+	for _, object := range set.WithoutRules() {
+		got = append(got, object.String())
+	}
+	if diff := cmp.Diff([]string{"ip link add br0 up type bridge", "ip addr add 10.0.0.2/24 dev eth0"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What was applied before is not applied again, unless it is declared in another way by now.
+func TestSetBeyond(t *testing.T) {
+	veth := state.Veth{Owner: owner("a"), MAC: owner("a").MAC()}
+	before := state.Set{state.Shared(state.Bridge{Name: "br0"}), veth, state.Masquerade{Owner: owner("a")}}
+	masquerade := state.Masquerade{Owner: owner("a"), Prefixes: prefixes("10.0.0.2/24")}
+	now := state.Set{state.Shared(state.Bridge{Name: "br0"}), veth, address("10.0.0.2/24"), masquerade}
+	var got []string
+	for _, object := range now.Beyond(before) {
+		got = append(got, object.String())
+	}
+	if diff := cmp.Diff([]string{address("10.0.0.2/24").String(), masquerade.String()}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := len(now.Beyond(nil)); got != len(now) {
+		t.Errorf("%d objects beyond nothing, want all %d", got, len(now))
+	}
+}

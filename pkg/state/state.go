@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
+	"slices"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 )
@@ -89,6 +91,24 @@ func (s Set) Remove(k *kernel.Kernel) error {
 		errs = append(errs, s[i].Remove(k))
 	}
 	return errors.Join(append(errs, k.Finish())...)
+}
+
+// WithoutRules is the set without what filters and translates packets: an ADD that may still fail leaves no trace of it.
+func (s Set) WithoutRules() Set {
+	return slices.DeleteFunc(slices.Clone(s), func(o Object) bool {
+		switch own(o).(type) {
+		case Isolation, Masquerade, SpoofCheck:
+			return true
+		}
+		return false
+	})
+}
+
+// Beyond is the objects of the set that another, which was applied before, does not declare in the same way.
+func (s Set) Beyond(applied Set) Set {
+	return slices.DeleteFunc(slices.Clone(s), func(o Object) bool {
+		return slices.ContainsFunc(applied, func(a Object) bool { return reflect.DeepEqual(o, a) })
+	})
 }
 
 // Free says whether the names that the set's anchors need in the container are free, before anything is made. The error
