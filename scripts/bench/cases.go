@@ -56,6 +56,8 @@ func cases() []Case {
 		{Name: "bridge, masquerade", Plugin: bridge(masquerade, v4), Add: atMost(0.28), Del: atMost(0.25)},
 		{Name: "bridge, masquerade (nftables)", Plugin: bridge(nftBackend, v4)},
 		{Name: "masquerade, 50 in flight", Plugin: bridge(masquerade, v4), InFlight: 50, Rounds: 5, Add: atLeast(5)},
+		{Name: "macvlan", Plugin: macvlan(v4), Add: atMost(0.50)},
+		{Name: "macvlan, dual stack", Plugin: macvlan(v4, v6), Rounds: 5, Add: atMost(0.005)},
 		{Name: onePresent, Plugin: bridge(masquerade, v4), Present: 1, Rounds: 10},
 		{Name: manyPresent, Plugin: bridge(masquerade, v4), Present: 500, Rounds: 10},
 	}
@@ -76,6 +78,11 @@ func bridge(keys string, subnets ...string) string {
 		keys += ", "
 	}
 	return fmt.Sprintf(`{"type": "bridge", "bridge": "br0", "isDefaultGateway": true, %s"ipam": %s}`, keys, ipam(subnets...))
+}
+
+// macvlan lies on the interface of the default route.
+func macvlan(subnets ...string) string {
+	return fmt.Sprintf(`{"type": "macvlan", "ipam": %s}`, ipam(subnets...))
 }
 
 func ipam(subnets ...string) string {
