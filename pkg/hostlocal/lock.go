@@ -12,10 +12,13 @@ import (
 // kubelet allows for a sandbox, more than a thousand calls before ours take.
 const lockPatience = 20 * time.Second
 
+// lockName is upstream's file.
+const lockName = "lock"
+
 // takeLock waits for upstream's lock of the network. Closing the descriptor
 // releases it, and so does the end of the process.
 func takeLock(ctx context.Context, d folder, patience time.Duration) (fd int, err error) {
-	fd, err = d.open("lock", unix.O_RDONLY|unix.O_CREAT)
+	fd, err = d.open(lockName, unix.O_RDONLY|unix.O_CREAT)
 	if err != nil {
 		return -1, err
 	}
@@ -27,7 +30,7 @@ func takeLock(ctx context.Context, d folder, patience time.Duration) (fd int, er
 		return waitForLock(ctx, d, fd, patience)
 	}
 	_ = unix.Close(fd) // nothing was written
-	return -1, d.fault("flock", "lock", err)
+	return -1, d.fault("flock", lockName, err)
 }
 
 // waitForLock leaves the queue to the kernel: no polling, first come first served.
@@ -50,7 +53,7 @@ func waitForLock(ctx context.Context, d folder, fd int, patience time.Duration) 
 			return fd, nil
 		}
 		_ = unix.Close(fd) // nothing was written
-		return -1, d.fault("flock", "lock", err)
+		return -1, d.fault("flock", lockName, err)
 	case <-ctx.Done():
 		return -1, problemf(ErrBusy, "another process held %s/lock for %v: try again, or look for an IPAM plugin that hangs",
 			d.path, time.Since(began).Round(time.Millisecond))

@@ -11,9 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const lastReservedPrefix = "last_reserved_ip."
+
 // lastReserved is the file where the round robin of a range set goes on.
 func lastReserved(set int) string {
-	return "last_reserved_ip." + strconv.Itoa(set)
+	return lastReservedPrefix + strconv.Itoa(set)
 }
 
 // cursor returns the address reserved last in a range set; zero if none is known.
