@@ -1,0 +1,39 @@
+package attachment
+
+import (
+	"context"
+	"errors"
+
+	"github.com/containernetworking/cni/libcni"
+	"golang.org/x/sys/unix"
+)
+
+// ErrInUse says that containers are on a network.
+var ErrInUse = errors.New("is in use")
+
+// Clear has a network's plugins take away whatever they hold for it: DEL for each attachment in the cache whose container has
+// gone, then GC with no attachment, where the network's CNI version has it (1.1.0). It goes on past errors. With a container
+// alive on the network it does nothing; the error wraps ErrInUse.
+//
+// No Attach runs meanwhile. Other runtimes know nothing of that lock.
+func (r Runtime) Clear(ctx context.Context, network *libcni.NetworkConfigList) error {
+	unlock, err := r.lockCache(ctx, unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	all, err := r.List()
+	if err != nil {
+		return err
+	}
+	if alive := Of(network.Name, all); len(alive) > 0 {
+		return InUse(network.Name, alive)
+	}
+	var errs []error
+	for _, a := range all {
+		if a.Network == network.Name {
+			errs = append(errs, r.del(ctx, a))
+		}
+	}
+	return errors.Join(append(errs, r.gc(ctx, network, nil))...)
+}
