@@ -1,0 +1,84 @@
+package inspection
+
+import (
+	"flag"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fairway-cni/fairway/pkg/attachment"
+	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/format"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func lamp() conflist.Network {
+	return conflist.Network{
+		Name: "lamp", ID: conflist.IDOf("lamp"), Driver: "bridge", Scope: "local", File: "/etc/cni/net.d/fairway-lamp.conflist",
+		Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Internal: true, Attachable: true, ConfigFrom: "base",
+		Labels: map[string]string{"tier": "<web>"}, Options: map[string]string{"com.docker.network.bridge.name": "lamp0"},
+		IPAM: conflist.IPAM{Driver: "default", Pools: []conflist.Pool{
+			{
+				Subnet: netip.MustParsePrefix("10.5.0.0/16"), Range: netip.MustParsePrefix("10.5.9.0/24"), Gateway: netip.MustParseAddr("10.5.9.254"),
+				Aux: map[string]netip.Addr{"printer": netip.MustParseAddr("10.5.9.5")},
+			},
+			{Subnet: netip.MustParsePrefix("fd05::/64")},
+		}},
+	}
+}
+
+func attached() []attachment.Attachment {
+	web := attachment.Attachment{
+		Network: "lamp", ID: "1f2e", Name: "web", IfName: "eth0", MAC: net.HardwareAddr{2, 66, 10, 5, 9, 1},
+		Addresses: []netip.Prefix{netip.MustParsePrefix("fd05::2/64"), netip.MustParsePrefix("10.5.9.1/16")},
+	}
+	again := web
+	again.IfName, again.MAC, again.Addresses = "eth1", nil, nil
+	return []attachment.Attachment{web, again, {Network: "lamp", ID: "k8s-pod", IfName: "eth0"}}
+}
+
+func TestShape(t *testing.T) {
+	none := conflist.Network{Name: "none", ID: conflist.IDOf("none"), Driver: "null", Scope: "local", IPAM: conflist.IPAM{Driver: "null"},
+		Labels: map[string]string{}, Options: map[string]string{}}
+	for name, test := range map[string]struct {
+		form    string
+		network []any
+	}{
+		"full":       {"", []any{New(lamp(), attached())}},
+		"predefined": {"", []any{New(none, nil)}},
+		"two":        {"json", []any{New(none, nil), New(lamp(), nil)}},
+		"template":   {`{{.Name}} {{range .IPAM.Config}}{{.Subnet}} {{end}}{{range $id, $c := .Containers}}{{$id}}={{$c.IPv4Address}} {{end}}{{json .Labels}}`, []any{New(lamp(), attached())}},
+		"verbose":    {"{{.Id}} {{.File}}", []any{Verbose(New(lamp(), nil), lamp())}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects, err := format.NewObjects(test.form)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out strings.Builder
+			if err := objects.Print(&out, test.network); err != nil {
+				t.Fatal(err)
+			}
+			golden := filepath.Join("testdata", name+".golden")
+			if *update {
+				if err := os.WriteFile(golden, []byte(out.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), out.String()); diff != "" {
+				t.Errorf("output (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
