@@ -1,6 +1,9 @@
 package main
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/fairway-cni/fairway/pkg/conflist"
@@ -15,6 +18,19 @@ func (e *env) completeNetworkAndContainer(cmd *cobra.Command, args []string, _ s
 		return e.containerNames(cmd), cobra.ShellCompDirectiveNoFileComp
 	}
 	return nil, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeNetwork completes the name of one network, completeNetworks those of several.
+func (e *env) completeNetwork(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return e.networkNames(), cobra.ShellCompDirectiveNoFileComp
+}
+
+func (e *env) completeNetworks(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	names := slices.DeleteFunc(e.networkNames(), func(completion cobra.Completion) bool {
+		name, _, _ := strings.Cut(completion, "\t") // before the description
+		return slices.Contains(args, name)
+	})
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 func (e *env) networkNames() (names []cobra.Completion) {

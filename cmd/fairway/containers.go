@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"os/signal"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -20,7 +19,7 @@ func (e *env) addContainerFlags(cmd *cobra.Command) {
 
 // runtime is what executes plugins. What they say beside their results goes to stderr.
 func (e *env) runtime() attachment.Runtime {
-	return attachment.Runtime{Plugins: filepath.SplitList(e.cniPath), Stderr: e.stderr}
+	return attachment.Runtime{Plugins: e.pluginDirs(), Stderr: e.stderr}
 }
 
 // finder looks for containers in containerd, and among those attached.

@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fairway-cni/fairway/pkg/agentapi"
 	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/lifecycle"
 )
 
 // env is what the commands share: where networks and plugins are, and where to print.
@@ -15,6 +18,7 @@ type env struct {
 	netconfDir string
 	cniPath    string // a list of directories, as PATH
 	containerd string // its socket
+	agent      string // the socket of fairwayd
 	stdin      io.Reader
 	stdout     io.Writer
 	stderr     io.Writer
@@ -36,6 +40,19 @@ func orDefault(variable, value string) string {
 	}
 	return value
 }
+
+// addAgentFlag gives a command the flag by which it finds the node agent.
+func (e *env) addAgentFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&e.agent, "agent", agentapi.Socket(agentapi.DefaultRunDir), "`socket` of fairwayd")
+}
+
+// host is where networks are made and removed. Warnings go to stderr.
+func (e *env) host() lifecycle.Host {
+	return lifecycle.Host{Netconf: e.netconfDir, Runtime: e.runtime(), Agent: e.agent, Warn: e.warn}
+}
+
+// pluginDirs are the directories of cniPath.
+func (e *env) pluginDirs() []string { return filepath.SplitList(e.cniPath) }
 
 // networks loads all networks, and says which files were left out.
 func (e *env) networks() (conflist.Networks, error) {

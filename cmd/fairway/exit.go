@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -36,11 +37,19 @@ func run(e *env, args []string) int {
 	case errors.As(err, &exit):
 		return exit.status
 	case errors.As(err, &usage):
-		fmt.Fprintf(e.stderr, "fairway: %v\nSee '%s --help'.\n", err, cmd.CommandPath())
+		e.complain(err)
+		fmt.Fprintf(e.stderr, "See '%s --help'.\n", cmd.CommandPath())
 		return exitUsage
 	}
-	fmt.Fprintf(e.stderr, "fairway: %v\n", err)
+	e.complain(err)
 	return exitFailure
+}
+
+// complain prints an error, and each of several on a line of its own.
+func (e *env) complain(err error) {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(e.stderr, "fairway: %s\n", strings.TrimSuffix(line, "\n"))
+	}
 }
 
 // arguments checks the number of arguments, and names them in the error as the command's usage line does.
@@ -62,8 +71,19 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	err := fmt.Errorf("%q is no command of %q", args[0], cmd.CommandPath())
+	cmd.SuggestionsMinimumDistance = 2 // typing errors, as cobra has it where it asks itself
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		err = fmt.Errorf("%w: do you mean %q?", err, near[0])
 	}
 	return usageError{err}
+}
+
+// many as the most arguments: any number.
+const many = -1
+
+// must panics on what only a mistake in this program can cause.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
 }

@@ -18,6 +18,7 @@ func newLs(e *env) *cobra.Command {
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
+			o.Used = e.used
 			list, err := listing.New(o)
 			if err != nil {
 				return usageError{err}
@@ -35,4 +36,17 @@ func newLs(e *env) *cobra.Command {
 	flags.StringVar(&o.Format, "format", "", `"table", "table TEMPLATE", "json", or a Go template`)
 	flags.StringArrayVarP(&o.Filters, "filter", "f", nil, "print only networks that match `KEY=VALUE`: "+listing.FilterKeys)
 	return cmd
+}
+
+// used gives the names of the networks that containers are on.
+func (e *env) used() (map[string]bool, error) {
+	all, err := e.runtime().List()
+	if err != nil {
+		return nil, err
+	}
+	used := map[string]bool{}
+	for _, a := range all {
+		used[a.Network] = used[a.Network] || a.Alive()
+	}
+	return used, nil
 }

@@ -37,7 +37,7 @@ is the same as "fairway ls", and so with the other commands.`,
 
 // networkCommands are those of `docker network` about a network.
 func networkCommands(e *env) []*cobra.Command {
-	return []*cobra.Command{newLs(e)}
+	return []*cobra.Command{newCreate(e), newInspect(e), newLs(e), newPrune(e), newRm(e)}
 }
 
 // containerCommands are those about a container on a network.
@@ -47,7 +47,7 @@ func containerCommands(e *env) []*cobra.Command {
 
 // hostCommands are those about the host as a whole. Docker has no such.
 func hostCommands(e *env) []*cobra.Command {
-	return []*cobra.Command{newGC(e)}
+	return []*cobra.Command{newGC(e), newInstall(e)}
 }
 
 // newNetwork makes `fairway network`, for fingers trained on `docker network`.

@@ -52,10 +52,18 @@ func (d *draft) bridge(ctx context.Context) ([]plugin, error) {
 	}
 	keys["capabilities"] = runtimeCapabilities
 	plugins := []plugin{{"bridge", keys}}
-	if _, err := d.site.Plugins.Versions(ctx, "portmap"); err == nil && !d.Internal {
-		plugins = append(plugins, plugin{"portmap", map[string]any{"capabilities": map[string]bool{"portMappings": true}}})
+	if d.Internal {
+		return plugins, nil
 	}
-	return plugins, nil
+	return d.publish(ctx, plugins), nil
+}
+
+// publish adds portmap, which publishes ports, where it is installed.
+func (d *draft) publish(ctx context.Context, plugins []plugin) []plugin {
+	if _, err := d.site.Plugins.Versions(ctx, "portmap"); err != nil {
+		return plugins
+	}
+	return append(plugins, plugin{"portmap", map[string]any{"capabilities": map[string]bool{"portMappings": true}}})
 }
 
 // gatewayMode takes Docker's option of that name out of the options: "nat", the default, or "routed".

@@ -111,6 +111,16 @@ func (d *draft) check() error {
 	return nil
 }
 
+// noDrivers are plugins that do not make a network by themselves: those of IPAM, those to be chained behind another, and
+// those of which there is one network only.
+var noDrivers = []string{
+	"host-local", "dhcp", "static", "portmap", "firewall", "tuning", "bandwidth", "sbr", "vrf", "loopback", "host", "none",
+	"overlay-vxlan",
+}
+
+// IsDriver says whether a plugin's type is one for --driver.
+func IsDriver(plugin string) bool { return !slices.Contains(noDrivers, plugin) }
+
 func scopeOf(driver string) string {
 	if driver == "overlay" {
 		return "global"

@@ -21,6 +21,8 @@ type Network struct {
 	Scope string
 	// File is where the network was read from. Empty: predefined, and in no file.
 	File string
+	// Maker is Fairway or Nerdctl where the file says so, and else empty: made by hand, or by something else.
+	Maker string
 	// List is what libcni runs. Nil when ConfigOnly.
 	List *libcni.NetworkConfigList
 	// Link is the bridge or the parent on the host, as configured. Empty: the driver has none, or chooses one itself.
@@ -42,6 +44,12 @@ type Network struct {
 	Options map[string]string // of the driver, by Docker's names where there is one; never nil
 	IPAM    IPAM
 }
+
+// Makers of networks that say so.
+const (
+	Fairway = "fairway"
+	Nerdctl = "nerdctl"
+)
 
 // IPAM is how containers of a network get addresses.
 type IPAM struct {

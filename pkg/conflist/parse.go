@@ -123,8 +123,12 @@ func (n *Network) readTop(f file) {
 	}
 	about := f.Fairway
 	if about == nil {
+		if f.NerdctlID != "" {
+			n.Maker = Nerdctl
+		}
 		return
 	}
+	n.Maker = Fairway
 	n.Created, n.Attachable, n.ConfigFrom = about.Created, about.Attachable, about.ConfigFrom
 	n.Internal = n.Internal || about.Internal
 	n.Agent, n.IPv6 = about.Agent, about.IPv6

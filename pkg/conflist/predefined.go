@@ -19,11 +19,14 @@ var predefinedFiles embed.FS
 // IsPredefined says whether a name is one of bridge, host and none.
 func IsPredefined(name string) bool { return slices.Contains(predefinedNames, name) }
 
+// PredefinedNames are bridge, host and none.
+func PredefinedNames() []string { return slices.Clone(predefinedNames) }
+
 // predefined reads what is compiled in; a test reads it too, so that it cannot fail here.
 func predefined() []Network {
 	var networks []Network
 	for _, name := range predefinedNames {
-		n, err := readPredefined(name)
+		n, err := Predefined(name)
 		if err != nil {
 			panic(fmt.Sprintf("predefined network %s: %v", name, err))
 		}
@@ -32,7 +35,8 @@ func predefined() []Network {
 	return networks
 }
 
-func readPredefined(name string) (Network, error) {
+// Predefined is the network as it is compiled in. The error wraps fs.ErrNotExist for another name.
+func Predefined(name string) (Network, error) {
 	content, err := predefinedFiles.ReadFile("predefined/" + name + listEnding)
 	if err != nil {
 		return Network{}, err

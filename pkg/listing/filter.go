@@ -84,8 +84,8 @@ func newMatcher(key, value string) (matcher, error) {
 	return nil, fmt.Errorf("there is no key %q: use one of %s", key, FilterKeys)
 }
 
-func (f filter) passes(n conflist.Network, used func(conflist.Network) bool) bool {
-	if f.dangling != nil && *f.dangling != (!n.Predefined() && (used == nil || !used(n))) {
+func (f filter) passes(n conflist.Network, used bool) bool {
+	if f.dangling != nil && *f.dangling != (!n.Predefined() && !used) {
 		return false
 	}
 	for _, label := range f.labels {

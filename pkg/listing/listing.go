@@ -18,8 +18,8 @@ type Options struct {
 	NoTrunc bool     // IDs in full
 	Format  string   // see format.NewRows; empty: a table
 	Filters []string // KEY=VALUE each; see FilterKeys
-	// Used says whether containers are attached to a network. Nil: to none.
-	Used func(conflist.Network) bool
+	// Used gives the names of the networks that containers are on. It is asked when a filter wants to know. Nil: none.
+	Used func() (map[string]bool, error)
 }
 
 // List prints networks.
@@ -55,9 +55,16 @@ func New(o Options) (List, error) {
 func (l List) Print(out io.Writer, networks []conflist.Network) error {
 	networks = slices.Clone(networks)
 	slices.SortStableFunc(networks, func(a, b conflist.Network) int { return natural(a.Name, b.Name) })
+	var used map[string]bool
+	if l.filter.dangling != nil && l.options.Used != nil {
+		var err error
+		if used, err = l.options.Used(); err != nil {
+			return err
+		}
+	}
 	var rows []format.Row
 	for _, n := range networks {
-		if l.filter.passes(n, l.options.Used) {
+		if l.filter.passes(n, used[n.Name]) {
 			rows = append(rows, l.row(n))
 		}
 	}

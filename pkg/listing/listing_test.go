@@ -81,7 +81,7 @@ func TestForms(t *testing.T) {
 }
 
 func TestFilters(t *testing.T) {
-	used := func(n conflist.Network) bool { return n.Name == "web2" }
+	used := func() (map[string]bool, error) { return map[string]bool{"web2": true}, nil }
 	for _, test := range []struct {
 		filters string // separated by spaces
 		want    string

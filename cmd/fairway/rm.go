@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/lifecycle"
+)
+
+func newRm(e *env) *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:     "rm [OPTIONS] NETWORK...",
+		Aliases: []string{"remove"},
+		Short:   "Remove networks",
+		Long: `Remove networks: their files, bridges, rules and reserved addresses. A network with containers on it stays, and they are
+named.`,
+		Example: `  fairway rm lamp
+  fairway rm -f lamp old      # no matter whether they are there`,
+		Args:              arguments(1, many),
+		ValidArgsFunction: e.completeNetworks,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := untilInterrupted(cmd)
+			defer cancel()
+			return remove(ctx, e, args, force)
+		},
+	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "a network that is not there is no error; remove files that others made as well")
+	e.addAgentFlag(cmd)
+	return cmd
+}
+
+// remove goes on past errors, and prints the reference of each network that is gone.
+func remove(ctx context.Context, e *env, refs []string, force bool) error {
+	networks, err := e.networks()
+	if err != nil {
+		return err
+	}
+	host := e.host()
+	var errs []error
+	for _, ref := range refs {
+		n, err := networks.Find(ref)
+		if errors.Is(err, conflist.ErrNotFound) && force {
+			continue
+		}
+		if err == nil && !force {
+			err = lifecycle.Made(n)
+		}
+		if err == nil {
+			err = host.Remove(ctx, n)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		fmt.Fprintln(e.stdout, ref)
+	}
+	return errors.Join(errs...)
+}

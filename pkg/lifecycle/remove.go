@@ -1,0 +1,158 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/containernetworking/cni/libcni"
+
+	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/attachment"
+	"github.com/fairway-cni/fairway/pkg/blueprint"
+	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/hostlocal"
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/pluginpath"
+	"github.com/fairway-cni/fairway/pkg/state"
+)
+
+var (
+	// ErrPredefined says that a network is always there.
+	ErrPredefined = errors.New("is a predefined network and cannot be removed")
+	// ErrForeign says that neither fairway nor nerdctl made a network: its file may be what a kubelet depends on.
+	ErrForeign = errors.New("was not made by fairway")
+)
+
+// Remove removes a network that no container is on: what its plugins hold, its bridge, its reservations, and its file. The
+// error wraps ErrPredefined or attachment.ErrInUse.
+func (h Host) Remove(ctx context.Context, n conflist.Network) error {
+	if n.Predefined() {
+		return fmt.Errorf("%s %w", n.Name, ErrPredefined)
+	}
+	if n.Agent {
+		return h.removeByAgent(ctx, n)
+	}
+	lock, err := conflist.Acquire(h.Netconf)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	networks, err := conflist.Load(h.Netconf)
+	if err != nil {
+		return err
+	}
+	if n.ConfigOnly {
+		err = unusedConfiguration(n, networks)
+	} else {
+		err = h.clear(ctx, n, networks)
+	}
+	if err != nil {
+		return err
+	}
+	return lock.Remove(n)
+}
+
+// removeByAgent asks the agent, which removes the network from all hosts, unless one of them has containers on it.
+func (h Host) removeByAgent(ctx context.Context, n conflist.Network) error {
+	all, err := h.Runtime.List()
+	if err != nil {
+		return err
+	}
+	if alive := attachment.Of(n.Name, all); len(alive) > 0 {
+		return attachment.InUse(n.Name, alive)
+	}
+	err = agentapi.New(h.Agent).Delete(ctx, n.Name)
+	switch {
+	case errors.Is(err, agentapi.ErrNotFound):
+		return nil
+	case errors.Is(err, agentapi.ErrInUse):
+		return fmt.Errorf("%w%.0w", err, attachment.ErrInUse) // its own sentence says so
+	}
+	return err
+}
+
+func unusedConfiguration(n conflist.Network, networks conflist.Networks) error {
+	for _, other := range networks.All {
+		if other.ConfigFrom == n.Name {
+			return fmt.Errorf("configuration %s %w by network %s: remove that first", n.Name, attachment.ErrInUse, other.Name)
+		}
+	}
+	return nil
+}
+
+// clear takes away what the network has on the host.
+func (h Host) clear(ctx context.Context, n conflist.Network, networks conflist.Networks) error {
+	switch err := h.Runtime.Clear(ctx, n.List); {
+	case errors.Is(err, attachment.ErrInUse):
+		return err
+	case err != nil && h.missing(ctx, n.List):
+		h.Warn(fmt.Errorf("what a plugin of network %s has left stays, as it is not installed any more: %w", n.Name, err))
+	case err != nil:
+		return err
+	}
+	if err := discard(n, networks); err != nil {
+		return fmt.Errorf("network %s: %w", n.Name, err)
+	}
+	return discardReservations(ctx, n.List)
+}
+
+// missing says whether one of the plugins is not installed.
+func (h Host) missing(ctx context.Context, list *libcni.NetworkConfigList) bool {
+	for _, plugin := range list.Plugins {
+		if _, err := pluginpath.Path(h.Runtime.Plugins).Versions(ctx, plugin.Network.Type); errors.Is(err, blueprint.ErrNoPlugin) {
+			return true
+		}
+	}
+	return false
+}
+
+// discard removes what the kernel has of the network. A network of an older CNI version has no GC, so that this is done
+// here as well; absence is success.
+func discard(n conflist.Network, networks conflist.Networks) error {
+	k, err := kernel.Open("")
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	bridge := ""
+	if n.Driver == "bridge" && !shared(n, networks) {
+		bridge = n.Link
+	}
+	return state.Discard(k, n.Name, bridge)
+}
+
+// shared says whether another network has the same bridge.
+func shared(n conflist.Network, networks conflist.Networks) bool {
+	for _, other := range networks.All {
+		if other.Name != n.Name && other.Driver == "bridge" && other.Link == n.Link {
+			return true
+		}
+	}
+	return false
+}
+
+func discardReservations(ctx context.Context, list *libcni.NetworkConfigList) error {
+	first := list.Plugins[0]
+	if first.Network.IPAM.Type != "host-local" {
+		return nil
+	}
+	named, err := libcni.InjectConf(first, map[string]any{"name": list.Name, "cniVersion": list.CNIVersion})
+	if err != nil {
+		return err
+	}
+	conf, err := hostlocal.Parse(named.Bytes, "")
+	if err != nil {
+		return nil // with such a configuration no address was ever given out
+	}
+	return hostlocal.Discard(ctx, conf)
+}
+
+// Made says why a network is not one for fairway to remove unasked, or nil. The error wraps ErrForeign.
+func Made(n conflist.Network) error {
+	if n.Maker != "" || n.Predefined() {
+		return nil
+	}
+	return fmt.Errorf("network %s %w: remove its file %s, or give --force", n.Name, ErrForeign, strings.TrimSpace(n.File))
+}
