@@ -2,15 +2,19 @@
 
 PREFIX  ?= /opt/cni
 DESTDIR ?=
+# Where the commands go, and their man pages and completions.
+BINDIR   ?= /usr/local/bin
+SHAREDIR ?= /usr/local/share
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 PLUGINS := bridge host macvlan none host-local
 COMMANDS := fairway
+COMPLETIONS := bash-completion/completions zsh/site-functions fish/vendor_completions.d
 TOOLS   := $(CURDIR)/.tools
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,NO_COLOR)
 
 # Static and stripped: a plugin runs on hosts of every libc, and its start-up is part of every ADD.
 export CGO_ENABLED = 0
-LDFLAGS := -s -w -X github.com/fairway-cni/fairway/pkg/attach.Version=$(VERSION)
+LDFLAGS := -s -w -X github.com/fairway-cni/fairway/pkg/attach.Version=$(VERSION) -X main.version=$(VERSION)
 
 .PHONY: build install demo test bench lint tools clean
 
@@ -23,6 +27,12 @@ install: build
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(addprefix bin/,$(PLUGINS)) $(DESTDIR)$(PREFIX)/bin/
 	ln -sf none $(DESTDIR)$(PREFIX)/bin/loopback
+	install -d $(DESTDIR)$(BINDIR) $(addprefix $(DESTDIR)$(SHAREDIR)/,$(COMPLETIONS))
+	install -m 0755 $(addprefix bin/,$(COMMANDS)) $(DESTDIR)$(BINDIR)/
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null)} bin/fairway man $(DESTDIR)$(SHAREDIR)/man/man1
+	bin/fairway completion bash >$(DESTDIR)$(SHAREDIR)/bash-completion/completions/fairway
+	bin/fairway completion zsh >$(DESTDIR)$(SHAREDIR)/zsh/site-functions/_fairway
+	bin/fairway completion fish >$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/fairway.fish
 
 demo: build
 	@command -v busybox >/dev/null && command -v ip >/dev/null || scripts/install-test-tools

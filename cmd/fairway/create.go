@@ -33,11 +33,14 @@ the host. What cannot be honoured is an error.
 The driver is bridge, macvlan, overlay, or any other CNI plugin that is installed; its options are then the keys of its
 configuration, typed by their looks. Options have Docker's names or those of the plugin:
 
-  bridge    com.docker.network.bridge.name, …enable_icc, …enable_ip_masquerade, …gateway_mode_ipv4, …gateway_mode_ipv6,
-            com.docker.network.driver.mtu
-  macvlan   parent (eth0, or eth0.10 for a VLAN), macvlan_mode, hostAccess, com.docker.network.driver.mtu
-  overlay   vxlanid_list, com.docker.network.driver.mtu. fairwayd makes it on all hosts; without fairwayd, peers lists
-            each host and the part of the subnet that is its own, and the command is the same on every host`,
+    bridge    com.docker.network.bridge.name, …enable_icc, …enable_ip_masquerade,
+              …gateway_mode_ipv4, …gateway_mode_ipv6, com.docker.network.driver.mtu
+    macvlan   parent (eth0, or eth0.10 for a VLAN), macvlan_mode, hostAccess,
+              com.docker.network.driver.mtu
+    overlay   vxlanid_list, com.docker.network.driver.mtu, peers
+
+An overlay is made on all hosts by fairwayd. Without fairwayd, the option peers lists each host and the part of the subnet
+that is its own, and the command is the same on every host.`,
 		Example: `  fairway create lamp
   fairway create --subnet 10.5.0.0/16 --ip-range 10.5.9.0/24 --gateway 10.5.9.254 lamp
   fairway create --ipv6 --internal --label tier=db db

@@ -12,3 +12,6 @@ func main() {
 	e := &env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, colour: format.Colour(os.Stdout)}
 	os.Exit(run(e, os.Args[1:]))
 }
+
+// version is the release, stamped by the build.
+var version = "devel"

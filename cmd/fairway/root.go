@@ -19,6 +19,7 @@ is the same as "fairway ls", and so with the other commands.`,
   fairway rm web`,
 		Args:          unknownCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -30,7 +31,7 @@ is the same as "fairway ls", and so with the other commands.`,
 	addGroup(root, "Networks:", networkCommands(e))
 	addGroup(root, "Containers:", containerCommands(e))
 	addGroup(root, "The host:", hostCommands(e))
-	root.AddCommand(newNetwork(e))
+	root.AddCommand(newNetwork(e), newMan(e))
 	plainUseLines(root)
 	return root
 }
