@@ -24,6 +24,14 @@ type exitError struct{ status int }
 
 func (e exitError) Error() string { return fmt.Sprintf("exit status %d", e.status) }
 
+// failure is an error with an exit status other than exitFailure.
+type failure struct {
+	error
+	status int
+}
+
+func (f failure) Unwrap() error { return f.error }
+
 // run executes a command line and gives the exit status.
 func run(e *env, args []string) int {
 	root := newRoot(e)
@@ -31,6 +39,7 @@ func run(e *env, args []string) int {
 	cmd, err := root.ExecuteC()
 	var exit exitError
 	var usage usageError
+	var other failure
 	switch {
 	case err == nil:
 		return 0
@@ -42,6 +51,9 @@ func run(e *env, args []string) int {
 		return exitUsage
 	}
 	e.complain(err)
+	if errors.As(err, &other) {
+		return other.status
+	}
 	return exitFailure
 }
 

@@ -6,9 +6,11 @@ import (
 	"os"
 
 	"github.com/fairway-cni/fairway/pkg/format"
+	"github.com/fairway-cni/fairway/pkg/sandbox"
 )
 
 func main() {
+	sandbox.Enter() // this may be a process that `fairway run` has started
 	e := &env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, colour: format.Colour(os.Stdout)}
 	os.Exit(run(e, os.Args[1:]))
 }

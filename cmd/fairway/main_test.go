@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fairway-cni/fairway/pkg/sandbox"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
@@ -17,6 +18,7 @@ import (
 const pluginDir = "/run/fairway-plugins"
 
 func TestMain(m *testing.M) {
+	sandbox.Enter()
 	flag.Parse()
 	if err := prepare(); err != nil {
 		fmt.Fprintln(os.Stderr, "fairway:", err)

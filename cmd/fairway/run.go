@@ -1,0 +1,93 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/fairway-cni/fairway/pkg/sandbox"
+)
+
+// runFailure is the exit status when the command was not run for a reason of fairway's: Docker's.
+const runFailure = 125
+
+// runFlags are those of `fairway run`, as given.
+type runFlags struct {
+	endpoint       endpointFlags
+	networks       []string
+	networkAliases []string
+	name, hostname string
+	env            []string
+	hosts          []string
+	servers        []string
+	search         []string
+	options        []string
+
+	remove, interactive, terminal bool // as always; given by fingers trained on Docker
+}
+
+func newRun(e *env) *cobra.Command {
+	var o runFlags
+	cmd := &cobra.Command{
+		Use:   "run [OPTIONS] [COMMAND [ARG...]]",
+		Short: "Run a command on networks of its own",
+		Long: `Run a command of this machine in namespaces of its own, attached to networks; without one, a shell. It needs no
+container runtime and no image: the command sees the machine's files, with an /etc/resolv.conf and an /etc/hosts of its own.
+When it ends, or is killed, everything is taken away: all its processes, its interfaces and its addresses.
+
+The exit status is the command's; 125 says that it was not run, 126 that it cannot be executed, 127 that there is none.`,
+		Example: `  fairway run                                               # a shell on the network "bridge"
+  fairway run --network lamp --name web busybox httpd -f -p 80
+  fairway run --network lamp,ip=10.5.0.20,alias=mysql --network back --dns 1.1.1.1 -- bash
+  fairway run --network none ip addr`,
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveDefault // the shell completes commands and files
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			status, err := e.run(o, args)
+			switch {
+			case err != nil && status == 0:
+				return failure{err, runFailure}
+			case err != nil:
+				e.warn(err)
+			}
+			if status != 0 {
+				return exitError{status}
+			}
+			return nil
+		},
+	}
+	o.addFlags(e, cmd)
+	return cmd
+}
+
+func (o *runFlags) addFlags(e *env, cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.SetInterspersed(false) // what follows the command is the command's
+	flags.StringArrayVar(&o.networks, "network", nil,
+		"`NETWORK[,ip=…,ip6=…,alias=…,mac-address=…,ifname=…]`, several times for several (default: bridge)")
+	o.endpoint.addFlags(flags)
+	flags.StringArrayVar(&o.networkAliases, "network-alias", nil, "the same as --alias")
+	flags.StringVar(&o.name, "name", "", "`name` of the container")
+	flags.StringVar(&o.hostname, "hostname", "", "host `name` (default: the container's)")
+	flags.StringArrayVarP(&o.env, "env", "e", nil, "set a variable of the environment, as `KEY=VALUE`")
+	flags.StringArrayVar(&o.hosts, "add-host", nil, "a further line of /etc/hosts, as `NAME:ADDRESS`")
+	flags.StringArrayVar(&o.servers, "dns", nil, "`address` of a DNS server")
+	flags.StringArrayVar(&o.search, "dns-search", nil, "a `domain` to look names up in")
+	flags.StringArrayVar(&o.options, "dns-option", nil, "an `option` of resolv.conf(5)")
+	flags.BoolVar(&o.remove, "rm", true, "nothing is left in any case")
+	flags.BoolVarP(&o.interactive, "interactive", "i", true, "standard input is the command's in any case")
+	flags.BoolVarP(&o.terminal, "tty", "t", true, "the terminal is the command's in any case")
+	e.addContainerFlags(cmd)
+	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("network", e.completeNetwork)) // fails for flags that do not exist
+}
+
+// run runs a command on networks. An error with a status says what went wrong after the command had run.
+func (e *env) run(o runFlags, command []string) (status int, err error) {
+	spec, err := e.sandbox(o)
+	if err != nil {
+		return 0, err
+	}
+	if spec.Command = command; len(command) == 0 {
+		spec.Command = []string{orDefault("SHELL", "/bin/sh")}
+	}
+	return sandbox.Run(spec)
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParseNetworkFlag(t *testing.T) {
+	for _, test := range []struct {
+		text, name string
+		want       endpointFlags
+		err        string
+	}{
+		{text: "lamp", name: "lamp"},
+		{text: "name=lamp,alias=a,alias=b", name: "lamp", want: endpointFlags{aliases: []string{"a", "b"}}},
+		{text: "lamp,ip=10.5.0.2,ip6=fd05::2,mac-address=02:00:00:00:00:01,ifname=net1", name: "lamp",
+			want: endpointFlags{ip: "10.5.0.2", ip6: "fd05::2", mac: "02:00:00:00:00:01", ifname: "net1"}},
+		{text: "alias=a,name=lamp", name: "lamp", want: endpointFlags{aliases: []string{"a"}}},
+		{text: "", err: `--network "": a network is missing`},
+		{text: "ip=10.5.0.2", err: `--network "ip=10.5.0.2": a network is missing`},
+		{text: "lamp,web", err: `--network "lamp,web": "web" is none of name, ip, ip6, alias, mac-address, ifname`},
+		{text: "lamp,gw-priority=1", err: `--network "lamp,gw-priority=1": "gw-priority" is none of name, ip, ip6, alias, mac-address, ifname`},
+	} {
+		name, got, err := parseNetworkFlag(test.text)
+		if err != nil || test.err != "" {
+			if err == nil || err.Error() != test.err {
+				t.Errorf("%q: got error %v, want %s", test.text, err, test.err)
+			}
+			continue
+		}
+		if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(endpointFlags{})); diff != "" || name != test.name {
+			t.Errorf("%q: network %q (-want +got):\n%s", test.text, name, diff)
+		}
+	}
+}
+
+func TestRunErrors(t *testing.T) {
+	s := newShell(t)
+	s.network(t, "lamp", dualStack)
+	const see = "\nSee 'fairway run --help'."
+	for _, test := range []struct {
+		want string
+		args []string
+	}{
+		{"fairway: network nosuch not found", []string{"--network", "nosuch"}},
+		{"fairway: network lamp has no subnet with the address 10.9.0.1: choose one of 10.5.0.0/24 or fd05::/64",
+			[]string{"--network", "lamp,ip=10.9.0.1"}},
+		{"fairway: network lamp: the requested address 10.5.0.1 is the gateway of its subnet: request another one",
+			[]string{"--network", "lamp", "--ip", "10.5.0.1"}},
+		{"fairway: --network none cannot be combined with another network" + see, []string{"--network", "lamp", "--network", "none"}},
+		{"fairway: --network host: there is no address, name or interface to ask for" + see, []string{"--network", "host", "--alias", "web"}},
+		{"fairway: --network host: the host's names and DNS servers are used, as they are" + see, []string{"--network", "host", "--dns", "1.1.1.1"}},
+		{`fairway: --dns "one": give the address of a server` + see, []string{"--dns", "one"}},
+		{`fairway: --add-host "db": write NAME:ADDRESS` + see, []string{"--add-host", "db"}},
+		{`fairway: --hostname "a b": use up to 64 letters, digits, '-', '_' and '.'` + see, []string{"--hostname", "a b"}},
+		{`fairway: --name "a/b": use letters, digits, '-', '_' and '.'` + see, []string{"--name", "a/b"}},
+	} {
+		s.fail(t, test.want, append([]string{"run"}, append(test.args, "true")...)...)
+	}
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/sandbox"
+)
+
+// sandbox translates the flags.
+func (e *env) sandbox(o runFlags) (sandbox.Spec, error) {
+	spec := sandbox.Spec{ID: newID(), Name: o.name, Plugins: filepath.SplitList(e.cniPath)}
+	if err := e.nameContainer(&spec); err != nil {
+		return spec, err
+	}
+	networks, err := e.networks()
+	if err != nil {
+		return spec, err
+	}
+	o.endpoint.aliases = append(o.endpoint.aliases, o.networkAliases...)
+	if spec.Endpoints, spec.HostNetwork, err = endpoints(networks, o.networks, o.endpoint); err != nil {
+		return spec, err
+	}
+	for _, variable := range o.env {
+		if !strings.Contains(variable, "=") {
+			variable += "=" + os.Getenv(variable) // as Docker: its value here
+		}
+		spec.Env = append(spec.Env, variable)
+	}
+	if spec.HostNetwork {
+		if o.hostname != "" || len(o.servers)+len(o.search)+len(o.options)+len(o.hosts) > 0 {
+			return spec, usageError{fmt.Errorf("--network host: the host's names and DNS servers are used, as they are")}
+		}
+		return spec, nil
+	}
+	etc, err := o.etc(spec)
+	if err != nil {
+		return spec, usageError{err}
+	}
+	spec.Hostname, spec.Files = etc.Hostname, etc.Files
+	spec.Env = append([]string{"HOSTNAME=" + etc.Hostname}, spec.Env...)
+	return spec, nil
+}
+
+// newID is 64 random hex digits, as Docker's.
+func newID() string {
+	var id [32]byte
+	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(id[:])
+}
+
+// nameContainer checks the container's name, or makes one of its ID.
+func (e *env) nameContainer(spec *sandbox.Spec) error {
+	if spec.Name == "" {
+		spec.Name = spec.ID[:12]
+		return nil
+	}
+	if !isHostName(spec.Name) {
+		return usageError{fmt.Errorf("--name %q: use letters, digits, '-', '_' and '.'", spec.Name)}
+	}
+	attached, err := e.runtime().List()
+	if err != nil {
+		return err
+	}
+	for _, a := range attached {
+		if a.Name == spec.Name && a.Alive() {
+			return fmt.Errorf("container %s has the name %s already: choose another", a.ID, spec.Name)
+		}
+	}
+	return nil
+}
+
+// etc reads the flags about names and DNS.
+func (o runFlags) etc(spec sandbox.Spec) (sandbox.Etc, error) {
+	etc := sandbox.Etc{Hostname: o.hostname, Names: []string{spec.Name}, Search: o.search, Options: o.options, Resolv: hostResolv()}
+	if etc.Hostname == "" {
+		etc.Hostname = spec.Name
+	}
+	if !isHostName(etc.Hostname) || len(etc.Hostname) > 64 { // __NEW_UTS_LEN
+		return etc, fmt.Errorf("--hostname %q: use up to 64 letters, digits, '-', '_' and '.'", etc.Hostname)
+	}
+	for _, text := range o.servers {
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			return etc, fmt.Errorf("--dns %q: give the address of a server", text)
+		}
+		etc.Servers = append(etc.Servers, addr)
+	}
+	for _, text := range o.hosts {
+		name, address, ok := strings.Cut(text, ":")
+		addr, err := netip.ParseAddr(strings.Trim(address, "[]"))
+		if !ok || err != nil || !isHostName(name) {
+			return etc, fmt.Errorf("--add-host %q: write NAME:ADDRESS", text)
+		}
+		etc.Hosts = append(etc.Hosts, sandbox.Host{Addr: addr, Name: name})
+	}
+	return etc, nil
+}
+
+// hostResolv is the host's resolv.conf. Where that names systemd-resolved on loopback only, the file in which that one
+// keeps the servers it asks (systemd-resolved.service(8)).
+func hostResolv() string {
+	own, err := os.ReadFile("/etc/resolv.conf")
+	if err == nil && sandbox.HasServers(string(own)) {
+		return string(own)
+	}
+	if upstream, err := os.ReadFile("/run/systemd/resolve/resolv.conf"); err == nil {
+		return string(upstream)
+	}
+	return string(own)
+}

@@ -1,0 +1,150 @@
+package sandbox
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/attachment"
+)
+
+// Etc is the files of /etc that say who the container is, and whom it asks.
+type Etc struct {
+	Hostname string
+	// Names are further names of the container.
+	Names []string
+	// Hosts are further lines of /etc/hosts.
+	Hosts []Host
+	// Servers, Search and Options of /etc/resolv.conf. Empty: what the networks say, or else the host's.
+	Servers         []netip.Addr
+	Search, Options []string
+	// Resolv is the host's /etc/resolv.conf.
+	Resolv string
+}
+
+// Host is a line of /etc/hosts.
+type Host struct {
+	Addr netip.Addr
+	Name string
+}
+
+// Files are the texts by path.
+func (e Etc) Files(attached []attachment.Attachment) map[string]string {
+	return map[string]string{
+		"/etc/hostname":    e.Hostname + "\n",
+		"/etc/hosts":       e.hosts(attached),
+		"/etc/resolv.conf": e.resolv(attached),
+	}
+}
+
+// loopbackHosts are the lines that every container has, as Docker writes them.
+const loopbackHosts = `127.0.0.1	localhost
+::1	localhost ip6-localhost ip6-loopback
+fe00::	ip6-localnet
+ff00::	ip6-mcastprefix
+ff02::1	ip6-allnodes
+ff02::2	ip6-allrouters
+`
+
+func (e Etc) hosts(attached []attachment.Attachment) string {
+	var text strings.Builder
+	text.WriteString(loopbackHosts)
+	for _, h := range e.Hosts {
+		fmt.Fprintf(&text, "%s\t%s\n", h.Addr, h.Name)
+	}
+	names := strings.Join(unique(append([]string{e.Hostname}, e.Names...)), " ")
+	for _, a := range attached {
+		for _, p := range a.Addresses {
+			if !p.Addr().IsLoopback() {
+				fmt.Fprintf(&text, "%s\t%s\n", p.Addr(), names)
+			}
+		}
+	}
+	return text.String()
+}
+
+func (e Etc) resolv(attached []attachment.Attachment) string {
+	host := parseResolv(e.Resolv)
+	var servers, search, options []string
+	for _, a := range attached {
+		servers = append(servers, a.DNS.Nameservers...)
+		if a.DNS.Domain != "" {
+			search = append(search, a.DNS.Domain)
+		}
+		search = append(search, a.DNS.Search...)
+		options = append(options, a.DNS.Options...)
+	}
+	var own []string
+	for _, addr := range e.Servers {
+		own = append(own, addr.String())
+	}
+	var text strings.Builder
+	for _, server := range unique(first(own, servers, host.reachable())) {
+		fmt.Fprintf(&text, "nameserver %s\n", server)
+	}
+	writeWords(&text, "search", first(e.Search, search, host.search))
+	writeWords(&text, "options", first(e.Options, options, host.options))
+	return text.String()
+}
+
+func writeWords(text *strings.Builder, key string, words []string) {
+	if len(words) > 0 {
+		fmt.Fprintf(text, "%s %s\n", key, strings.Join(unique(words), " "))
+	}
+}
+
+// resolvConf is what resolv.conf(5) says.
+type resolvConf struct{ servers, search, options []string }
+
+func parseResolv(text string) (conf resolvConf) {
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if len(words) < 2 {
+			continue
+		}
+		switch words[0] {
+		case "nameserver":
+			conf.servers = append(conf.servers, words[1])
+		case "search", "domain": // the last one counts
+			conf.search = words[1:]
+		case "options":
+			conf.options = append(conf.options, words[1:]...)
+		}
+	}
+	return conf
+}
+
+// reachable leaves out servers on the host's loopback, which is not the container's.
+func (c resolvConf) reachable() (servers []string) {
+	for _, server := range c.servers {
+		if addr, err := netip.ParseAddr(server); err == nil && !addr.IsLoopback() {
+			servers = append(servers, server)
+		}
+	}
+	return servers
+}
+
+// HasServers says whether a resolv.conf names a server that a container can reach.
+func HasServers(text string) bool { return len(parseResolv(text).reachable()) > 0 }
+
+// first is the first list that is not empty.
+func first(lists ...[]string) []string {
+	for _, list := range lists {
+		if len(list) > 0 {
+			return list
+		}
+	}
+	return nil
+}
+
+// unique drops repetitions and empty words, and keeps the order.
+func unique(words []string) (kept []string) {
+	seen := map[string]bool{"": true}
+	for _, word := range words {
+		if !seen[word] {
+			seen[word] = true
+			kept = append(kept, word)
+		}
+	}
+	return kept
+}

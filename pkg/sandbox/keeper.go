@@ -1,0 +1,181 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/containernetworking/cni/libcni"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/attachment"
+	"github.com/fairway-cni/fairway/pkg/kernel"
+)
+
+// keeperNetns is the descriptor of the network namespace in the keeper.
+const keeperNetns = 3
+
+// pluginLimit bounds each ADD and DEL.
+const pluginLimit = 2 * time.Minute
+
+// order is what the keeper is asked for, once.
+type order struct {
+	ID, Name    string
+	Endpoints   []placement
+	HostNetwork bool
+	Cache       string
+	Plugins     []string
+}
+
+// placement is an Endpoint on its way to another process.
+type placement struct {
+	Conflist []byte
+	Request  attachment.Request
+}
+
+// reply is the keeper's answer to an order: attachments, or what went wrong, after which nothing is attached.
+type reply struct {
+	Attached []attachment.Attachment
+	Problem  string
+}
+
+// keeper is the process that attaches, as Run's process sees it.
+type keeper struct {
+	cmd   *exec.Cmd
+	alive io.WriteCloser // the keeper detaches when it is closed, by us or by our end
+}
+
+// startKeeper gives the namespace to a keeper, and waits until it has attached it.
+func startKeeper(netns *os.File, o order) (keeper, []attachment.Attachment, error) {
+	k := keeper{cmd: exec.Command(self)}
+	k.cmd.Args = []string{nameKeeper, o.Name}
+	k.cmd.ExtraFiles = []*os.File{netns}
+	k.cmd.Stderr = os.Stderr
+	// The terminal's signals are not for it, nor is its end.
+	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	var err error
+	if k.alive, err = k.cmd.StdinPipe(); err != nil {
+		return k, nil, err
+	}
+	answers, err := k.cmd.StdoutPipe()
+	if err != nil {
+		return k, nil, err
+	}
+	if err := k.cmd.Start(); err != nil {
+		return k, nil, fmt.Errorf("keeper: %w", err)
+	}
+	if err := json.NewEncoder(k.alive).Encode(o); err != nil {
+		return k, nil, errors.Join(fmt.Errorf("keeper: %w", err), k.release())
+	}
+	var r reply
+	if err := json.NewDecoder(answers).Decode(&r); err != nil {
+		return k, nil, errors.Join(fmt.Errorf("keeper: no answer: %w", err), k.release())
+	}
+	if r.Problem != "" {
+		return k, nil, errors.Join(errors.New(r.Problem), k.release())
+	}
+	return k, r.Attached, nil
+}
+
+// release lets the keeper detach, and waits for it. It has said itself what went wrong.
+func (k keeper) release() error {
+	_ = k.alive.Close() // it may have been closed with the keeper
+	var exit *exec.ExitError
+	if err := k.cmd.Wait(); errors.As(err, &exit) {
+		return fmt.Errorf("not all of the container's networks could be detached (%w): \"fairway gc\" tries again", exit)
+	} else if err != nil {
+		return fmt.Errorf("keeper: %w", err)
+	}
+	return nil
+}
+
+// keep is the keeper's process.
+func keep() int {
+	// Whoever ends everything ends Run's process too, and then it is time to detach.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT)
+	_ = os.WriteFile("/proc/self/comm", []byte(nameKeeper), 0) // for ps(1) only
+	in := json.NewDecoder(os.Stdin)
+	var o order
+	if err := in.Decode(&o); err != nil {
+		return 0 // Run's process has gone before it asked for anything
+	}
+	runtime := attachment.Runtime{Cache: o.Cache, Plugins: o.Plugins, Stderr: os.Stderr}
+	attached, err := o.attach(runtime)
+	r := reply{Attached: attached}
+	if err != nil {
+		r.Problem = err.Error()
+	}
+	_ = json.NewEncoder(os.Stdout).Encode(r) // who has gone needs no answer
+	os.Stdout.Close()
+	_, _ = io.Copy(io.Discard, os.Stdin) // until its end; an error is one too
+	if err := detach(runtime, attached); err != nil {
+		fmt.Fprintf(os.Stderr, "fairway: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// attach attaches the namespace to all networks, or to none.
+func (o order) attach(r attachment.Runtime) (attached []attachment.Attachment, err error) {
+	netns := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), keeperNetns)
+	if !o.HostNetwork {
+		if err := raiseLoopback(netns); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range o.Endpoints {
+		a, err := o.attachTo(r, p, netns)
+		if err != nil {
+			return nil, errors.Join(err, detach(r, attached))
+		}
+		attached = append(attached, a)
+	}
+	return attached, nil
+}
+
+func (o order) attachTo(r attachment.Runtime, p placement, netns string) (attachment.Attachment, error) {
+	network, err := libcni.NetworkConfFromBytes(p.Conflist)
+	if err != nil {
+		return attachment.Attachment{}, err
+	}
+	p.Request.ID, p.Request.Name, p.Request.Netns = o.ID, o.Name, netns
+	ctx, cancel := context.WithTimeout(context.Background(), pluginLimit)
+	defer cancel()
+	return r.Attach(ctx, network, p.Request)
+}
+
+// detach detaches in reverse order, past errors.
+func detach(r attachment.Runtime, attached []attachment.Attachment) error {
+	var errs []error
+	for _, a := range slices.Backward(attached) {
+		ctx, cancel := context.WithTimeout(context.Background(), pluginLimit)
+		errs = append(errs, r.Detach(ctx, a))
+		cancel()
+	}
+	return errors.Join(errs...)
+}
+
+// raiseLoopback is what every container runtime does before it calls plugins.
+func raiseLoopback(netns string) error {
+	k, err := kernel.Open(netns)
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	lo, err := k.Container.Link("lo")
+	if err != nil {
+		return err
+	}
+	if err := k.Container.LinkSetUp(lo); err != nil {
+		return fmt.Errorf("ip link set lo up: %w", err)
+	}
+	return nil
+}

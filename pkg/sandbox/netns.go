@@ -1,0 +1,31 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+const ownNetns = "/proc/thread-self/ns/net"
+
+// newNetns makes a network namespace that lives as long as somebody has it open or is in it.
+func newNetns() (*os.File, error) {
+	type result struct {
+		file *os.File
+		err  error
+	}
+	made := make(chan result)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			made <- result{err: fmt.Errorf("unshare --net: %w", err)}
+			return
+		}
+		file, err := os.Open(ownNetns)
+		made <- result{file, err}
+	}()
+	r := <-made
+	return r.file, r.err
+}

@@ -1,0 +1,178 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Run runs the command on the terminal and the files of this process, and gives its exit status: 128 and the signal's
+// number when a signal ended it, 126 when it cannot be executed, 127 when there is no such command, as in a shell. An error
+// says that the sandbox could not be made, or not be taken down.
+//
+// Signals that this process gets meanwhile are passed on to the command.
+func Run(s Spec) (status int, err error) {
+	if !entered.Load() {
+		return 0, errors.New("sandbox.Enter has not been called")
+	}
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, forwarded...)
+	defer signal.Stop(signals)
+
+	netns, err := s.netns()
+	if err != nil {
+		return 0, err
+	}
+	defer netns.Close()
+	o, err := s.order()
+	if err != nil {
+		return 0, err
+	}
+	k, attached, err := startKeeper(netns, o)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, k.release()) }()
+	select {
+	case asked := <-signals: // to end before it has begun
+		return signalStatus(asked.(unix.Signal)), nil
+	default:
+	}
+	order := initOrder{Hostname: s.Hostname, HostNetwork: s.HostNetwork, Command: s.Command, Foreground: ownsTerminal()}
+	if s.Files != nil {
+		order.Files = s.Files(attached)
+	}
+	return supervise(netns, s.Env, order, signals)
+}
+
+func (s Spec) netns() (*os.File, error) {
+	if s.HostNetwork {
+		return os.Open(ownNetns)
+	}
+	return newNetns()
+}
+
+func (s Spec) order() (order, error) {
+	o := order{ID: s.ID, Name: s.Name, HostNetwork: s.HostNetwork, Cache: s.Cache, Plugins: s.Plugins}
+	for _, e := range s.Endpoints {
+		if len(e.Network.Bytes) == 0 {
+			return order{}, fmt.Errorf("network %s has no configuration", e.Network.Name)
+		}
+		o.Endpoints = append(o.Endpoints, placement{Conflist: e.Network.Bytes, Request: e.Request})
+	}
+	return o, nil
+}
+
+// supervise runs the init process in the namespace, until it ends.
+func supervise(netns *os.File, env []string, o initOrder, signals <-chan os.Signal) (status int, err error) {
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return 0, err
+	}
+	defer ours.Close()
+	cmd := exec.Command(self)
+	cmd.Args = []string{nameInit}
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS, Pdeathsig: syscall.SIGKILL,
+	}
+	started, ended := make(chan error), make(chan error)
+	go runIn(netns, cmd, started, ended)
+	err = <-started
+	theirs.Close()
+	if err != nil {
+		return 0, fmt.Errorf("namespaces of the command: %w", err)
+	}
+	if err := json.NewEncoder(ours).Encode(o); err != nil {
+		return 0, errors.Join(fmt.Errorf("init process: %w", err), <-ended)
+	}
+	if o.Foreground {
+		defer takeTerminal()
+	}
+	reports := make(chan report)
+	go readReports(ours, reports)
+	return follow(cmd, ours, signals, reports, ended)
+}
+
+// runIn starts a command in a network namespace, and waits for it on the thread that has started it: the kernel sends the
+// parent-death signal when that thread ends.
+func runIn(netns *os.File, cmd *exec.Cmd, started, ended chan<- error) {
+	runtime.LockOSThread() // never unlocked: the thread stays in the namespace
+	if err := unix.Setns(int(netns.Fd()), unix.CLONE_NEWNET); err != nil {
+		started <- fmt.Errorf("setns: %w", err)
+		return
+	}
+	if err := cmd.Start(); err != nil {
+		started <- err
+		return
+	}
+	started <- nil
+	ended <- cmd.Wait()
+}
+
+// socketPair is two ends of a connection, of which a child gets the second.
+func socketPair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "init"), os.NewFile(uintptr(fds[1]), "run"), nil
+}
+
+// report is what the init process says meanwhile.
+type report struct {
+	// Stopped: the command waits in the background, as after Ctrl-Z.
+	Stopped bool
+	// Problem is why the command could not be started.
+	Problem string
+}
+
+func readReports(from *os.File, reports chan<- report) {
+	defer close(reports)
+	in := json.NewDecoder(from)
+	for {
+		var r report
+		if err := in.Decode(&r); err != nil {
+			return // it has ended
+		}
+		reports <- r
+	}
+}
+
+// follow passes signals on until the init process has ended.
+func follow(cmd *exec.Cmd, to *os.File, signals <-chan os.Signal, reports <-chan report, ended <-chan error) (int, error) {
+	var problem error
+	for reports != nil || ended != nil {
+		select {
+		case s := <-signals:
+			if !sentToAll(s) {
+				_ = cmd.Process.Signal(s) // it may have ended
+			}
+		case r, more := <-reports:
+			switch {
+			case !more:
+				reports = nil
+			case r.Stopped:
+				_ = json.NewEncoder(to).Encode(resume{Foreground: stopSelf()}) // likewise
+			default:
+				problem = errors.New(r.Problem)
+			}
+		case err := <-ended:
+			var exit *exec.ExitError
+			if err != nil && !errors.As(err, &exit) {
+				return 0, err
+			}
+			ended = nil
+		}
+	}
+	return statusOf(cmd.ProcessState.Sys().(syscall.WaitStatus)), problem
+}
