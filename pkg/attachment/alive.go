@@ -2,6 +2,7 @@ package attachment
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"strings"
 
@@ -9,14 +10,18 @@ import (
 )
 
 // Alive says whether the container's namespace is still there. The kernel gives the number of a process to another one
-// later, so that behind a path in /proc the interface has to be there too.
+// later, so that behind a path in /proc the interface has to be there too. Where it cannot be told, the container is taken
+// for alive: to take the network from one that lives is worse than to keep what a dead one has left.
 func (a Attachment) Alive() bool {
 	if a.Netns == "" {
-		return false
+		return true
 	}
 	k, err := kernel.Open(a.Netns)
-	if err != nil {
+	if errors.Is(err, kernel.ErrNoNamespace) || errors.Is(err, kernel.ErrNotNamespace) {
 		return false
+	}
+	if err != nil {
+		return true
 	}
 	defer k.Close()
 	return !strings.HasPrefix(a.Netns, "/proc/") || a.hasInterface(k)
@@ -24,9 +29,9 @@ func (a Attachment) Alive() bool {
 
 // hasInterface looks for the interface by its name, or by its MAC in case the container has renamed it.
 func (a Attachment) hasInterface(k *kernel.Kernel) bool {
-	links, err := k.Container.LinkList()
+	links, err := kernel.Dump(k.Container.LinkList)
 	if err != nil {
-		return false
+		return true
 	}
 	for _, link := range links {
 		attrs := link.Attrs()

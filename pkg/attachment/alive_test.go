@@ -27,7 +27,7 @@ func TestAlive(t *testing.T) {
 	}{
 		{"bound", Attachment{Netns: ns.Path, IfName: "eth0"}, true},
 		{"bound, interface removed by the container", Attachment{Netns: ns.Path, IfName: "eth5"}, true},
-		{"no path", Attachment{}, false},
+		{"no path: it cannot be told", Attachment{}, true},
 		{"gone", Attachment{Netns: "/run/netns/gone"}, false},
 		{"what ip-netns leaves when it is killed", Attachment{Netns: file}, false},
 		{"process", Attachment{Netns: process, IfName: "eth0", MAC: own}, true},

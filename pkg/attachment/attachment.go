@@ -18,7 +18,7 @@ type Attachment struct {
 	// ID is the container's, as its runtime gave it to CNI: of ctr and nerdctl "NAMESPACE-ID", of CRI the sandbox's.
 	ID     string
 	IfName string
-	// Netns is the path of the container's namespace at the time of ADD. It may have gone.
+	// Netns is the path of the container's namespace at the time of ADD. It may have gone. Empty: unknown.
 	Netns string
 	// Name is what people call the container. Empty: the runtime did not say.
 	Name string
@@ -86,6 +86,7 @@ func (a *Attachment) interfaces(result *types100.Result) (indices []int) {
 		if mac, err := net.ParseMAC(link.Mac); err == nil {
 			a.MAC = mac
 		}
+		a.Netns = cmp.Or(a.Netns, link.Sandbox) // CNI libraries before 1.3 do not record the path
 	}
 	return indices
 }

@@ -57,6 +57,10 @@ func TestListOfOtherRuntimes(t *testing.T) {
 			{"name": "eth0", "mac": "02:00:00:00:00:09", "sandbox": "/run/netns/netns-1"}],
 			"ips": [{"interface": 2, "address": "10.88.0.2/16", "gateway": "10.88.0.1"}, {"interface": 2, "address": "fd88::2/64"}]}`),
 	})
+	r.record(t, entry{ // containerd 1.6: the namespace is in the result only
+		ContainerID: "6f00", NetworkName: "boxes", IfName: "eth0",
+		Result: json.RawMessage(`{"cniVersion": "1.0.0", "interfaces": [{"name": "eth0", "sandbox": "/run/netns/cni-2"}]}`),
+	})
 	r.record(t, entry{ // nerdctl
 		ContainerID: "default-77aa", NetworkName: "lamp", IfName: "eth0", Netns: "/proc/77/ns/net",
 		Args: [][2]string{{"IgnoreUnknown", "1"}, {"NERDCTL_CNI_DHCP_HOSTNAME", "web"}, {"IP", ""}},
@@ -72,6 +76,7 @@ func TestListOfOtherRuntimes(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Attachment{
+		{Network: "boxes", ID: "6f00", IfName: "eth0", Netns: "/run/netns/cni-2"},
 		{
 			Network: "boxes", ID: "5e7f", IfName: "eth0", Netns: "/run/netns/netns-1", Name: "db", Aliases: []string{"mysql", "5e7f"},
 			MAC:       net.HardwareAddr{2, 0, 0, 0, 0, 9},
