@@ -13,10 +13,8 @@ import (
 
 	"github.com/containernetworking/plugins/pkg/ns"
 	"github.com/google/nftables"
-	mdlayher "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -34,12 +32,11 @@ type Kernel struct {
 	// Container is nil when the request names no namespace, or one that has gone.
 	Container *Namespace
 
-	nft       *nftables.Conn
-	netfilter *mdlayher.Conn           // for transactions
-	questions map[int]*nl.SocketHandle // for what changes no rule
-	rt        *rtSocket                // for many requests at a time
-	pathMTU   *int                     // nil: not asked for yet
-	later     []func() error
+	nft     *nftables.Conn
+	sockets map[int]*nl.SocketHandle // by protocol
+	rt      *rtSocket                // for many requests at a time
+	pathMTU *int                     // nil: not asked for yet
+	later   []func() error
 }
 
 // Open opens the host's handles and, unless path is empty, those of the namespace bound to path.
@@ -97,7 +94,12 @@ func openHandle(fd int) (*netlink.Handle, error) {
 	if kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
 		return nil, ErrNotNamespace
 	}
-	return netlink.NewHandleAt(netns.NsHandle(fd), unix.NETLINK_ROUTE)
+	var handle *netlink.Handle
+	err := inside(fd, func() (err error) {
+		handle, err = netlink.NewHandle(unix.NETLINK_ROUTE)
+		return err
+	})
+	return handle, err
 }
 
 // Close closes all handles.
@@ -106,8 +108,7 @@ func (k *Kernel) Close() {
 	if k.Container != nil {
 		k.Container.close()
 	}
-	k.closeNetfilter()
-	for _, handle := range k.questions {
+	for _, handle := range k.sockets {
 		handle.Close()
 	}
 	if k.rt != nil {

@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"encoding/binary"
-	"fmt"
 	"slices"
 
 	"github.com/google/nftables"
@@ -100,16 +99,8 @@ func nftRequest(kind, flags int, family nftables.TableFamily, attributes []byte)
 	return request
 }
 
-// ask sends a request of netfilter and receives its replies, by a socket that stays open as that of transactions does.
-// It reads with a large buffer, by which the kernel sizes the parts of a listing.
+// ask sends a request of netfilter and receives its replies. The library reads with a large buffer, by which the kernel sizes
+// the parts of a listing.
 func (k *Kernel) ask(request *nl.NetlinkRequest) ([][]byte, error) {
-	if k.questions == nil {
-		socket, err := nl.Subscribe(unix.NETLINK_NETFILTER)
-		if err != nil {
-			return nil, fmt.Errorf("nfnetlink socket of the host: %w", err)
-		}
-		k.questions = map[int]*nl.SocketHandle{unix.NETLINK_NETFILTER: {Socket: socket}}
-	}
-	request.Sockets = k.questions
-	return request.Execute(unix.NETLINK_NETFILTER, 0)
+	return k.execute(unix.NETLINK_NETFILTER, request)
 }

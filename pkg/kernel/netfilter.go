@@ -1,8 +1,6 @@
 package kernel
 
 import (
-	"fmt"
-
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -12,26 +10,6 @@ import (
 // sizeofGenmsg is the size of struct nfgenmsg, which begins each message: family, version, and a resource ID in network
 // byte order.
 const sizeofGenmsg = 4
-
-// dialNetfilter opens the socket for transactions on first use. It stays open to the end: closing one after a deletion waits
-// for an RCU grace period, which by then has passed while the link was taken down.
-func (k *Kernel) dialNetfilter() (*netlink.Conn, error) {
-	if k.netfilter == nil {
-		conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-		if err != nil {
-			return nil, fmt.Errorf("nfnetlink socket of the host: %w", err)
-		}
-		k.netfilter = conn
-	}
-	return k.netfilter, nil
-}
-
-func (k *Kernel) closeNetfilter() {
-	if k.netfilter != nil {
-		_ = k.netfilter.Close() // nothing is buffered in the socket
-		k.netfilter = nil
-	}
-}
 
 // nftMessage is a message of the subsystem nftables.
 func nftMessage(kind netlink.HeaderType, flags netlink.HeaderFlags, family nftables.TableFamily, attributes []byte) netlink.Message {

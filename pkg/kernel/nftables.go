@@ -32,17 +32,7 @@ func (k *Kernel) ReplaceElements(old, added []Element) error {
 	// Errors are reported whether asked for or not, in the order of the messages; one answer says that all is well.
 	messages[len(messages)-1].Header.Flags |= netlink.Acknowledge
 	messages = append(messages, batchMark(unix.NFNL_MSG_BATCH_END))
-	conn, err := k.dialNetfilter()
-	if err != nil {
-		return err
-	}
-	if _, err = conn.SendMessages(messages); err == nil {
-		_, err = conn.Receive()
-	}
-	if err != nil {
-		k.closeNetfilter() // further errors may wait in the socket
-	}
-	return err
+	return k.transact(messages)
 }
 
 // keysOf is the elements as a deletion names them.

@@ -63,7 +63,7 @@ func (k *Kernel) AddVeth(pair VethPair) error {
 		peer.AddRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(pair.MTU)))
 	}
 	req.AddData(info)
-	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil {
+	if _, err := k.execute(unix.NETLINK_ROUTE, req); err != nil {
 		return fmt.Errorf("ip link add %s type veth peer name %s: %w", pair.HostName, pair.ContainerName, err)
 	}
 	return nil
@@ -81,7 +81,7 @@ func (k *Kernel) RaisePort(name string, master int, alias string) error {
 	if master != 0 {
 		req.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(master))))
 	}
-	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil {
+	if _, err := k.execute(unix.NETLINK_ROUTE, req); err != nil {
 		return fmt.Errorf("ip link set %s up: %w", name, err)
 	}
 	k.Host.Forget(name)
