@@ -38,18 +38,18 @@ var Version = "devel"
 
 // Main runs a mode's plugin and exits.
 func Main[C any](name string, parse Parse[C], plan Plan[C]) {
-	os.Exit(run(name, mode[C]{parse, plan}, os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(name, mode[C]{parse, plan}, os.Stdin, standardOutput(), os.Stderr))
 }
 
 // MainHost runs the plugin of a mode whose containers share the host's network namespace, and exits. Nothing is planned:
 // ADD reports what the host has, and no verb changes it.
 func MainHost[C any](name string, parse Parse[C]) {
-	os.Exit(run(name, hostNetwork[C]{parse}, os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(name, hostNetwork[C]{parse}, os.Stdin, standardOutput(), os.Stderr))
 }
 
 // MainIPAM runs the IPAM plugin host-local and exits.
 func MainIPAM(name string) {
-	os.Exit(run(name, addresses{}, os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(name, addresses{}, os.Stdin, standardOutput(), os.Stderr))
 }
 
 // verbs is what a plugin does, once a call has been read and found sound.

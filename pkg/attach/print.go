@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
 
 	types100 "github.com/containernetworking/cni/pkg/types/100"
@@ -25,7 +24,6 @@ type undoer = func() error
 func addAndPrint(ctx context.Context, v verbs, c *call, stdout io.Writer) error {
 	result, undo, err := v.add(ctx, c)
 	if err == nil {
-		outlivePipe()
 		err = printResult(result, c.version(), stdout)
 	}
 	if err != nil && undo != nil {
@@ -34,9 +32,16 @@ func addAndPrint(ctx context.Context, v verbs, c *call, stdout io.Writer) error 
 	return err
 }
 
-// outlivePipe makes writing to a runtime that has gone an error. Without it, the signal ends a Go program that writes to
-// standard output (os/signal, "SIGPIPE"), and the attachment would stay. It is not ignored, as a delegate would inherit that.
-func outlivePipe() { signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) }
+// standardOutput is os.Stdout under another descriptor: there, writing to a runtime that has gone is an error. Under 1 the
+// signal ends a Go program (os/signal, "SIGPIPE"), and the attachment would stay. The signal is not ignored, as a delegate
+// would inherit that.
+func standardOutput() *os.File {
+	fd, err := unix.FcntlInt(os.Stdout.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return os.Stdout
+	}
+	return os.NewFile(uintptr(fd), os.Stdout.Name())
+}
 
 func printResult(result *types100.Result, cniVersion string, stdout io.Writer) error {
 	converted, err := result.GetAsVersion(cniVersion)
