@@ -5,9 +5,10 @@ DESTDIR ?=
 # Where the commands go, and their man pages and completions.
 BINDIR   ?= /usr/local/bin
 SHAREDIR ?= /usr/local/share
+UNITDIR  ?= /usr/local/lib/systemd/system
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 PLUGINS := bridge host macvlan none host-local
-COMMANDS := fairway
+COMMANDS := fairway fairwayd
 COMPLETIONS := bash-completion/completions zsh/site-functions fish/vendor_completions.d
 TOOLS   := $(CURDIR)/.tools
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,NO_COLOR)
@@ -29,6 +30,8 @@ install: build
 	ln -sf none $(DESTDIR)$(PREFIX)/bin/loopback
 	install -d $(DESTDIR)$(BINDIR) $(addprefix $(DESTDIR)$(SHAREDIR)/,$(COMPLETIONS))
 	install -m 0755 $(addprefix bin/,$(COMMANDS)) $(DESTDIR)$(BINDIR)/
+	install -d $(DESTDIR)$(UNITDIR)
+	sed 's|/usr/local/bin|$(BINDIR)|' packaging/fairwayd.service >$(DESTDIR)$(UNITDIR)/fairwayd.service
 	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null)} bin/fairway man $(DESTDIR)$(SHAREDIR)/man/man1
 	bin/fairway completion bash >$(DESTDIR)$(SHAREDIR)/bash-completion/completions/fairway
 	bin/fairway completion zsh >$(DESTDIR)$(SHAREDIR)/zsh/site-functions/_fairway

@@ -7,8 +7,8 @@ import (
 	"reflect"
 )
 
-// defaultDataDir is upstream's, so that reservations survive a change of suite.
-const defaultDataDir = "/var/lib/cni/networks"
+// DefaultDataDir is upstream's, so that reservations survive a change of suite.
+const DefaultDataDir = "/var/lib/cni/networks"
 
 // Config is the checked IPAM part of a network configuration.
 type Config struct {
@@ -87,7 +87,7 @@ func Locate(stdin []byte) (Config, error) {
 // dataDir is a configured directory, or the default.
 func dataDir(configured string) string {
 	if configured == "" {
-		return defaultDataDir
+		return DefaultDataDir
 	}
 	return configured
 }

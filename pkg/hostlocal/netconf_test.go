@@ -36,7 +36,7 @@ func TestParse(t *testing.T) {
 			name: "routes",
 			stdin: `{"name": "n", "ipam": {"subnet": "10.1.0.0/24", "routes": [{"dst": "0.0.0.0/0"},
 				{"dst": "10.9.0.0/16", "gw": "10.1.0.7", "mtu": 1400, "advmss": 1360, "priority": 5, "table": 100, "scope": 253}]}}`,
-			want: Config{Network: "n", DataDir: defaultDataDir, Ranges: []RangeSet{{v4}}, Routes: []Route{
+			want: Config{Network: "n", DataDir: DefaultDataDir, Ranges: []RangeSet{{v4}}, Routes: []Route{
 				{Dst: prefix("0.0.0.0/0")},
 				{Dst: prefix("10.9.0.0/16"), GW: addr("10.1.0.7"), MTU: 1400, AdvMSS: 1360, Priority: 5, Table: &table, Scope: &scope},
 			}},
@@ -45,19 +45,19 @@ func TestParse(t *testing.T) {
 			name:  "unknown and empty CNI_ARGS",
 			stdin: `{"name": "n", "args": null, "ipam": {"subnet": "10.1.0.0/24"}}`,
 			args:  "IgnoreUnknown=1;IP=;MAC=;K8S_POD_NAME=a;",
-			want:  Config{Network: "n", DataDir: defaultDataDir, Ranges: []RangeSet{{v4}}},
+			want:  Config{Network: "n", DataDir: DefaultDataDir, Ranges: []RangeSet{{v4}}},
 		},
 		{
 			name:  "requests add up over range sets",
 			stdin: `{"name": "n", "ipam": {"ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00::/64"}]]}, "runtimeConfig": {"ips": ["fd00::5/64", "10.1.0.5"]}}`,
 			args:  "IP=10.1.0.5/8",
-			want:  Config{Network: "n", DataDir: defaultDataDir, Ranges: []RangeSet{{v4}, {v6}}, Requested: []netip.Addr{addr("10.1.0.5"), addr("fd00::5")}},
+			want:  Config{Network: "n", DataDir: DefaultDataDir, Ranges: []RangeSet{{v4}, {v6}}, Requested: []netip.Addr{addr("10.1.0.5"), addr("fd00::5")}},
 		},
 		{
 			name:  "args override CNI_ARGS",
 			stdin: `{"name": "n", "ipam": {"subnet": "10.1.0.0/24"}, "args": {"cni": {"ips": ["10.1.0.6"]}, "labels": 1}}`,
 			args:  "IP=10.1.0.5",
-			want:  Config{Network: "n", DataDir: defaultDataDir, Ranges: []RangeSet{{v4}}, Requested: []netip.Addr{addr("10.1.0.6")}},
+			want:  Config{Network: "n", DataDir: DefaultDataDir, Ranges: []RangeSet{{v4}}, Requested: []netip.Addr{addr("10.1.0.6")}},
 		},
 	}
 	for _, tt := range tests {

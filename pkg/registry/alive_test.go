@@ -125,7 +125,7 @@ func TestDeadHostsBlocksComeBack(t *testing.T) {
 		if err := u.Look(t.Context(), current(t, c), start.Add(after)); err != nil {
 			t.Fatal(err)
 		}
-		return current(t, c).Networks["blue"].owners()
+		return current(t, c).Networks["blue"].Owners()
 	}
 	if owners := look(0); !owners["dead"] {
 		t.Error("reclaimed at the first look")
@@ -156,7 +156,7 @@ func TestReclaimingIsGuarded(t *testing.T) {
 	if err := c.bury(t.Context(), seen, "a"); err != nil {
 		t.Fatal(err)
 	}
-	if !current(t, c).Networks["blue"].owners()["a"] {
+	if !current(t, c).Networks["blue"].Owners()["a"] {
 		t.Error("reclaimed from a host that is alive")
 	}
 	s.stop()

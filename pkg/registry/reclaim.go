@@ -47,7 +47,7 @@ func (u *Undertaker) Look(ctx context.Context, s State, now time.Time) error {
 func (u *Undertaker) expired(s State, living map[string]bool, now time.Time) []string {
 	dead := make(map[string]bool)
 	for _, n := range s.Networks {
-		for node := range n.owners() {
+		for node := range n.Owners() {
 			dead[node] = !living[node]
 		}
 	}
@@ -71,8 +71,8 @@ func (u *Undertaker) expired(s State, living map[string]bool, now time.Time) []s
 	return over
 }
 
-// owners are the nodes that have anything in a network.
-func (n *Network) owners() map[string]bool {
+// Owners are the nodes that have anything in a network.
+func (n *Network) Owners() map[string]bool {
 	nodes := make(map[string]bool)
 	for _, node := range n.Blocks {
 		nodes[node] = true

@@ -1,0 +1,108 @@
+package agent
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/conflist"
+)
+
+// conflists keeps the networks in the directory where the runtimes look.
+type conflists struct {
+	dir   string
+	files map[string]string // of networks, as far as they are known to be the agent's
+}
+
+func newConflists(dir string) conflists { return conflists{dir: dir, files: make(map[string]string)} }
+
+// pluginConf is the configuration of plugin overlay-vxlan.
+type pluginConf struct {
+	Type     string   `json:"type"`
+	VNI      uint32   `json:"vni"`
+	Subnets  []string `json:"subnets"`
+	MTU      int      `json:"mtu,omitempty"`
+	Internal bool     `json:"internal,omitempty"`
+	IPMasq   bool     `json:"ipMasq,omitempty"`
+	// PeersFile is the agent's snapshot.
+	PeersFile string `json:"peersFile"`
+	// Capabilities: what runtimes may ask for.
+	Capabilities map[string]bool `json:"capabilities"`
+}
+
+// definitionOf is the network as a conflist.
+func definitionOf(n agentapi.Network, peersFile string) conflist.Definition {
+	plugin := pluginConf{
+		Type: "overlay-vxlan", VNI: n.VNI, MTU: n.MTU, Internal: n.Internal, IPMasq: n.IPMasq, PeersFile: peersFile,
+		Capabilities: map[string]bool{"ips": true, "mac": true},
+	}
+	for _, s := range n.Subnets {
+		plugin.Subnets = append(plugin.Subnets, s.Prefix.String())
+	}
+	return conflist.Definition{
+		Name: n.Name, CNIVersions: []string{"1.0.0", "1.1.0"}, Plugins: []any{plugin}, Labels: n.Labels,
+		About: conflist.About{Driver: "overlay", Created: n.Created, Options: n.Options, Internal: n.Internal, Agent: true},
+	}
+}
+
+// ensure writes the network's file unless it is there as it has to be. A network of that name that somebody else made is an
+// error, and stays.
+func (c conflists) ensure(n agentapi.Network, peersFile string) error {
+	definition := definitionOf(n, peersFile)
+	want, err := definition.Encode()
+	if err != nil {
+		return err
+	}
+	if content, err := os.ReadFile(c.files[n.Name]); err == nil && bytes.Equal(content, want) {
+		return nil
+	}
+	lock, err := conflist.Acquire(c.dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	written, err := lock.Replace(definition)
+	switch {
+	case errors.Is(err, conflist.ErrExists):
+		return fmt.Errorf("%w: rename that one, or remove it", err)
+	case err != nil:
+		return err
+	}
+	c.files[n.Name] = written.File
+	return nil
+}
+
+// find is the file of a network that an agent wrote; empty when there is none.
+func (c conflists) find(name string) (string, error) {
+	all, err := conflist.Load(c.dir)
+	if err != nil {
+		return "", err
+	}
+	for _, n := range all.All {
+		if n.Name == name && n.Agent {
+			return n.File, nil
+		}
+	}
+	return "", nil
+}
+
+// remove deletes the network's file, if an agent wrote it.
+func (c conflists) remove(name string) error {
+	if _, err := os.Stat(c.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	delete(c.files, name)
+	lock, err := conflist.Acquire(c.dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	file, err := c.find(name)
+	if err != nil || file == "" {
+		return err
+	}
+	return lock.Remove(conflist.Network{Name: name, File: file})
+}

@@ -1,0 +1,170 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/overlay"
+	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/vtep"
+)
+
+// work brings this host in line when something asks for it, and at each audit.
+func (a *Agent) work(ctx context.Context) error {
+	audit := time.NewTicker(a.config.Audit)
+	defer audit.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-audit.C:
+			a.usage.set()
+			a.remote.set()
+		case <-a.local:
+		}
+		a.reconcile(ctx)
+	}
+}
+
+// reconcile compares files and kernel with what is known, once, and puts right what differs. A network that cannot be put
+// right keeps no other from it.
+func (a *Agent) reconcile(ctx context.Context) {
+	start := time.Now()
+	defer a.known.endPass()
+	k, err := kernel.Open("")
+	if err != nil {
+		a.known.note(aboutUnderlay, err)
+		return
+	}
+	defer k.Close()
+	a.findUnderlay(k)
+	wanted, gone := a.wanted()
+	for _, name := range slices.Sorted(maps.Keys(gone)) {
+		a.known.note(aboutNetwork(name), a.retire(k, gone[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		if ctx.Err() != nil {
+			return
+		}
+		a.known.note(aboutNetwork(name), a.realise(k, wanted[name]))
+	}
+	a.metrics.passes.Observe(time.Since(start).Seconds())
+}
+
+// findUnderlay finds out by which address peers reach this host. When there is none, the last stays.
+func (a *Agent) findUnderlay(k *kernel.Kernel) {
+	before := a.known.vtep()
+	addr, err := resolveUnderlay(k, a.config.Underlay, before)
+	a.known.note(aboutUnderlay, err)
+	if err != nil || addr == before {
+		return
+	}
+	if before.IsValid() {
+		slog.Info("the address on the underlay has changed", "from", before, "to", addr)
+	}
+	a.known.setAddress(addr)
+	a.remote.set()
+}
+
+// wanted is what this host should have of each network, and what it has of networks that are no more. Before etcd has
+// been read, it is what the snapshots say.
+func (a *Agent) wanted() (wanted, gone map[string]snapshot) {
+	here, remembered := a.known.vtep(), a.known.remembered()
+	wanted, gone = make(map[string]snapshot), make(map[string]snapshot)
+	s, ok := a.known.state()
+	if !ok {
+		for name, snap := range remembered {
+			wanted[name] = snap.at(here)
+		}
+		return wanted, gone
+	}
+	for name, n := range s.Networks {
+		if n.Created != 0 && here.IsValid() {
+			wanted[name] = describe(n, a.config.Node, here)
+		}
+	}
+	for name, snap := range remembered {
+		if n := s.Networks[name]; n == nil || n.Created == 0 {
+			gone[name] = snap
+		}
+	}
+	return wanted, gone
+}
+
+// realise puts a network in place on this host: first the snapshot, which the plugin reads when it finds the conflist.
+func (a *Agent) realise(k *kernel.Kernel, snap snapshot) error {
+	name := snap.definition.Name
+	if before, ok := a.known.remembered()[name]; !ok || !before.equal(snap) {
+		if err := a.store.write(snap); err != nil {
+			return err
+		}
+		a.known.setSnapshot(snap)
+	}
+	if err := a.program(k, snap); err != nil {
+		return err
+	}
+	return a.conflists.ensure(snap.definition, a.store.path(name))
+}
+
+// program brings the kernel in line.
+func (a *Agent) program(k *kernel.Kernel, snap snapshot) error {
+	o, err := declare(k, snap)
+	if err != nil {
+		return err
+	}
+	drift := o.Verify(k)
+	if drift == nil {
+		return nil
+	}
+	a.metrics.repairs.Inc()
+	slog.Info("bringing the kernel in line", "network", snap.definition.Name, "because", oneLine(drift))
+	_, err = o.Ensure(k)
+	return err
+}
+
+// declare is this host's part of a network as kernel state.
+func declare(k *kernel.Kernel, snap snapshot) (state.Overlay, error) {
+	network := snap.network()
+	if err := network.Check(snap.hosts); err != nil {
+		return state.Overlay{}, err
+	}
+	own := snap.own()
+	underlay, err := state.UnderlayOf(k, own.VTEP)
+	if err != nil {
+		return state.Overlay{}, err
+	}
+	if most := underlay.MTU - overlay.Overhead(own.VTEP); network.MTU > most {
+		return state.Overlay{}, fmt.Errorf("mtu %d is more than %d, which %s with MTU %d has room for: raise that, or make the network with a smaller one",
+			network.MTU, most, underlay.Link, underlay.MTU)
+	}
+	return vtep.Declare(network, snap.hosts, own, underlay.MTU), nil
+}
+
+// retire takes away what this host has of a network that was deleted. Containers that are still attached keep theirs.
+func (a *Agent) retire(k *kernel.Kernel, snap snapshot) error {
+	name := snap.definition.Name
+	if err := a.conflists.remove(name); err != nil {
+		return err
+	}
+	if len(a.known.reservedIn(name)) > 0 {
+		return errDeleted
+	}
+	if err := vtep.Declare(snap.network(), snap.hosts, snap.own(), 0).Remove(k); err != nil {
+		return err
+	}
+	if err := a.store.remove(name); err != nil {
+		return err
+	}
+	a.known.forget(name)
+	slog.Info("removed", "network", name)
+	return nil
+}
+
+// oneLine is an error's text without line breaks: errors that are joined have them.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -1,0 +1,179 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/fairway-cni/fairway/pkg/hostlocal"
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/registry"
+)
+
+// What a problem may be about, beside a network.
+const (
+	aboutEtcd     = "etcd"
+	aboutNode     = "node"
+	aboutUnderlay = "underlay"
+	aboutReclaim  = "reclaim"
+)
+
+// aboutNetwork tells what is wrong with a network on this host, and aboutClaims what with its part in etcd.
+func aboutNetwork(name string) string { return "network " + name }
+func aboutClaims(name string) string  { return "network " + name + " in etcd" }
+
+// follow is the source that reports the registry.
+func (a *Agent) follow(ctx context.Context) error {
+	a.registry.Follow(ctx, follower{a})
+	return ctx.Err()
+}
+
+type follower struct{ *Agent }
+
+// Update takes a new state.
+func (f follower) Update(s registry.State, changed []string) {
+	slog.Debug("update", "revision", s.Revision, "networks", changed)
+	f.known.setState(s)
+	f.local.set()
+	f.remote.set()
+}
+
+// Disturbed notes whether the registry is followed.
+func (f follower) Disturbed(err error) {
+	f.known.setFollows(err == nil)
+	f.known.note(aboutEtcd, err)
+}
+
+// connections is the source that reports whether etcd is reached: the watch goes on by itself when it is again.
+func (a *Agent) connections(ctx context.Context) error {
+	a.registry.AwaitConnection(ctx, func(connected bool) {
+		a.known.setLinked(connected)
+		if connected {
+			a.remote.set()
+		}
+	})
+	return ctx.Err()
+}
+
+// giveSign keeps this host's sign of life in etcd.
+func (a *Agent) giveSign(ctx context.Context) error {
+	a.registry.StayAlive(ctx, a.config.Node, a.bootID, a.config.AliveTTL, func(err error) {
+		if errors.Is(err, registry.ErrNodeTaken) || err == nil {
+			a.known.note(aboutNode, err) // anything else is told by the one who follows
+		}
+		if err == nil {
+			a.known.setAlive()
+			a.local.set()
+			a.remote.set()
+		}
+	})
+	return ctx.Err()
+}
+
+// events is the source that reports the kernel's: what happens to a VXLAN device, or to the underlay. Containers come and
+// go by veths, which are no business of the agent.
+func (a *Agent) events(ctx context.Context) error {
+	return kernel.Monitor(ctx, func(e kernel.Event) {
+		if !strings.HasPrefix(e.Link, "veth") || e.Link == a.config.Underlay {
+			a.local.set()
+		}
+	})
+}
+
+// purge removes what the containers of an earlier boot have left.
+func (a *Agent) purge(ctx context.Context) {
+	for name := range a.known.remembered() {
+		if err := hostlocal.Purge(ctx, a.reservations(name)); err != nil {
+			slog.Warn("addresses of an earlier boot are not removed yet", "network", name, "error", err)
+		}
+	}
+}
+
+// reservations is where the addresses of a network's containers are.
+func (a *Agent) reservations(network string) hostlocal.Config {
+	return hostlocal.Config{Network: network, DataDir: a.config.DataDir}
+}
+
+// count reads which addresses containers have, and asks for what follows from that.
+func (a *Agent) count() {
+	names := a.known.networks()
+	for name := range a.known.remembered() {
+		names = append(names, name)
+	}
+	for _, name := range names {
+		addrs, err := hostlocal.Reserved(a.reservations(name))
+		if err != nil {
+			slog.Warn("addresses in use are not known", "network", name, "error", err)
+			continue
+		}
+		before := len(a.known.reservedIn(name))
+		if a.known.setReserved(name, addrs) {
+			a.remote.set()
+			if len(addrs) == 0 || before == 0 {
+				a.local.set() // a network that was deleted goes with its last container
+			}
+		}
+	}
+}
+
+// watchReservations is the source that reports containers which come and go, by host-local's directories.
+func (a *Agent) watchReservations(ctx context.Context) error {
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("inotify: %w", err)
+	}
+	defer func() { _ = watcher.Close() }() // nothing is buffered
+	if err := os.MkdirAll(a.config.DataDir, 0o755); err != nil {
+		return fmt.Errorf("data-dir: %w", err)
+	}
+	if err := watcher.Add(a.config.DataDir); err != nil {
+		return fmt.Errorf("inotify on %s: %w", a.config.DataDir, err)
+	}
+	for {
+		for _, name := range a.known.networks() {
+			_ = watcher.Add(filepath.Join(a.config.DataDir, name)) // it appears with the first container; then we are told
+		}
+		a.count()
+		if !quiet(ctx, watcher, a.usage) {
+			return ctx.Err()
+		}
+	}
+}
+
+// settle is how long a burst of events is waited for: containers often come in numbers.
+const settle = 20 * time.Millisecond
+
+// quiet waits for an event and the end of its burst, and says whether there may be more.
+func quiet(ctx context.Context, watcher *fsnotify.Watcher, asked trigger) bool {
+	var burst <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case err, open := <-watcher.Errors:
+			if !open {
+				return false
+			}
+			slog.Warn("inotify", "error", err) // events may be missed: count
+			return true
+		case e, open := <-watcher.Events:
+			if !open {
+				return false
+			}
+			if burst == nil && e.Has(fsnotify.Create|fsnotify.Remove|fsnotify.Rename) {
+				burst = time.After(settle)
+			}
+		case <-asked:
+			return true
+		case <-burst:
+			return true
+		}
+	}
+}
