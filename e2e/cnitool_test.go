@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -148,15 +147,7 @@ func with(cmd *exec.Cmd, env ...string) *exec.Cmd {
 // writeConf makes a network known to the runtimes as long as the test runs.
 func writeConf(t *testing.T, conf string) {
 	t.Helper()
-	path := filepath.Join(confDir, "10-test.conflist")
-	if err := os.WriteFile(path, []byte(conf), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.Remove(path); err != nil {
-			t.Error(err)
-		}
-	})
+	writeFile(t, filepath.Join(confDir, "10-test.conflist"), conf)
 }
 
 // removeLink removes a bridge at the end of the test, because plugins leave it for the next container.
