@@ -3,7 +3,9 @@ package picture_test
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/xml"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -61,6 +63,37 @@ func TestText(t *testing.T) {
 				}
 				golden(t, name+ending, out.Bytes())
 			}
+		})
+	}
+}
+
+func TestSVG(t *testing.T) {
+	for _, name := range graphs {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			if err := picture.SVG(&out, load(t, name)); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name+".svg", out.Bytes())
+			for d := xml.NewDecoder(&out); ; {
+				if _, err := d.Token(); err == io.EOF {
+					break
+				} else if err != nil {
+					t.Fatalf("not well-formed: %v", err)
+				}
+			}
+		})
+	}
+}
+
+func TestDOT(t *testing.T) {
+	for _, name := range graphs {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			if err := picture.DOT(&out, load(t, name)); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name+".dot", out.Bytes())
 		})
 	}
 }

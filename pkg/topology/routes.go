@@ -60,9 +60,10 @@ func (b *builder) routes() {
 	}
 }
 
-// forward joins what containers hang on with the uplinks, unless it is internal, or an uplink or a port's master itself.
+// forward joins what containers hang on with the uplinks, unless it is down, internal, an uplink itself, or a bridge to
+// which nobody routes.
 func (b *builder) forward(n Node, uplinks map[string]bool) {
-	if slices.Contains(n.Marks, Internal) || uplinks[n.ID] || len(n.Addrs) == 0 && n.Kind == Bridge {
+	if n.Down || slices.Contains(n.Marks, Internal) || uplinks[n.ID] || len(n.Addrs) == 0 && n.Kind == Bridge {
 		return
 	}
 	label := "routed"
