@@ -42,8 +42,11 @@ func fuzzing() bool {
 
 // Isolate runs the rest of the program in new network and mount namespaces: it executes the program again there, exits
 // with that process's status, and returns in the new process only. There, mounts are private, /run and /var/lib/cni are
-// empty, and lo is up.
+// empty, lo is up, and PATH leads to where Debian has nft and the like, as an ordinary user's does not.
 func Isolate() error {
+	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"); err != nil {
+		return err
+	}
 	if os.Getenv(insideVar) == "" {
 		return reexec()
 	}

@@ -59,10 +59,6 @@ func run(o options) error {
 	if err := testnet.Isolate(); err != nil {
 		return err
 	}
-	// Upstream's masquerade and the uplink need programs that an ordinary user's path does not lead to on Debian.
-	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"); err != nil {
-		return err
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	scratch, err := os.MkdirTemp(o.scratch, "fairway-bench-")
