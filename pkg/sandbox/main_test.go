@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/containernetworking/cni/libcni"
@@ -16,7 +17,7 @@ const nameRun = "sandbox-run"
 
 func TestMain(m *testing.M) {
 	Enter()
-	if os.Args[0] == nameRun {
+	if filepath.Base(os.Args[0]) == nameRun {
 		os.Exit(runOrder(os.Args[1]))
 	}
 	testnet.Run(m)
