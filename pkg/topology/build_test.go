@@ -55,7 +55,7 @@ func office() topology.Facts {
 			{Index: 3, Name: "eth1", Kind: "device", MTU: 9000, LowerIn: none},
 			{Index: 4, Name: "sit0", Kind: "sit", LowerIn: none},
 			{Index: 5, Name: "br-blue", Kind: "bridge", Up: true, MTU: 1500, Addrs: prefixes("10.4.0.1/24", "fd00:4::1/64"), LowerIn: none},
-			hostEnd(6, "vethblueweb", 1, 5),
+			hostEnd(6, "vethblueweb", 0, 5),
 			hostEnd(7, "vethbluedb", 2, 5),
 			{Index: 8, Name: "br-dark", Kind: "bridge", Up: true, MTU: 1500, Addrs: prefixes("10.5.0.1/24"), LowerIn: none},
 			hostEnd(9, "vethdarkjob", 3, 8),
@@ -85,7 +85,7 @@ func office() topology.Facts {
 			{Link: 11, MAC: "02:00:00:00:00:03", To: netip.MustParseAddr("192.0.2.12")},
 		},
 	}
-	web := container(1, "/run/netns/web", 6, "10.4.0.2/24", "fd00:4::2/64")
+	web := container(0, "/run/netns/web", 6, "10.4.0.2/24", "fd00:4::2/64")
 	web.Links = append(web.Links, snapshot.Link{Index: 3, Name: "eth1", Kind: "macvlan", Mode: "bridge", Up: true, MTU: 1500,
 		Addrs: prefixes("198.51.100.7/24"), Lower: 13, LowerIn: 0})
 	job := container(3, "/run/netns/job", 9, "10.5.0.2/24")

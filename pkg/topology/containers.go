@@ -42,7 +42,7 @@ func (b *builder) interfaceOf(container string, ns snapshot.Namespace, l snapsho
 		}
 	}
 	b.add(n)
-	if l.LowerIn != snapshot.None && l.LowerIn != ns.ID {
+	if l.LowerIn != snapshot.None {
 		b.hang(ns, l, end{id: n.ID, network: network})
 	}
 }
