@@ -106,8 +106,11 @@ func (a *Agent) realise(k *kernel.Kernel, snap snapshot) error {
 		}
 		a.known.setSnapshot(snap)
 	}
-	if err := a.program(k, snap); err != nil {
-		return err
+	// Without an underlay there is nothing to program, which is told once; what there was stays.
+	if a.known.problem(aboutUnderlay) == nil {
+		if err := a.program(k, snap); err != nil {
+			return err
+		}
 	}
 	return a.conflists.ensure(snap.definition, a.store.path(name))
 }

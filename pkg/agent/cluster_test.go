@@ -1,0 +1,249 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/testnet"
+)
+
+// patience is how long a test waits for what has to come.
+const patience = time.Minute
+
+// cluster is hosts on one underlay, with etcd members beside them.
+type cluster struct {
+	underlay *testnet.Namespace
+	etcd     *testnet.Etcd
+	hosts    []*host
+}
+
+// host is one host with its agent.
+type host struct {
+	*testnet.Namespace
+	name   string
+	vtep   string
+	dir    string
+	boot   int // number of the boot
+	config Config
+	agent  *testnet.Process // nil: not running
+	ends   *testing.T       // the test with which the host ends
+}
+
+// newCluster raises hosts h1, h2, … at 192.0.2.11, …, and etcd members at 192.0.2.1, …. Agents are not started.
+func newCluster(t *testing.T, hosts, members int) *cluster {
+	t.Helper()
+	c := &cluster{underlay: testnet.NewNS(t, "underlay")}
+	c.underlay.Sh(t, "ip", "link", "set", "lo", "up")
+	c.underlay.Sh(t, "ip", "link", "add", "sw", "type", "bridge")
+	c.underlay.Sh(t, "ip", "link", "set", "sw", "up")
+	c.etcd = c.startEtcd(t, members)
+	for i := 1; i <= hosts; i++ {
+		c.hosts = append(c.hosts, c.newHost(t, i))
+	}
+	return c
+}
+
+func (c *cluster) startEtcd(t *testing.T, count int) *testnet.Etcd {
+	t.Helper()
+	var members []testnet.EtcdMember
+	dir := t.TempDir()
+	for i := 1; i <= count; i++ {
+		addr := fmt.Sprintf("192.0.2.%d", i)
+		c.underlay.Sh(t, "ip", "addr", "add", addr+"/24", "dev", "sw")
+		members = append(members, testnet.EtcdMember{Name: fmt.Sprintf("m%d", i), Address: addr, Dir: dir, In: c.underlay})
+	}
+	etcd, err := testnet.StartEtcd(members...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := etcd.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return etcd
+}
+
+func (c *cluster) newHost(t *testing.T, i int) *host {
+	t.Helper()
+	h := &host{
+		Namespace: testnet.NewNS(t, fmt.Sprintf("h%d", i)), name: fmt.Sprintf("h%d", i), vtep: fmt.Sprintf("192.0.2.%d", 10+i),
+		dir: t.TempDir(), ends: t,
+	}
+	port := fmt.Sprintf("port%d", i)
+	h.Sh(t, "ip", "link", "set", "lo", "up")
+	h.Sh(t, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", port)
+	h.Sh(t, "ip", "link", "set", port, "netns", c.underlay.Path)
+	c.underlay.Sh(t, "ip", "link", "set", port, "up", "master", "sw")
+	h.Sh(t, "ip", "addr", "add", h.vtep+"/24", "dev", "eth0")
+	h.Sh(t, "ip", "link", "set", "eth0", "up")
+	h.config = Defaults()
+	h.config.Node, h.config.Endpoints, h.config.Underlay = h.name, c.etcd.Endpoints(), "eth0"
+	h.config.NetconfDir, h.config.RunDir = filepath.Join(h.dir, "net.d"), filepath.Join(h.dir, "run")
+	h.config.StateDir, h.config.DataDir = filepath.Join(h.dir, "lib"), filepath.Join(h.dir, "cni")
+	h.config.Audit, h.config.AliveTTL = 2*time.Second, 5*time.Second
+	return h
+}
+
+// start starts the host's agent and waits until it is ready.
+func (h *host) start(t *testing.T) {
+	t.Helper()
+	config, err := json.Marshal(h.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	boot := filepath.Join(h.dir, "boot_id")
+	if err := os.WriteFile(boot, []byte(fmt.Sprintf("boot-%s-%d\n", h.name, h.boot)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// Each host has boots of its own.
+	const script = `mount --bind "$1" /proc/sys/kernel/random/boot_id && exec "$2"`
+	cmd := h.Command("unshare", "--mount", "sh", "-c", script, "sh", boot, self)
+	cmd.Env = append(os.Environ(), agentVar+"="+string(config))
+	if h.agent, err = testnet.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	agent := h.agent
+	h.ends.Cleanup(func() {
+		if err := agent.Stop(unix.SIGKILL); err != nil && h.agent == agent {
+			h.ends.Errorf("%s: %v", h.name, err)
+		}
+		if h.ends.Failed() {
+			h.ends.Logf("log of %s:\n%s", h.name, agent.Log())
+		}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := agent.Await(ctx, readyText); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// kill ends the agent as a crash does.
+func (h *host) kill(t *testing.T) {
+	t.Helper()
+	if err := h.agent.Stop(unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	h.agent = nil
+}
+
+func (c *cluster) start(t *testing.T) {
+	t.Helper()
+	for _, h := range c.hosts {
+		h.start(t)
+	}
+}
+
+func (h *host) api() *agentapi.Client { return agentapi.New(agentapi.Socket(h.config.RunDir)) }
+
+func (h *host) conflist(network string) string {
+	return filepath.Join(h.config.NetconfDir, "fairway-"+network+".conflist")
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// eventually waits until something is so. Nothing tells a test when the kernel or a file of another process changes.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !is(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not in time", what)
+		}
+	}
+}
+
+// try runs a command on the host that may fail, and gives what it printed.
+func (h *host) try(name string, args ...string) string {
+	out, err := h.Command(name, args...).CombinedOutput()
+	if err != nil {
+		return ""
+	}
+	return string(out)
+}
+
+// reserve makes an address look like a container's, as plugin host-local does.
+func (h *host) reserve(t *testing.T, network, addr string) {
+	t.Helper()
+	dir := filepath.Join(h.config.DataDir, network)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, addr), []byte("container\r\neth0"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (h *host) release(t *testing.T, network, addr string) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(h.config.DataDir, network, addr)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// put makes a network by the host's agent, and waits until each host has a block of it and the way to all others.
+func (c *cluster) put(t *testing.T, by *host, n agentapi.Network) agentapi.Network {
+	t.Helper()
+	made, err := by.api().Put(t.Context(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range c.hosts {
+		if h.agent != nil {
+			eventually(t, h.name+" has its conflist", func() bool { return exists(h.conflist(n.Name)) })
+			c.awaitPeers(t, h, made, len(c.hosts)-1)
+		}
+	}
+	return made
+}
+
+// awaitPeers waits until a host's kernel has the way to a number of peers, each with one block of IPv4.
+func (c *cluster) awaitPeers(t *testing.T, h *host, n agentapi.Network, count int) {
+	t.Helper()
+	link := fmt.Sprintf("fwvx%d", n.VNI)
+	eventually(t, fmt.Sprintf("%s has %d peers", h.name, count), func() bool {
+		return strings.Count(h.try("ip", "route", "show", "dev", link), "onlink") == count &&
+			strings.Count(h.try("bridge", "fdb", "show", "dev", link), "dst") == count
+	})
+}
+
+// address is one that the host itself has in a network: the first of its first block.
+func (h *host) address(t *testing.T, network string) string {
+	t.Helper()
+	peers, err := h.api().Peers(t.Context(), network)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range peers {
+		if p.Self && len(p.Blocks) > 0 {
+			return p.Blocks[0].Addr().String()
+		}
+	}
+	t.Fatalf("%s owns no block of %s: %+v", h.name, network, peers)
+	return ""
+}
+
+// ping expects an answer from another host through the overlay.
+func (h *host) ping(t *testing.T, addr string) {
+	t.Helper()
+	eventually(t, h.name+" reaches "+addr, func() bool {
+		return exec.Command("nsenter", "--net="+h.Path, "busybox", "ping", "-c1", "-W2", addr).Run() == nil
+	})
+}

@@ -1,0 +1,103 @@
+package testnet
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Flow is numbered packets that go from one namespace to another all the time, so that a loss is seen.
+type Flow struct {
+	from, to *net.UDPConn
+	stop     chan struct{}
+	sent     chan uint32 // the number of packets, when the last was sent
+	mu       sync.Mutex
+	got      map[uint32]bool
+	grown    chan struct{}
+}
+
+// flowInterval is between two packets.
+const flowInterval = 10 * time.Millisecond
+
+// StartFlow begins to send to an address of a namespace.
+func StartFlow(from, to *Namespace, addr netip.Addr) (*Flow, error) {
+	f := &Flow{stop: make(chan struct{}), sent: make(chan uint32, 1), got: make(map[uint32]bool), grown: make(chan struct{}, 1)}
+	if err := to.Do(func() (err error) {
+		f.to, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)))
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	far := f.to.LocalAddr().(*net.UDPAddr)
+	if err := from.Do(func() (err error) {
+		f.from, err = net.DialUDP("udp", nil, far)
+		return err
+	}); err != nil {
+		_ = f.to.Close() // nothing came yet
+		return nil, err
+	}
+	go f.receive()
+	go f.send()
+	return f, nil
+}
+
+func (f *Flow) send() {
+	ticker := time.NewTicker(flowInterval)
+	defer ticker.Stop()
+	for n := uint32(0); ; n++ {
+		select {
+		case <-f.stop:
+			f.sent <- n
+			return
+		case <-ticker.C:
+			_, _ = f.from.Write(binary.BigEndian.AppendUint32(nil, n)) // not sent is lost
+		}
+	}
+}
+
+func (f *Flow) receive() {
+	packet := make([]byte, 16)
+	for {
+		n, err := f.to.Read(packet)
+		if err != nil {
+			return // closed
+		}
+		if n == 4 {
+			f.mu.Lock()
+			f.got[binary.BigEndian.Uint32(packet)] = true
+			f.mu.Unlock()
+		}
+		select {
+		case f.grown <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (f *Flow) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.got)
+}
+
+// Stop ends the flow and says what was lost. Packets under way are waited for.
+func (f *Flow) Stop(patience time.Duration) error {
+	close(f.stop)
+	sent := int(<-f.sent)
+	deadline := time.After(patience)
+	for waiting := true; waiting && f.count() < sent; {
+		select {
+		case <-f.grown:
+		case <-deadline:
+			waiting = false
+		}
+	}
+	_, _ = f.from.Close(), f.to.Close() // all has been read
+	if lost := sent - f.count(); lost > 0 || sent == 0 {
+		return fmt.Errorf("%d of %d packets were lost", lost, sent)
+	}
+	return nil
+}
