@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/flock"
 )
 
 // lockPatience bounds the wait for the lock: less than the two minutes that a
@@ -22,48 +24,14 @@ func takeLock(ctx context.Context, d folder, patience time.Duration) (fd int, er
 	if err != nil {
 		return -1, err
 	}
-	err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+	began := time.Now()
+	err = flock.Lock(ctx, fd, patience)
 	switch {
 	case err == nil:
 		return fd, nil
-	case errors.Is(err, unix.EWOULDBLOCK):
-		return waitForLock(ctx, d, fd, patience)
+	case errors.Is(err, flock.ErrBusy):
+		return -1, problemf(ErrBusy, "another process held %s/%s for %v: try again, or look for an IPAM plugin that hangs",
+			d.path, lockName, time.Since(began).Round(time.Millisecond))
 	}
-	_ = unix.Close(fd) // nothing was written
 	return -1, d.fault("flock", lockName, err)
-}
-
-// waitForLock leaves the queue to the kernel: no polling, first come first served.
-func waitForLock(ctx context.Context, d folder, fd int, patience time.Duration) (int, error) {
-	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	locked := make(chan error)
-	go func() {
-		err := flock(fd)
-		select {
-		case locked <- err:
-		case <-ctx.Done():
-			_ = unix.Close(fd) // nobody waits any more: give the lock to the next one
-		}
-	}()
-	select {
-	case err := <-locked:
-		if err == nil {
-			return fd, nil
-		}
-		_ = unix.Close(fd) // nothing was written
-		return -1, d.fault("flock", lockName, err)
-	case <-ctx.Done():
-		return -1, problemf(ErrBusy, "another process held %s/lock for %v: try again, or look for an IPAM plugin that hangs",
-			d.path, time.Since(began).Round(time.Millisecond))
-	}
-}
-
-func flock(fd int) error {
-	for {
-		if err := unix.Flock(fd, unix.LOCK_EX); err != unix.EINTR {
-			return err
-		}
-	}
 }

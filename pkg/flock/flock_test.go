@@ -1,0 +1,47 @@
+package flock
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func open(t *testing.T, path string) int {
+	t.Helper()
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+func TestLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	holder := open(t, path)
+	if err := Lock(t.Context(), holder, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := Lock(t.Context(), open(t, path), time.Millisecond); !errors.Is(err, ErrBusy) {
+		t.Errorf("a busy lock: got %v, want ErrBusy", err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := Lock(ended, open(t, path), time.Hour); !errors.Is(err, ErrBusy) {
+		t.Errorf("a context that has ended: got %v, want ErrBusy", err)
+	}
+	time.AfterFunc(10*time.Millisecond, func() { _ = unix.Close(holder) })
+	// Those who gave up are still in the kernel's queue, and pass the lock on.
+	if err := Lock(t.Context(), open(t, path), time.Minute); err != nil {
+		t.Errorf("a lock that becomes free: %v", err)
+	}
+}
+
+func TestLockOfNoFile(t *testing.T) {
+	if err := Lock(t.Context(), -1, 0); !errors.Is(err, unix.EBADF) {
+		t.Errorf("got %v, want %v", err, unix.EBADF)
+	}
+}
