@@ -12,6 +12,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/fairway-cni/fairway/pkg/claims"
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
@@ -60,6 +61,7 @@ var table = []struct {
 	{hostlocal.ErrReserved, TryAgain},
 	{hostlocal.ErrExhausted, TryAgain},
 	{hostlocal.ErrBusy, TryAgain},
+	{claims.ErrBusy, TryAgain},
 	{hostlocal.ErrNotReserved, Drift},
 	{kernel.ErrNoNamespace, Namespace},
 	{kernel.ErrNotNamespace, Namespace},

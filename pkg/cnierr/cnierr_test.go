@@ -11,6 +11,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fairway-cni/fairway/pkg/claims"
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
@@ -31,6 +32,7 @@ func TestCode(t *testing.T) {
 		{hostlocal.ErrReserved, 11},
 		{hostlocal.ErrExhausted, 11},
 		{hostlocal.ErrBusy, 11},
+		{claims.ErrBusy, 11},
 		{hostlocal.ErrNotReserved, 100},
 		{kernel.ErrNoNamespace, 8},
 		{kernel.ErrNotNamespace, 8},
@@ -66,7 +68,7 @@ func TestCode(t *testing.T) {
 
 // TestTable keeps TestCode complete.
 func TestTable(t *testing.T) {
-	const rows = 19
+	const rows = 20
 	if len(table) != rows {
 		t.Errorf("the table has %d rows, TestCode knows %d", len(table), rows)
 	}

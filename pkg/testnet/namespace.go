@@ -1,7 +1,9 @@
 package testnet
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -94,7 +96,7 @@ func NewNS(t testing.TB, suffix string) *Namespace {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := n.Close(); err != nil && !os.IsNotExist(err) {
+		if err := n.Close(); err != nil && !errors.Is(err, fs.ErrNotExist) { // the test may have closed it
 			t.Errorf("closing %s: %v", n.Path, err)
 		}
 	})

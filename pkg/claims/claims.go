@@ -1,0 +1,209 @@
+// Package claims remembers which attachments use a thing of the host that goes with its last user, such as a VLAN interface,
+// where the kernel has no place for the name of an owner. A claim is a file; all of them lie below /run, so that they last
+// as long as the kernel's state does. A plugin may be killed at any moment: whoever makes a thing claims it first, and
+// drops the claim last.
+package claims
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/flock"
+)
+
+// ErrBusy says that another process held the book for longer than a call may wait.
+var ErrBusy = errors.New("the claims are locked by another process")
+
+// patience is longer than any call holds the book: it asks the kernel for a link and a few addresses.
+const patience = 20 * time.Second
+
+// Owner is an attachment.
+type Owner struct {
+	Network     string `json:"network"`
+	ContainerID string `json:"containerID"`
+	IfName      string `json:"ifname"`
+}
+
+// Claim is what one attachment uses of a thing.
+type Claim struct {
+	Owner Owner `json:"owner"`
+	// Netns is the namespace of the container; the zero value means none.
+	Netns Netns `json:"netns,omitzero"`
+	// Addresses are those of the container that the thing serves.
+	Addresses []netip.Addr `json:"addresses,omitempty"`
+}
+
+// Netns identifies a network namespace during one boot.
+type Netns struct {
+	Path  string `json:"path"`
+	Dev   uint64 `json:"dev"`
+	Inode uint64 `json:"inode"`
+}
+
+// Book is the claims of one host, held by this process alone until it is closed.
+type Book struct {
+	root *os.Root
+	lock int
+}
+
+// Open waits for the book in a directory, and makes one if need be. The error is ErrBusy when another process does not give
+// it up.
+func Open(dir string) (*Book, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return open(dir)
+}
+
+// OpenExisting is Open for who has nothing to write: without a book it gives nil.
+func OpenExisting(dir string) (*Book, error) {
+	book, err := open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return book, err
+}
+
+func open(dir string) (*Book, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.Open(filepath.Join(dir, lockFile), unix.O_RDONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		_ = root.Close() // nothing was written
+		return nil, &fs.PathError{Op: "open", Path: filepath.Join(dir, lockFile), Err: err}
+	}
+	if err := flock.Lock(context.Background(), fd, patience); err != nil {
+		_ = root.Close() // nothing was written
+		if errors.Is(err, flock.ErrBusy) {
+			return nil, fmt.Errorf("%s: %w for %s: try again, or look for a plugin that hangs", dir, ErrBusy, patience)
+		}
+		return nil, &fs.PathError{Op: "flock", Path: filepath.Join(dir, lockFile), Err: err}
+	}
+	return &Book{root: root, lock: fd}, nil
+}
+
+// The files beside the things, whose names hold no dot at the beginning.
+const (
+	lockFile = ".lock"
+	newFile  = ".new"
+)
+
+// Close gives the book to the next process.
+func (b *Book) Close() {
+	_ = unix.Close(b.lock) // what was written has reported its errors
+	_ = b.root.Close()     // likewise
+}
+
+// Put enters a claim on a thing, in place of an earlier one of the same owner. The name of a thing is a file's; it holds no
+// slash and begins with no dot.
+func (b *Book) Put(thing string, c Claim) error {
+	text, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	// All of it or nothing. There is no flush: after a power failure there is no claim.
+	if err := b.root.WriteFile(newFile, text, 0o600); err != nil {
+		return err
+	}
+	if err := b.root.Mkdir(thing, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return b.root.Rename(newFile, file(thing, c.Owner))
+}
+
+// Claim is an owner's claim on a thing; ok is false when there is none.
+func (b *Book) Claim(thing string, o Owner) (c Claim, ok bool, err error) {
+	c, err = b.read(file(thing, o))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Claim{}, false, nil
+	}
+	return c, err == nil, err
+}
+
+// Drop removes an owner's claim on a thing. Absence is success.
+func (b *Book) Drop(thing string, o Owner) error {
+	if err := b.root.Remove(file(thing, o)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// The directory goes with the last claim.
+	if err := b.root.Remove(thing); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
+		return err
+	}
+	return nil
+}
+
+// Claims are all claims on a thing. One that cannot be read is left out, and part of the error.
+func (b *Book) Claims(thing string) ([]Claim, error) {
+	names, err := b.names(thing)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var all []Claim
+	errs := []error{err}
+	for _, name := range names {
+		c, err := b.read(thing + "/" + name)
+		if err == nil {
+			all = append(all, c)
+		}
+		errs = append(errs, err)
+	}
+	return all, errors.Join(errs...)
+}
+
+// Things are all that somebody claims.
+func (b *Book) Things() ([]string, error) { return b.names(".") }
+
+func (b *Book) names(dir string) ([]string, error) {
+	d, err := b.root.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	things := names[:0]
+	for _, name := range names {
+		if !strings.HasPrefix(name, ".") {
+			things = append(things, name)
+		}
+	}
+	return things, err
+}
+
+func (b *Book) read(name string) (Claim, error) {
+	const most = 1 << 16
+	f, err := b.root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return Claim{}, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, most))
+	if err != nil {
+		return Claim{}, err
+	}
+	var c Claim
+	if err := json.Unmarshal(text, &c); err != nil {
+		return Claim{}, fmt.Errorf("claim %s: %w", filepath.Join(b.root.Name(), name), err)
+	}
+	return c, nil
+}
+
+// file is the path of a claim: a hash, as names of owners may be longer than a file's. No part may hold a NUL.
+func file(thing string, o Owner) string {
+	sum := sha256.Sum256([]byte(o.Network + "\x00" + o.ContainerID + "\x00" + o.IfName))
+	return thing + "/" + hex.EncodeToString(sum[:16])
+}
