@@ -94,11 +94,14 @@ func (m mode[C]) del(ctx context.Context, c *call) error {
 }
 
 func (m mode[C]) gc(ctx context.Context, c *call) error {
-	var errs []error
-	if c.valid() != nil {
-		errs = append(errs, prune(c))
+	addressing := c.addressing()
+	if addressing.Valid == nil {
+		return ipam.For(addressing).GC(ctx)
 	}
-	return errors.Join(append(errs, ipam.For(c.addressing()).GC(ctx))...)
+	pruned := prune(c)
+	// What the host itself holds goes with the last claim on it, whatever the runtime knows.
+	addressing.Valid = append(addressing.Valid, hostOwner(c.conf.Name))
+	return errors.Join(pruned, ipam.For(addressing).GC(ctx))
 }
 
 func prune(c *call) error {
@@ -110,7 +113,7 @@ func prune(c *call) error {
 	for _, o := range c.valid() {
 		valid = append(valid, state.Owner{Network: c.conf.Name, ContainerID: o.ContainerID, IfName: o.IfName})
 	}
-	return state.Prune(k, c.conf.Name, valid)
+	return errors.Join(state.Prune(k, c.conf.Name, valid), state.PruneClaims(k, c.conf.Name, valid, c.hostLease()))
 }
 
 func (m mode[C]) status(ctx context.Context, c *call) error {

@@ -15,6 +15,8 @@ type Request struct {
 	Owner state.Owner
 	// RecordedMAC is the container interface's MAC in prevResult, at CHECK and DEL. Nil: none is recorded.
 	RecordedMAC net.HardwareAddr
+	// Host lends the host's own addresses in the network. Nil: they are not host-local's, and cannot be lent.
+	Host state.Lender
 	// Removal is true for DEL: everything that the owner may have is to be declared, whatever the keys say by now. Other
 	// verbs come with the configuration of the ADD.
 	Removal bool

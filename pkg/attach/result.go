@@ -104,6 +104,7 @@ func (c *call) reported(name string, mac net.HardwareAddr, mtu int, sandbox stri
 // request is what a plan is asked about, with what a recorded result says of the container's interface.
 func (c *call) request(prev *types100.Result) Request {
 	r := Request{Owner: state.Owner{Network: c.conf.Name, ContainerID: c.env.ContainerID, IfName: c.env.IfName}}
+	r.Host = c.hostLease()
 	if i := c.recordedInterface(prev); i >= 0 {
 		r.RecordedMAC, _ = net.ParseMAC(prev.Interfaces[i].Mac) // nil for a result that gives none
 	}

@@ -17,6 +17,21 @@ func (h HostLocal) Add(ctx context.Context) (Lease, func() error, error) {
 	if err != nil {
 		return Lease{}, nil, err
 	}
+	return h.add(ctx, conf)
+}
+
+// AddAny is Add for an owner whom the addresses that the call asks for are not meant for.
+func (h HostLocal) AddAny(ctx context.Context) (Lease, error) {
+	conf, err := hostlocal.Parse(h.Stdin, h.Args)
+	if err != nil {
+		return Lease{}, err
+	}
+	conf.Requested = nil
+	lease, _, err := h.add(ctx, conf)
+	return lease, err
+}
+
+func (h HostLocal) add(ctx context.Context, conf hostlocal.Config) (Lease, func() error, error) {
 	held, err := hostlocal.Add(ctx, conf, h.Owner, h.Netns)
 	if err != nil {
 		return Lease{}, nil, err

@@ -9,6 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/fairway-cni/fairway/pkg/claims"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 )
 
@@ -87,6 +88,9 @@ func (m Macvlan) Ready(k *kernel.Kernel) error {
 		return nil // it comes with the container
 	}
 	master, err := m.Master.link(k)
+	if _, _, ok := m.Master.VLAN(); ok && errors.Is(err, ErrAbsent) {
+		return nil // VLANMaster says whether it can be made
+	}
 	if err != nil {
 		return err
 	}
@@ -118,8 +122,13 @@ func (m Macvlan) Ensure(k *kernel.Kernel) (bool, error) {
 	if err := m.fits(master); err != nil {
 		return false, err
 	}
+	// From inside the container the link cannot be seen: should this call be killed, GC finds it by the claim.
+	unclaim, err := m.claim(k)
+	if err != nil {
+		return false, err
+	}
 	if err := m.add(k, master); err != nil {
-		return false, m.explain(k, master, err)
+		return false, errors.Join(m.explain(k, master, err), unclaim())
 	}
 	if m.Mode == MacvlanPassthru && m.MAC != nil {
 		// The kernel gives it the master's whatever is asked for, and the master this one when it is set.
@@ -128,6 +137,29 @@ func (m Macvlan) Ensure(k *kernel.Kernel) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// claim remembers in which container the link is. What it gives back undoes that, unless an earlier call claimed the same:
+// the link may be there.
+func (m Macvlan) claim(k *kernel.Kernel) (undo func() error, err error) {
+	id, err := k.Container.ID()
+	if err != nil {
+		return nil, err
+	}
+	claim := claims.Claim{Owner: claims.Owner(m.Owner), Netns: claims.Netns(id)}
+	undo = m.unclaim
+	err = withClaims(func(book *claims.Book) error {
+		before, ok, err := book.Claim(claimedLink, claim.Owner)
+		if err == nil && ok && before.Netns == claim.Netns {
+			undo = func() error { return nil }
+		}
+		return book.Put(claimedLink, claim)
+	})
+	return undo, err
+}
+
+func (m Macvlan) unclaim() error {
+	return withExistingClaims(func(book *claims.Book) error { return book.Drop(claimedLink, claims.Owner(m.Owner)) })
 }
 
 func (m Macvlan) add(k *kernel.Kernel, master netlink.Link) error {
@@ -241,12 +273,19 @@ func modeName(mode netlink.MacvlanMode) MacvlanMode {
 	return "source"
 }
 
-// Remove deletes the link: ours says so by its group, and another suite's by the recorded MAC. Without a container there
-// is none.
+// Remove deletes the link: ours says so by its group, and another suite's by the recorded MAC. A runtime that names no
+// container any more may have kept its namespace, in which the link is then found by the claim.
 func (m Macvlan) Remove(k *kernel.Kernel) error {
 	if k.Container == nil {
-		return nil
+		return releaseAll(claimedLink, only(m.Owner), freeLink)
 	}
+	if err := m.removeLink(k); err != nil {
+		return err // GC comes back to what is claimed
+	}
+	return m.unclaim()
+}
+
+func (m Macvlan) removeLink(k *kernel.Kernel) error {
 	k.Container.Forget(m.Owner.IfName)
 	link, err := k.Container.Link(m.Owner.IfName)
 	if err != nil {

@@ -2,7 +2,6 @@ package state_test
 
 import (
 	"net"
-	"net/netip"
 	"strings"
 	"testing"
 
@@ -328,7 +327,7 @@ func TestMacvlanIsAnnounced(t *testing.T) {
 			capture := machine.Capture(t, "wire")
 			m := macvlan("a")
 			m.Mode = mode
-			announce := state.Announce{Link: "eth0", Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("fd00::2")}}
+			announce := state.Announce{Link: "eth0", Addrs: addrs("10.0.0.2", "fd00::2")}
 			apply(t, k, m, address("10.0.0.2/24"), address("fd00::2/64"), announce)
 			hears(t, capture, announce)
 			verifies(t, container, m)

@@ -14,7 +14,7 @@ import (
 const everyKey = `{
 	"cniVersion": "1.1.0", "name": "net", "type": "macvlan", "unknown": {"key": 1},
 	"master": "lan0", "mode": "private", "mtu": 1400, "mac": "02:00:00:00:00:04", "linkInContainer": true, "bcqueuelen": 5,
-	"enabledad": true,
+	"enabledad": true, "hostAccess": false,
 	"ipam": {"type": "host-local"}, "dns": {"nameservers": ["10.0.0.1"]},
 	"args": {"cni": {"mac": "02:00:00:00:00:02"}},
 	"runtimeConfig": {"mac": "02:00:00:00:00:03"}
@@ -85,6 +85,14 @@ func TestParseRefuses(t *testing.T) {
 		{`{"mode": "source"}`, "", cnierr.Config, `key mode is "source": give "bridge", "private", "vepa" or "passthru"`},
 		{`{"mtu": 67}`, "", cnierr.Config, `key mtu is 67: give 68 to the master's, or leave it out for the master's`},
 		{`{"mtu": -1}`, "", cnierr.Config, `key mtu is -1: give 68 to the master's, or leave it out for the master's`},
+		{`{"hostAccess": true, "mode": "vepa"}`, "", cnierr.Config, `key hostAccess is true and key mode is "vepa", in which no other interface reaches the container: ` +
+			`set mode to "bridge", or remove hostAccess`},
+		{`{"hostAccess": true, "linkInContainer": true}`, "", cnierr.Config,
+			`keys hostAccess and linkInContainer are both true: the host has no part in a network inside a container, choose one`},
+		{`{"hostAccess": true}`, "", cnierr.Config, `key hostAccess is true and key ipam.type is "": the host takes an address of its own from host-local, ` +
+			`set ipam.type to "host-local", or remove hostAccess`},
+		{`{"hostAccess": true, "ipam": {"type": "dhcp"}}`, "", cnierr.Config, `key hostAccess is true and key ipam.type is "dhcp": ` +
+			`the host takes an address of its own from host-local, set ipam.type to "host-local", or remove hostAccess`},
 		{`{"mac": "zz"}`, "", cnierr.Config, `key mac is "zz": give a unicast Ethernet address such as 02:00:00:00:00:01`},
 		{`{"mac": "00:00:00:00:00:00"}`, "", cnierr.Config, `key mac is "00:00:00:00:00:00": give a unicast Ethernet address such as 02:00:00:00:00:01`},
 		{`{}`, "MAC=ff:ff:ff:ff:ff:ff", cnierr.Config, `MAC in CNI_ARGS is "ff:ff:ff:ff:ff:ff": give a unicast Ethernet address such as 02:00:00:00:00:01`},

@@ -5,12 +5,19 @@ import (
 	"github.com/fairway-cni/fairway/pkg/state"
 )
 
-// plan declares the container's link, then what it is addressed by; the announcement comes last.
+// plan declares the container's link, then what it is addressed by and the host's way to it; the announcement comes last.
 func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Result) {
 	link := attach.ContainerLink{Name: r.Owner.IfName, DAD: c.EnableDAD}
 
-	set := state.Set{c.macvlan(r)}
+	var set state.Set
+	if _, _, ok := c.master().VLAN(); ok || r.Removal {
+		set = append(set, state.VLANMaster{Owner: r.Owner, Master: c.master()})
+	}
+	set = append(set, c.macvlan(r))
 	set = append(set, link.Configure(lease)...)
+	if c.HostAccess || r.Removal {
+		set = append(set, c.hostAccess(r, lease))
+	}
 	set = append(set, link.Announce(lease)...)
 	return set, attach.Result{Lease: lease, Interfaces: []attach.Interface{{Name: r.Owner.IfName, In: state.Container}}}
 }
@@ -20,6 +27,14 @@ func (c conf) macvlan(r attach.Request) state.Macvlan {
 		Owner: r.Owner, Master: c.master(), Mode: c.Mode, MAC: c.mac, MTU: c.MTU, BroadcastQueue: c.BCQueueLen,
 		RecordedMAC: r.RecordedMAC,
 	}
+}
+
+func (c conf) hostAccess(r attach.Request, lease attach.Lease) state.HostAccess {
+	access := state.HostAccess{Owner: r.Owner, Master: c.master(), Lender: r.Host}
+	for _, ip := range lease.IPs {
+		access.Addresses = append(access.Addresses, ip.Prefix.Addr())
+	}
+	return access
 }
 
 func (c conf) master() state.Master {

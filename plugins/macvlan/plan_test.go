@@ -13,19 +13,23 @@ var owner = state.Owner{Network: "net", ContainerID: "c1", IfName: "eth0"}
 type planned struct {
 	name, conf string
 	lease      attach.Lease
+	removal    bool
 }
 
 func plans() []planned {
 	none, v4, dual := attach.Lease{}, lease("10.1.0.2/24"), lease("10.1.0.2/24", "fd01::2/64")
 	return []planned{
-		{"default-master", `{}`, v4},
-		{"l2", `{"master": "lan0"}`, none},
-		{"options", `{"master": "lan0", "mode": "vepa", "mtu": 1400, "bcqueuelen": 5, "mac": "02:00:00:00:00:07"}`, none},
-		{"dual-stack", `{"master": "lan0", "mode": "private"}`, dual},
-		{"dad", `{"master": "lan0", "enabledad": true}`, dual},
-		{"route", `{"master": "lan0"}`, withRoute(v4, "0.0.0.0/0", "10.1.0.1")},
-		{"passthru", `{"master": "lan0", "mode": "passthru"}`, v4},
-		{"in-container", `{"master": "net1", "linkInContainer": true}`, v4},
+		{"default-master", `{}`, v4, false},
+		{"l2", `{"master": "lan0"}`, none, false},
+		{"options", `{"master": "lan0", "mode": "vepa", "mtu": 1400, "bcqueuelen": 5, "mac": "02:00:00:00:00:07"}`, none, false},
+		{"dual-stack", `{"master": "lan0", "mode": "private"}`, dual, false},
+		{"dad", `{"master": "lan0", "enabledad": true}`, dual, false},
+		{"route", `{"master": "lan0"}`, withRoute(v4, "0.0.0.0/0", "10.1.0.1"), false},
+		{"passthru", `{"master": "lan0", "mode": "passthru"}`, v4, false},
+		{"in-container", `{"master": "net1", "linkInContainer": true}`, v4, false},
+		{"vlan", `{"master": "lan0.10"}`, v4, false},
+		{"host-access", `{"master": "lan0", "hostAccess": true, "ipam": {"type": "host-local"}}`, dual, false},
+		{"del", `{"master": "lan0"}`, none, true},
 	}
 }
 

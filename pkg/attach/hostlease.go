@@ -1,0 +1,48 @@
+package attach
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/fairway-cni/fairway/pkg/ipam"
+	"github.com/fairway-cni/fairway/pkg/state"
+)
+
+// hostLease lends the host its own addresses in the network of a call, from host-local. They belong to an owner of the
+// host's own, of whom no runtime knows.
+type hostLease struct{ c *call }
+
+// hostLease is nil where the addresses are not host-local's.
+func (c *call) hostLease() state.Lender {
+	if c.conf.IPAM.Type != "host-local" {
+		return nil
+	}
+	return hostLease{c}
+}
+
+func (h hostLease) plugin() ipam.HostLocal {
+	r := h.c.addressing()
+	r.Netns, r.Owner = "", hostOwner(h.c.conf.Name)
+	return ipam.HostLocal{Request: r}
+}
+
+func hostOwner(network string) ipam.Owner {
+	o := state.HostOwner(network)
+	return ipam.Owner{ContainerID: o.ContainerID, IfName: o.IfName}
+}
+
+// Lend reserves an address of each range set, whatever the call asks for.
+func (h hostLease) Lend() ([]netip.Addr, error) {
+	lease, err := h.plugin().AddAny(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	var lent []netip.Addr
+	for _, ip := range lease.IPs {
+		lent = append(lent, ip.Prefix.Addr())
+	}
+	return lent, nil
+}
+
+// GiveBack releases them.
+func (h hostLease) GiveBack() error { return h.plugin().Del(context.Background()) }
