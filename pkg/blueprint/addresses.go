@@ -18,6 +18,9 @@ func (o Order) paired() ([]conflist.Pool, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := checkUsable(subnet); err != nil {
+			return nil, err
+		}
 		for _, other := range all {
 			if other.Subnet.Overlaps(subnet) {
 				return nil, fmt.Errorf("subnets %s and %s overlap: give subnets that do not", other.Subnet, subnet)

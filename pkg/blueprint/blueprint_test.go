@@ -95,7 +95,7 @@ func TestDraw(t *testing.T) {
 		"bridge-dhcp":     {IPAMDriver: "dhcp", IPAMOptions: []string{"daemonSocketPath=/run/dhcp.sock", "n=5"}},
 		"bridge-l2":       {IPAMDriver: "none"},
 		"macvlan":         {Driver: "macvlan", Subnets: []string{"198.51.100.0/24"}, Gateways: []string{"198.51.100.1"}, Options: []string{"parent=eth0.10", "macvlan_mode=private"}},
-		"macvlan-no-gw":   {Driver: "macvlan", Subnets: []string{"198.51.100.0/24", "203.0.113.0/24"}, Options: []string{"hostAccess=true"}},
+		"macvlan-no-gw":   {Driver: "macvlan", Subnets: []string{"198.51.100.0/24", "203.0.113.0/24"}, Options: []string{"enabledad=true"}},
 		"overlay":         {Driver: "overlay", Subnets: []string{"10.42.0.0/16"}, Options: []string{peers}},
 		"overlay-options": {Driver: "overlay", Subnets: []string{"10.42.0.0/16"}, Internal: true, Options: []string{"peersFile=/etc/peers.json", "vxlanid_list=77", dockerMTU + "=1300"}},
 		"third-party":     {Driver: "calico", Options: []string{"log_level=info", "datastore_type=etcdv3", "nested={\"a\": [1, true]}", "on=true", "n=-1.5", "quoted=\"5\""}},
@@ -282,5 +282,26 @@ func TestDrawOverlay(t *testing.T) {
 	o = Order{Driver: "overlay", Options: []string{peers}}
 	if o.ByAgent() || (Order{}).ByAgent() {
 		t.Error("listed peers and bridges are not for the agent")
+	}
+}
+
+// TestUnusableSubnets: no driver takes them, and none of Docker's pools is among them.
+func TestUnusableSubnets(t *testing.T) {
+	for subnet, want := range map[string]string{
+		"127.0.0.0/24": "loopback", "224.0.0.0/8": "multicast", "169.254.9.0/24": "link-local", "0.0.0.0/0": "this network",
+		"0.0.0.0/24": "this network", "240.0.0.0/8": "reserved", "255.255.255.0/24": "reserved", "::/0": "loopback",
+		"::1/128": "loopback", "fe80::/64": "link-local", "ff02::/64": "multicast",
+	} {
+		for _, driver := range []string{"bridge", "macvlan", "ptp"} {
+			_, err := Draw(t.Context(), Order{Name: "shop", Driver: driver, Subnets: []string{subnet}}, site())
+			if err == nil || !strings.Contains(err.Error(), "invalid subnet "+subnet) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s with %s: got %v, want it refused as %s", driver, subnet, err, want)
+			}
+		}
+	}
+	for _, subnet := range []string{"10.5.0.0/24", "172.31.0.0/16", "192.168.240.0/20", "100.64.0.0/10", "fd00:5::/64", "2001:db8::/48"} {
+		if err := checkUsable(netip.MustParsePrefix(subnet)); err != nil {
+			t.Errorf("%s: %v", subnet, err)
+		}
 	}
 }

@@ -41,7 +41,7 @@ var bridgeDialect = dialect{
 	},
 	keys: map[string]form{
 		"bridge": text, "isGateway": boolean, "isDefaultGateway": boolean, "forceAddress": boolean, "ipMasq": boolean,
-		"mtu": number, "hairpinMode": boolean, "promiscMode": boolean, "vlan": number, "vlanTrunk": document,
+		"ipMasqBackend": text, "mtu": number, "hairpinMode": boolean, "promiscMode": boolean, "vlan": number, "vlanTrunk": document,
 		"preserveDefaultVlan": boolean, "macspoofchk": boolean, "enabledad": boolean, "portIsolation": boolean,
 		"internal": boolean, "icc": boolean, "isolated": boolean, "disableContainerInterface": boolean, "dns": document,
 	},
@@ -52,7 +52,7 @@ var macvlanDialect = dialect{
 	docker: map[string]string{"parent": "master", "macvlan_mode": "mode", dockerMTU: "mtu"},
 	keys: map[string]form{
 		"master": text, "mode": text, "mtu": number, "linkInContainer": boolean, "bcqueuelen": number,
-		"hostAccess": boolean, "enabledad": boolean, "dns": document,
+		"mac": text, "enabledad": boolean, "dns": document,
 	},
 }
 
