@@ -12,11 +12,12 @@ import (
 var ErrInUse = errors.New("is in use")
 
 // Clear has a network's plugins take away whatever they hold for it: DEL for each attachment in the cache whose container has
-// gone, then GC with no attachment, where the network's CNI version has it (1.1.0). It goes on past errors. With a container
-// alive on the network it does nothing; the error wraps ErrInUse.
+// gone, then GC with no attachment, where the network's CNI version has it (1.1.0). It goes on past errors, and gives them
+// to then, which does the rest of the removal. With a container alive on the network nothing is done; the error wraps
+// ErrInUse.
 //
-// No Attach runs meanwhile. Other runtimes know nothing of that lock.
-func (r Runtime) Clear(ctx context.Context, network *libcni.NetworkConfigList) error {
+// No Attach runs until then returns. Other runtimes know nothing of that lock.
+func (r Runtime) Clear(ctx context.Context, network *libcni.NetworkConfigList, then func(cleared error) error) error {
 	unlock, err := r.lockCache(ctx, unix.LOCK_EX)
 	if err != nil {
 		return err
@@ -35,5 +36,5 @@ func (r Runtime) Clear(ctx context.Context, network *libcni.NetworkConfigList) e
 			errs = append(errs, r.del(ctx, a))
 		}
 	}
-	return errors.Join(append(errs, r.gc(ctx, network, nil))...)
+	return then(errors.Join(append(errs, r.gc(ctx, network, nil))...))
 }

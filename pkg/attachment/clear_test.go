@@ -20,14 +20,14 @@ func TestClear(t *testing.T) {
 	attach(t, r, other, Request{ID: "2f", Netns: alive.Path})
 	p.calls(t)
 
-	err := r.Clear(t.Context(), network)
+	err := r.Clear(t.Context(), network, func(err error) error { return err })
 	if want := "network lamp is in use by containers db, web: disconnect them first"; !errors.Is(err, ErrInUse) || err.Error() != want {
 		t.Errorf("while containers are alive: got %v, want %s", err, want)
 	}
 	if err := stale.Close(); err != nil {
 		t.Fatal(err)
 	}
-	err = r.Clear(t.Context(), network)
+	err = r.Clear(t.Context(), network, func(err error) error { return err })
 	if want := "network lamp is in use by container db: disconnect it first"; !errors.Is(err, ErrInUse) || err.Error() != want {
 		t.Errorf("while one is alive: got %v, want %s", err, want)
 	}
@@ -37,7 +37,7 @@ func TestClear(t *testing.T) {
 	if err := alive.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Clear(t.Context(), network); err != nil {
+	if err := r.Clear(t.Context(), network, func(err error) error { return err }); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"DEL 2f eth0", "DEL 1f eth0", "GC"}, p.calls(t)); diff != "" {

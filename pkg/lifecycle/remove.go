@@ -44,14 +44,17 @@ func (h Host) Remove(ctx context.Context, n conflist.Network) error {
 		return err
 	}
 	if n.ConfigOnly {
-		err = unusedConfiguration(n, networks)
-	} else {
-		err = h.clear(ctx, n, networks)
+		if err := unusedConfiguration(n, networks); err != nil {
+			return err
+		}
+		return lock.Remove(n)
 	}
-	if err != nil {
-		return err
-	}
-	return lock.Remove(n)
+	return h.Runtime.Clear(ctx, n.List, func(cleared error) error {
+		if err := h.discard(ctx, n, networks, cleared); err != nil {
+			return err
+		}
+		return lock.Remove(n)
+	})
 }
 
 // removeByAgent asks the agent, which removes the network from all hosts, unless one of them has containers on it.
@@ -82,17 +85,16 @@ func unusedConfiguration(n conflist.Network, networks conflist.Networks) error {
 	return nil
 }
 
-// clear takes away what the network has on the host.
-func (h Host) clear(ctx context.Context, n conflist.Network, networks conflist.Networks) error {
-	switch err := h.Runtime.Clear(ctx, n.List); {
-	case errors.Is(err, attachment.ErrInUse):
-		return err
-	case err != nil && h.missing(ctx, n.List):
-		h.Warn(fmt.Errorf("what a plugin of network %s has left stays, as it is not installed any more: %w", n.Name, err))
-	case err != nil:
-		return err
+// discard takes away what the network has on the host, once its plugins have done their part. A plugin that is not
+// installed any more cannot do it, which must not keep the network for ever.
+func (h Host) discard(ctx context.Context, n conflist.Network, networks conflist.Networks, cleared error) error {
+	if cleared != nil {
+		if !h.missing(ctx, n.List) {
+			return cleared
+		}
+		h.Warn(fmt.Errorf("what a plugin of network %s has left stays, as it is not installed any more: %w", n.Name, cleared))
 	}
-	if err := discard(n, networks); err != nil {
+	if err := discardState(n, networks); err != nil {
 		return fmt.Errorf("network %s: %w", n.Name, err)
 	}
 	return discardReservations(ctx, n.List)
@@ -108,9 +110,9 @@ func (h Host) missing(ctx context.Context, list *libcni.NetworkConfigList) bool 
 	return false
 }
 
-// discard removes what the kernel has of the network. A network of an older CNI version has no GC, so that this is done
-// here as well; absence is success.
-func discard(n conflist.Network, networks conflist.Networks) error {
+// discardState removes what the kernel has of the network. A network of an older CNI version has no GC, so that this is
+// done here as well; absence is success.
+func discardState(n conflist.Network, networks conflist.Networks) error {
 	k, err := kernel.Open("")
 	if err != nil {
 		return err
