@@ -167,19 +167,14 @@ func (c *call) recordedResult() (*types100.Result, error) {
 	return prev, err
 }
 
-// withoutNull refuses lists of a recorded result that hold a null. The CNI library reads it as a nil pointer, and its
-// conversions of older results follow those.
+// withoutNull refuses lists of a recorded result that hold a null.
 func withoutNull(prevResult []byte) error {
-	var lists struct {
-		Interfaces, IPs, Routes []*struct{}
-	}
-	if err := json.Unmarshal(prevResult, &lists); err != nil {
+	null, err := ipam.NullIn(prevResult)
+	if err != nil {
 		return fmt.Errorf("prevResult is none: pass on the result of ADD as it was%.0w", err)
 	}
-	for key, list := range map[string][]*struct{}{"interfaces": lists.Interfaces, "ips": lists.IPs, "routes": lists.Routes} {
-		if slices.Contains(list, nil) {
-			return Invalidf("prevResult.%s holds a null: pass on the result of ADD as it was", key)
-		}
+	if null != "" {
+		return Invalidf("prevResult.%s holds a null: pass on the result of ADD as it was", null)
 	}
 	return nil
 }

@@ -2,7 +2,9 @@ package ipam
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,7 +27,7 @@ func (d delegate) Add(ctx context.Context) (Lease, func() error, error) {
 	}
 	result, err := invoke.DelegateAdd(ctx, d.Type, d.Stdin, nil)
 	if err != nil {
-		return Lease{}, nil, errors.Join(err, d.Del(ctx))
+		return Lease{}, nil, errors.Join(d.named(err), d.Del(ctx))
 	}
 	release := func() error { return d.Del(ctx) }
 	lease, err := fromResult(result)
@@ -33,6 +35,15 @@ func (d delegate) Add(ctx context.Context) (Lease, func() error, error) {
 		return Lease{}, nil, errors.Join(err, release())
 	}
 	return lease, release, nil
+}
+
+// named says whose error it is when the plugin did not word it itself.
+func (d delegate) named(err error) error {
+	var worded *types.Error
+	if errors.As(err, &worded) {
+		return err
+	}
+	return fmt.Errorf("ipam.type %s: %w", d.Type, err)
 }
 
 // Check executes CHECK.
@@ -74,6 +85,17 @@ func (d delegate) find() error {
 
 // fromResult takes a lease from a result of any version.
 func fromResult(result types.Result) (Lease, error) {
+	document, err := json.Marshal(result)
+	if err != nil {
+		return Lease{}, err
+	}
+	null, err := NullIn(document)
+	if err != nil {
+		return Lease{}, err
+	}
+	if null != "" {
+		return Lease{}, fmt.Errorf("the IPAM plugin gave a result whose %s hold a null", null)
+	}
 	r, err := types100.NewResultFromResult(result)
 	if err != nil {
 		return Lease{}, err
@@ -81,10 +103,10 @@ func fromResult(result types.Result) (Lease, error) {
 	if len(r.IPs) == 0 {
 		return Lease{}, errors.New("the IPAM plugin gave no address")
 	}
-	if slices.ContainsFunc(r.IPs, incomplete) || slices.Contains(r.Routes, nil) {
-		return Lease{}, errors.New("the IPAM plugin gave a result with entries that are null or have no address")
+	if slices.ContainsFunc(r.IPs, incomplete) {
+		return Lease{}, errors.New("the IPAM plugin gave an entry of ips that has no address")
 	}
 	return FromResult(r), nil
 }
 
-func incomplete(ip *types100.IPConfig) bool { return ip == nil || ip.Address.IP == nil }
+func incomplete(ip *types100.IPConfig) bool { return ip.Address.IP == nil }

@@ -1,12 +1,34 @@
 package ipam
 
 import (
+	"encoding/json"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 )
+
+// NullIn names a list of a result that holds a null; it is empty when none does. The CNI library reads a null as a nil
+// pointer, which its conversions of older results follow.
+func NullIn(document []byte) (key string, err error) {
+	var lists struct {
+		Interfaces, IPs, Routes []*struct{}
+	}
+	if err := json.Unmarshal(document, &lists); err != nil {
+		return "", err
+	}
+	switch {
+	case slices.Contains(lists.Interfaces, nil):
+		return "interfaces", nil
+	case slices.Contains(lists.IPs, nil):
+		return "ips", nil
+	case slices.Contains(lists.Routes, nil):
+		return "routes", nil
+	}
+	return "", nil
+}
 
 // FromResult is the lease within a result: its addresses, routes and DNS.
 func FromResult(r *types100.Result) Lease {
