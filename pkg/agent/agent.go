@@ -73,12 +73,13 @@ func prepare(c Config) (*Agent, error) {
 		return nil, fmt.Errorf("boot ID: %w", err)
 	}
 	a := &Agent{
-		config: c, bootID: strings.TrimSpace(string(boot)), conflists: newConflists(c.NetconfDir), known: newKnowledge(),
+		config: c, bootID: strings.TrimSpace(string(boot)), known: newKnowledge(),
 		local: newTrigger(), usage: newTrigger(), remote: newTrigger(),
 	}
 	if a.store, err = newStore(c.StateDir); err != nil {
 		return nil, err
 	}
+	a.conflists = newConflists(c, a.store)
 	snapshots, err := a.store.load()
 	if err != nil {
 		return nil, err

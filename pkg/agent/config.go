@@ -19,8 +19,8 @@ type Config struct {
 	Node string
 	// Endpoints are etcd's URLs, all with http or all with https.
 	Endpoints []string
-	// TLS is nil for http.
-	TLS *tls.Config
+	// TLS is nil for http. It holds a private key, and is no part of what is written.
+	TLS *tls.Config `json:"-"`
 	// Underlay is a link or an address of the host, through which peers reach it. Empty: the link of the default route.
 	Underlay string
 	// NetconfDir is where the runtimes look for networks.

@@ -9,15 +9,23 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
 	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/hostlocal"
 )
 
 // conflists keeps the networks in the directory where the runtimes look.
 type conflists struct {
-	dir   string
-	files map[string]string // of networks, as far as they are known to be the agent's
+	dir     string
+	store   store
+	socket  string
+	dataDir string            // host-local's
+	files   map[string]string // of networks, as far as they are known to be the agent's
 }
 
-func newConflists(dir string) conflists { return conflists{dir: dir, files: make(map[string]string)} }
+func newConflists(c Config, s store) conflists {
+	return conflists{
+		dir: c.NetconfDir, store: s, socket: agentapi.Socket(c.RunDir), dataDir: c.DataDir, files: make(map[string]string),
+	}
+}
 
 // pluginConf is the configuration of plugin overlay-vxlan.
 type pluginConf struct {
@@ -27,17 +35,28 @@ type pluginConf struct {
 	MTU      int      `json:"mtu,omitempty"`
 	Internal bool     `json:"internal,omitempty"`
 	IPMasq   bool     `json:"ipMasq,omitempty"`
-	// PeersFile is the agent's snapshot.
+	// PeersFile is the agent's snapshot, Agent its socket.
 	PeersFile string `json:"peersFile"`
+	Agent     string `json:"agent"`
+	// IPAM says where addresses are kept; nil for host-local's default.
+	IPAM *ipamConf `json:"ipam,omitempty"`
 	// Capabilities: what runtimes may ask for.
 	Capabilities map[string]bool `json:"capabilities"`
 }
 
+type ipamConf struct {
+	Type    string `json:"type"`
+	DataDir string `json:"dataDir"`
+}
+
 // definitionOf is the network as a conflist.
-func definitionOf(n agentapi.Network, peersFile string) conflist.Definition {
+func (c conflists) definitionOf(n agentapi.Network) conflist.Definition {
 	plugin := pluginConf{
-		Type: "overlay-vxlan", VNI: n.VNI, MTU: n.MTU, Internal: n.Internal, IPMasq: n.IPMasq, PeersFile: peersFile,
-		Capabilities: map[string]bool{"ips": true, "mac": true},
+		Type: "overlay-vxlan", VNI: n.VNI, MTU: n.MTU, Internal: n.Internal, IPMasq: n.IPMasq,
+		PeersFile: c.store.path(n.Name), Agent: c.socket, Capabilities: map[string]bool{"ips": true, "mac": true},
+	}
+	if c.dataDir != hostlocal.DefaultDataDir {
+		plugin.IPAM = &ipamConf{Type: "host-local", DataDir: c.dataDir}
 	}
 	for _, s := range n.Subnets {
 		plugin.Subnets = append(plugin.Subnets, s.Prefix.String())
@@ -50,8 +69,8 @@ func definitionOf(n agentapi.Network, peersFile string) conflist.Definition {
 
 // ensure writes the network's file unless it is there as it has to be. A network of that name that somebody else made is an
 // error, and stays.
-func (c conflists) ensure(n agentapi.Network, peersFile string) error {
-	definition := definitionOf(n, peersFile)
+func (c conflists) ensure(n agentapi.Network) error {
+	definition := c.definitionOf(n)
 	want, err := definition.Encode()
 	if err != nil {
 		return err

@@ -194,12 +194,14 @@ func TestChoose(t *testing.T) {
 
 func TestConflists(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "net.d")
-	c := newConflists(dir)
+	config := Defaults()
+	config.NetconfDir = dir
+	c := newConflists(config, store{"/var/lib/fairway/networks"})
 	if err := c.remove("blue"); err != nil {
 		t.Errorf("remove without a directory: %v", err)
 	}
 	n := blue().Definition
-	if err := c.ensure(n, "/var/lib/fairway/networks/blue.json"); err != nil {
+	if err := c.ensure(n); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(dir, "fairway-blue.conflist")
@@ -207,8 +209,8 @@ func TestConflists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, again := range []conflists{c, newConflists(dir)} {
-		if err := again.ensure(n, "/var/lib/fairway/networks/blue.json"); err != nil {
+	for _, again := range []conflists{c, newConflists(config, c.store)} {
+		if err := again.ensure(n); err != nil {
 			t.Errorf("again: %v", err)
 		}
 	}
@@ -220,7 +222,7 @@ func TestConflists(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.Name = "hand"
-	if err := c.ensure(n, "/x"); err == nil || !strings.Contains(err.Error(), hand) {
+	if err := c.ensure(n); err == nil || !strings.Contains(err.Error(), hand) {
 		t.Errorf("over a network made by hand: error %v, want one that names %s", err, hand)
 	}
 	for _, name := range []string{"hand", "blue", "blue"} {

@@ -112,7 +112,7 @@ func (a *Agent) realise(k *kernel.Kernel, snap snapshot) error {
 			return err
 		}
 	}
-	return a.conflists.ensure(snap.definition, a.store.path(name))
+	return a.conflists.ensure(snap.definition)
 }
 
 // program brings the kernel in line.

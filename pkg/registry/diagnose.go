@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
@@ -112,7 +113,7 @@ func mismatch(endpoint string, err error) error {
 	var invalid x509.CertificateInvalidError
 	cause := err.Error()
 	switch {
-	case errors.As(err, &plain):
+	case errors.As(err, &plain), errors.Is(err, io.EOF):
 		cause = "etcd speaks plain HTTP there: write http:// in etcd-endpoints, or give etcd a certificate"
 	case errors.As(err, &authority):
 		cause = "etcd's certificate is signed by an authority that is not in etcd-cacert: give the file of the right one"
@@ -131,10 +132,10 @@ func awaitRefusal(endpoint string, conn *tls.Conn) error {
 		return nil
 	}
 	_, err := conn.Read(make([]byte, 1))
-	var alert tls.AlertError
-	if errors.As(err, &alert) {
+	var alert *net.OpError
+	if errors.As(err, &alert) && alert.Op == "remote error" { // how crypto/tls tells the peer's alerts
 		return fmt.Errorf("%w with %s: etcd refuses this host's certificate (%w): give one that etcd's authority signed, by etcd-cert and etcd-key",
-			ErrTLS, endpoint, alert)
+			ErrTLS, endpoint, alert.Err)
 	}
 	return nil
 }
