@@ -30,7 +30,7 @@ func prepare() error {
 	if err := os.Mkdir(binDir, 0o755); err != nil {
 		return err
 	}
-	build := exec.Command("go", "build", "-o", binDir+"/", "./bridge", "./host", "./macvlan", "./none", "./host-local")
+	build := exec.Command("go", "build", "-o", binDir+"/", "./bridge", "./host", "./macvlan", "./none", "./host-local", "./overlay-vxlan")
 	build.Env = append(build.Environ(), "CGO_ENABLED=0")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -18,11 +19,18 @@ func Decode(stdin []byte, conf any) error {
 	case errors.As(err, &wrong) && wrong.Field == "":
 		return fmt.Errorf("network configuration is a JSON %s: give an object%.0w", wrong.Value, err)
 	case errors.As(err, &wrong):
-		return fmt.Errorf("key %s is a JSON %s: give %s%.0w", wrong.Field, wrong.Value, jsonType(wrong.Type.Kind().String()), err)
+		return fmt.Errorf("key %s is a JSON %s: give %s%.0w", key(wrong.Field), wrong.Value, jsonType(wrong.Type.Kind().String()), err)
 	case errors.As(err, &syntax):
 		return fmt.Errorf("network configuration is not JSON at byte %d: %w", syntax.Offset, err)
 	}
 	return fmt.Errorf("network configuration: %w", err)
+}
+
+// key is a path of keys without the names of embedded structs, which encoding/json has in it (Go 1.24). No key of a
+// network configuration begins with a capital letter.
+func key(path string) string {
+	parts := strings.Split(path, ".")
+	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p != "" && 'A' <= p[0] && p[0] <= 'Z' }), ".")
 }
 
 // jsonType names the JSON type that a Go kind is read from.

@@ -4,10 +4,12 @@
 // attachment. The verbs do the rest:
 //
 //	ADD     parse → lease → plan → Set.Apply → print the result
-//	CHECK   parse → lease of prevResult → the same plan → Set.Verify
+//	CHECK   parse → lease of prevResult → the same plan → Set.Repair → Set.Verify
 //	DEL     parse → no lease → the same plan → Set.Remove → IPAM DEL
-//	GC      state.Prune by owner → IPAM GC
+//	GC      state.Prune by owner → with no attachment left, Set.Retire → IPAM GC
 //	STATUS  parse → no lease → the same plan → Set.Ready → IPAM STATUS
+//
+// A mode whose plan needs what only the host can tell has a third function, Resolve, before the lease.
 //
 // A plugin runs in the host's network namespace with CAP_NET_ADMIN and CAP_SYS_ADMIN.
 package attach
@@ -21,6 +23,7 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/fairway-cni/fairway/pkg/cnierr"
+	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
 
@@ -33,12 +36,32 @@ type Parse[C any] func(stdin []byte, env Env) (C, error)
 // each object that has to be removed.
 type Plan[C any] func(conf C, request Request, lease Lease) (state.Set, Result)
 
+// Mode is what a plugin consists of. Parse and Plan are enough for most; the others are nil there.
+type Mode[C any] struct {
+	Parse Parse[C]
+	// Resolve completes a configuration by what only the host can tell, for ADD, CHECK and STATUS: it reads and never
+	// writes.
+	Resolve func(C, *Kernel) (C, error)
+	// IPAM is the key ipam for host-local, of a mode that derives it from its own keys. DEL and GC ask for it without
+	// Resolve, and look at nothing but its dataDir.
+	IPAM func(C) any
+	Plan Plan[C]
+}
+
+// Kernel is the host's state, to be looked at by functions of package state.
+type Kernel = kernel.Kernel
+
 // Version is the release, stamped by the build.
 var Version = "devel"
 
 // Main runs a mode's plugin and exits.
 func Main[C any](name string, parse Parse[C], plan Plan[C]) {
-	os.Exit(run(name, mode[C]{parse, plan}, os.Stdin, standardOutput(), os.Stderr))
+	MainMode(name, Mode[C]{Parse: parse, Plan: plan})
+}
+
+// MainMode runs the plugin of a mode that derives more than its keys say, and exits.
+func MainMode[C any](name string, m Mode[C]) {
+	os.Exit(run(name, mode[C]{m}, os.Stdin, standardOutput(), os.Stderr))
 }
 
 // MainHost runs the plugin of a mode whose containers share the host's network namespace, and exits. Nothing is planned:

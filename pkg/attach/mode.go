@@ -13,13 +13,10 @@ import (
 )
 
 // mode is the verbs of a plugin that attaches containers.
-type mode[C any] struct {
-	parse Parse[C]
-	plan  Plan[C]
-}
+type mode[C any] struct{ Mode[C] }
 
 func (m mode[C]) add(ctx context.Context, c *call) (*types100.Result, undoer, error) {
-	conf, err := m.parse(c.stdin, c.env)
+	conf, err := m.Parse(c.stdin, c.env)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -31,25 +28,32 @@ func (m mode[C]) add(ctx context.Context, c *call) (*types100.Result, undoer, er
 	if err != nil {
 		return nil, nil, err
 	}
+	if conf, err = m.resolve(conf, k); err != nil {
+		return nil, nil, err
+	}
+	addressing, err := m.addressing(c, conf)
+	if err != nil {
+		return nil, nil, err
+	}
 	// An attachment that has the name may also have the address, which a failure further on would give back.
-	draft, _ := m.plan(conf, c.request(nil), Lease{})
+	draft, _ := m.Plan(conf, c.request(nil), Lease{})
 	if err := draft.Free(k); err != nil {
 		return nil, nil, err
 	}
 	var done made
 	var links state.Set
-	if c.addressing().Executed() {
+	if addressing.Executed() {
 		links = draft.WithoutRules() // dhcp asks for the address through the container's
 	}
 	if err := done.apply(k, links); err != nil {
 		return nil, nil, err
 	}
-	lease, release, err := ipam.For(c.addressing()).Add(ctx)
+	lease, release, err := ipam.For(addressing).Add(ctx)
 	if err != nil {
 		return nil, nil, errors.Join(err, done.takeBack())
 	}
 	done = append(done, release)
-	set, planned := m.plan(conf, c.request(nil), lease)
+	set, planned := m.Plan(conf, c.request(nil), lease)
 	if err := done.apply(k, set.Beyond(links)); err != nil {
 		return nil, nil, errors.Join(err, done.takeBack())
 	}
@@ -58,7 +62,7 @@ func (m mode[C]) add(ctx context.Context, c *call) (*types100.Result, undoer, er
 }
 
 func (m mode[C]) check(ctx context.Context, c *call) error {
-	conf, err := m.parse(c.stdin, c.env)
+	conf, err := m.Parse(c.stdin, c.env)
 	if err != nil {
 		return err
 	}
@@ -70,12 +74,19 @@ func (m mode[C]) check(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	set, _ := m.plan(conf, c.request(prev), c.recordedLease(prev))
-	return errors.Join(set.Verify(k), ipam.For(c.addressing()).Check(ctx))
+	if conf, err = m.resolve(conf, k); err != nil {
+		return err
+	}
+	addressing, err := m.addressing(c, conf)
+	if err != nil {
+		return err
+	}
+	set, _ := m.Plan(conf, c.request(prev), c.recordedLease(prev))
+	return errors.Join(set.Repair(k), set.Verify(k), ipam.For(addressing).Check(ctx))
 }
 
 func (m mode[C]) del(ctx context.Context, c *call) error {
-	conf, mistake := m.parse(c.stdin, c.env)
+	conf, mistake := m.Parse(c.stdin, c.env)
 	if mistake != nil {
 		slog.Warn("the configuration is not one for ADD", "error", cnierr.Sentence(mistake))
 	}
@@ -86,25 +97,37 @@ func (m mode[C]) del(ctx context.Context, c *call) error {
 	}
 	request := c.request(prev)
 	request.Removal = true
-	set, _ := m.plan(conf, request, Lease{})
-	if c.addressing().Executed() {
-		return errors.Join(ipam.For(c.addressing()).Del(ctx), set.Remove(k)) // dhcp gives the address back through the link
+	set, _ := m.Plan(conf, request, Lease{})
+	addressing, err := m.addressing(c, conf)
+	switch {
+	case err != nil:
+		return errors.Join(set.Remove(k), err)
+	case addressing.Executed():
+		return errors.Join(ipam.For(addressing).Del(ctx), set.Remove(k)) // dhcp gives the address back through the link
 	}
-	return errors.Join(set.Remove(k), ipam.For(c.addressing()).Del(ctx)) // nobody may get an address that is in use
+	return errors.Join(set.Remove(k), ipam.For(addressing).Del(ctx)) // nobody may get an address that is in use
 }
 
 func (m mode[C]) gc(ctx context.Context, c *call) error {
-	addressing := c.addressing()
+	conf, mistake := m.Parse(c.stdin, c.env)
+	if mistake != nil {
+		slog.Warn("the configuration is not one for ADD", "error", cnierr.Sentence(mistake))
+	}
+	addressing, err := m.addressing(c, conf)
+	if err != nil {
+		return err
+	}
 	if addressing.Valid == nil {
 		return ipam.For(addressing).GC(ctx)
 	}
-	pruned := prune(c)
+	pruned := m.prune(c, conf)
 	// What the host itself holds goes with the last claim on it, whatever the runtime knows.
 	addressing.Valid = append(addressing.Valid, hostOwner(c.conf.Name))
 	return errors.Join(pruned, ipam.For(addressing).GC(ctx))
 }
 
-func prune(c *call) error {
+// prune removes what belongs to attachments that are not valid and, when none is, what the network has without any.
+func (m mode[C]) prune(c *call, conf C) error {
 	k, err := c.open("")
 	if err != nil {
 		return err
@@ -113,11 +136,16 @@ func prune(c *call) error {
 	for _, o := range c.valid() {
 		valid = append(valid, state.Owner{Network: c.conf.Name, ContainerID: o.ContainerID, IfName: o.IfName})
 	}
-	return errors.Join(state.Prune(k, c.conf.Name, valid), state.PruneClaims(k, c.conf.Name, valid, c.hostLease()))
+	err = errors.Join(state.Prune(k, c.conf.Name, valid), state.PruneClaims(k, c.conf.Name, valid, c.hostLease()))
+	if len(valid) == 0 {
+		set, _ := m.Plan(conf, c.request(nil), Lease{})
+		err = errors.Join(err, set.Retire(k))
+	}
+	return err
 }
 
 func (m mode[C]) status(ctx context.Context, c *call) error {
-	conf, err := m.parse(c.stdin, c.env)
+	conf, err := m.Parse(c.stdin, c.env)
 	if err != nil {
 		return err
 	}
@@ -125,8 +153,15 @@ func (m mode[C]) status(ctx context.Context, c *call) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	set, _ := m.plan(conf, c.request(nil), Lease{})
-	return unavailable(errors.Join(set.Ready(k), ipam.For(c.addressing()).Status(ctx)))
+	if conf, err = m.resolve(conf, k); err != nil {
+		return unavailable(err)
+	}
+	addressing, err := m.addressing(c, conf)
+	if err != nil {
+		return err
+	}
+	set, _ := m.Plan(conf, c.request(nil), Lease{})
+	return unavailable(errors.Join(set.Ready(k), ipam.For(addressing).Status(ctx)))
 }
 
 // unavailable is STATUS's answer when ADD would fail. A mistake in the configuration keeps its own code, and so does an

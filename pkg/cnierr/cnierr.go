@@ -15,6 +15,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/claims"
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
 	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
 
@@ -65,12 +66,15 @@ var table = []struct {
 	{hostlocal.ErrNotReserved, Drift},
 	{kernel.ErrNoNamespace, Namespace},
 	{kernel.ErrNotNamespace, Namespace},
+	{overlay.ErrConfig, Config},
+	{overlay.ErrNoBlock, TryAgain},
 	{state.ErrDrift, Drift},
 	{state.ErrExists, Environment},
 	{state.ErrConflict, Config},
 	{state.ErrUnsupported, Config},
 	{state.ErrAbsent, Config},
 	{state.ErrLimited, Limited},
+	{state.ErrUnderlay, TryAgain},
 	{state.ErrVanished, TryAgain},
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/claims"
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
 	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
 
@@ -42,7 +43,10 @@ func TestCode(t *testing.T) {
 		{state.ErrUnsupported, 7},
 		{state.ErrAbsent, 7},
 		{state.ErrLimited, 51},
+		{state.ErrUnderlay, 11},
 		{state.ErrVanished, 11},
+		{overlay.ErrConfig, 7},
+		{overlay.ErrNoBlock, 11},
 
 		{json.Unmarshal([]byte(`{`), &struct{}{}), 6},
 		{json.Unmarshal([]byte(`[]`), &struct{}{}), 6},
@@ -68,7 +72,7 @@ func TestCode(t *testing.T) {
 
 // TestTable keeps TestCode complete.
 func TestTable(t *testing.T) {
-	const rows = 20
+	const rows = 23
 	if len(table) != rows {
 		t.Errorf("the table has %d rows, TestCode knows %d", len(table), rows)
 	}

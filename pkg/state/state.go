@@ -123,15 +123,25 @@ func (s Set) Free(k *kernel.Kernel) error {
 	return errors.Join(errs...)
 }
 
-// Ready says whether the set could be applied to some container now, as far as the host alone can tell.
+// Ready says whether the set could be applied to some container now, as far as the host alone can tell. Limits
+// (ErrLimited) are reported when nothing else is in the way.
 func (s Set) Ready(k *kernel.Kernel) error {
-	var errs []error
+	var errs, limits []error
 	for _, object := range s {
-		if o, ok := own(object).(interface{ Ready(*kernel.Kernel) error }); ok {
-			errs = append(errs, o.Ready(k))
+		o, ok := own(object).(interface{ Ready(*kernel.Kernel) error })
+		if !ok {
+			continue
+		}
+		if err := o.Ready(k); errors.Is(err, ErrLimited) {
+			limits = append(limits, err)
+		} else {
+			errs = append(errs, err)
 		}
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return errors.Join(limits...)
 }
 
 // Repair puts right what no container owns, so that CHECK finds it as it has to be. It goes on past errors.

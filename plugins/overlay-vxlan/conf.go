@@ -1,0 +1,110 @@
+package main
+
+import (
+	"encoding/json"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/attach"
+	"github.com/fairway-cni/fairway/pkg/overlay"
+)
+
+// conf is the configuration of an overlay network on one host.
+type conf struct {
+	overlay.NetworkText
+	overlay.PeersText
+	// PeersFile holds the hosts instead of key peers, and may hold the network too.
+	PeersFile string `json:"peersFile"`
+	// Agent is the socket of the node agent that keeps peersFile and the kernel up to date. Empty: there is none.
+	Agent string `json:"agent"`
+
+	IPAM struct {
+		Type       string            `json:"type"`
+		DataDir    string            `json:"dataDir"`
+		ResolvConf string            `json:"resolvConf"`
+		Routes     []json.RawMessage `json:"routes"`
+	} `json:"ipam"`
+	Args struct {
+		CNI struct {
+			MAC string   `json:"mac"`
+			IPs []string `json:"ips"`
+		} `json:"cni"`
+	} `json:"args"`
+	RuntimeConfig struct {
+		MAC string   `json:"mac"`
+		IPs []string `json:"ips"`
+	} `json:"runtimeConfig"`
+
+	mac   net.HardwareAddr // nil: the owner's stable one
+	asked []netip.Addr     // addresses that the runtime asks for
+
+	network overlay.Network
+	hosts   overlay.Hosts
+	// What follows is known after resolve.
+	partial     bool // of the file: peers may be missing
+	own         overlay.Peer
+	underlayMTU int
+}
+
+func parse(stdin []byte, env attach.Env) (conf, error) {
+	var c conf
+	if err := attach.Decode(stdin, &c); err != nil {
+		return c, err
+	}
+	c.network = overlay.Network{Name: c.Name, VNI: uint32(c.VNI), Port: overlay.DefaultPort}
+	if err := c.check(); err != nil {
+		return c, err
+	}
+	var err error
+	if c.mac, err = attach.AskedMAC(
+		attach.Asked{Key: "MAC in CNI_ARGS", Value: env.Arg("MAC")},
+		attach.Asked{Key: "args.cni.mac", Value: c.Args.CNI.MAC},
+		attach.Asked{Key: "runtimeConfig.mac", Value: c.RuntimeConfig.MAC},
+	); err != nil {
+		return c, err
+	}
+	c.asked = addresses(strings.Split(env.Arg("IP"), ","), c.Args.CNI.IPs, c.RuntimeConfig.IPs)
+	if c.hosts, err = c.PeersText.Parse(); err != nil {
+		return c, err
+	}
+	if c.PeersFile != "" && c.VNI == 0 && c.Subnet == "" && c.Subnets == nil {
+		return c, nil // the file has the network
+	}
+	network, err := c.NetworkText.Parse()
+	if err != nil {
+		return c, err
+	}
+	c.network = network
+	return c, network.Check(c.hosts)
+}
+
+// check refuses keys that do not go together.
+func (c conf) check() error {
+	switch {
+	case c.PeersFile == "" && c.PeersText.Peers == nil:
+		return attach.Invalidf("key peers is missing: list the hosts with their blocks, or name a file that does in key peersFile")
+	case c.PeersFile != "" && c.PeersText.Peers != nil:
+		return attach.Invalidf("keys peers and peersFile are both set: remove one of the two")
+	case c.PeersFile != "" && !strings.HasPrefix(c.PeersFile, "/"):
+		return attach.Invalidf("key peersFile is %q: give a path from the root, as a runtime may call from anywhere", c.PeersFile)
+	case c.Agent != "" && c.PeersFile == "":
+		return attach.Invalidf("key agent is set without key peersFile: name the file that the agent keeps")
+	case c.IPAM.Type != "" && c.IPAM.Type != "host-local":
+		return attach.Invalidf("key ipam.type is %q: addresses come from the host's own blocks by host-local, remove it", c.IPAM.Type)
+	}
+	return nil
+}
+
+// addresses reads the addresses that a runtime asks for, with or without a prefix length. What is none, host-local
+// refuses.
+func addresses(places ...[]string) (list []netip.Addr) {
+	for _, text := range slices.Concat(places...) {
+		text, _, _ = strings.Cut(strings.TrimSpace(text), "/")
+		if addr, err := netip.ParseAddr(text); err == nil {
+			list = append(list, addr.Unmap())
+		}
+	}
+	return list
+}
