@@ -1,0 +1,157 @@
+package e2e
+
+import (
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+func TestRun(t *testing.T) {
+	createNetwork(t, "--subnet", "10.76.0.0/24", "--subnet", "fd76::/64", "lamp")
+	createNetwork(t, "--subnet", "10.77.0.0/24", "back")
+	for _, test := range []struct {
+		name   string
+		args   []string
+		want   string
+		status int
+	}{
+		{"default network", []string{"sh", "-c", "ip -o -4 route show default | cut -d' ' -f5"}, "eth0\n", 0},
+		{"addresses", []string{"--network", "lamp", "--ip", "10.76.0.50", "--ip6", "fd76::50", "--mac-address", "02:42:0a:4c:00:32",
+			"sh", "-c", "ip -o addr show eth0 scope global | awk '{print $4}' | sort; cat /sys/class/net/eth0/address"},
+			"10.76.0.50/24\nfd76::50/64\n02:42:0a:4c:00:32\n", 0},
+		{"two networks", []string{"--network", "lamp,ip=10.76.0.60", "--network", "name=back,ip=10.77.0.60,ifname=data0",
+			"sh", "-c", "ip -o -4 addr show | awk '{print $2, $4}'; ip -4 route show default | head -n1 | cut -d' ' -f3"},
+			"lo 127.0.0.1/8\neth0 10.76.0.60/24\ndata0 10.77.0.60/24\n10.76.0.1\n", 0},
+		{"names", []string{"--network", "lamp,ip=10.76.0.70,ip6=fd76::70", "--name", "web", "--hostname", "www", "--add-host", "db:192.0.2.9", "--dns", "192.0.2.53",
+			"--dns-search", "example.org", "sh", "-c", "hostname; grep -v ip6 /etc/hosts; cat /etc/resolv.conf; echo $HOSTNAME"},
+			"www\n127.0.0.1\tlocalhost\n192.0.2.9\tdb\n10.76.0.70\twww web\nfd76::70\twww web\nnameserver 192.0.2.53\nsearch example.org\nwww\n", 0},
+		{"no network", []string{"--network", "none", "ip", "-o", "link"}, "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000\\    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n", 0},
+		{"exit status", []string{"--network", "lamp", "--", "sh", "-c", "exit 42"}, "", 42},
+		{"no such command", []string{"--network", "lamp", "no-such-command"}, "", 127},
+		{"no such network", []string{"--network", "no-such-network", "true"}, "", 125},
+		{"address taken", []string{"--network", "lamp,ip=10.76.0.1", "true"}, "", 125},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			stdout, stderr, err := run(fairway(t, append([]string{"run"}, test.args...)...))
+			var exit *exec.ExitError
+			if err != nil && !errors.As(err, &exit) {
+				t.Fatal(err)
+			}
+			status := 0
+			if exit != nil {
+				status = exit.ExitCode()
+			}
+			if status != test.status {
+				t.Errorf("got status %d, want %d: %s", status, test.status, stderr)
+			}
+			if diff := cmp.Diff(test.want, stdout); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			wantNothing(t, "lamp")
+			wantNothing(t, "back")
+		})
+	}
+	t.Run("host network", func(t *testing.T) {
+		own := succeed(t, command(t, "readlink", "/proc/self/ns/net"))
+		if got := succeed(t, fairway(t, "run", "--network", "host", "readlink", "/proc/self/ns/net")); got != own {
+			t.Errorf("got %s, want %s", got, own)
+		}
+	})
+	removeLink(t, "fwbridge0") // of the network bridge, which cannot be removed
+}
+
+// TestRunLookedAt: a running command is a container like any other: it is inspected, connected and disconnected by its name.
+func TestRunLookedAt(t *testing.T) {
+	createNetwork(t, "--subnet", "10.76.0.0/24", "lamp")
+	createNetwork(t, "--subnet", "10.77.0.0/24", "back")
+	web := startRun(t, "--network", "lamp,alias=www", "--name", "web")
+
+	if said := fail(t, fairway(t, "run", "--network", "lamp", "--name", "web", "true")); !strings.Contains(said, "has the name web already") {
+		t.Errorf("a second container of the name: got %q", said)
+	}
+	succeed(t, fairway(t, "connect", "back", "web"))
+	const containers = "{{range .Containers}}{{.Name}} {{.IPv4Address}}{{end}}"
+	if got := succeed(t, fairway(t, "inspect", "-f", containers, "back")); got != "web 10.77.0.2/24\n" {
+		t.Errorf("inspect: got %q", got)
+	}
+	succeed(t, fairway(t, "disconnect", "lamp", "web"))
+	web.say(t, "ip -4 route show default | cut -d' ' -f3", "10.77.0.1\n")
+	if got := succeed(t, fairway(t, "gc", "--dry-run")); got != "" {
+		t.Errorf("gc would take from a running container: %s", got)
+	}
+	web.end(t)
+	wantNothing(t, "lamp")
+	succeed(t, fairway(t, "gc")) // what was connected later
+	wantNothing(t, "back")
+}
+
+// TestRunKilled: neither SIGTERM nor SIGKILL leaves anything. Whoever writes to the pipe has ended when that ends.
+func TestRunKilled(t *testing.T) {
+	createNetwork(t, "--subnet", "10.76.0.0/24", "lamp")
+	for _, signal := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
+		t.Run(unix.SignalName(signal), func(t *testing.T) {
+			web := startRun(t, "--network", "lamp")
+			web.say(t, "setsid sleep 1000 & echo started", "started\n")
+			if err := web.cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			if rest, err := io.ReadAll(web.stderr); err != nil || len(rest) > 0 {
+				t.Errorf("until the end: %q, %v", rest, err)
+			}
+			_ = web.cmd.Wait() // it was killed
+			wantNothing(t, "lamp")
+			if got := succeed(t, fairway(t, "gc", "--dry-run")); got != "" {
+				t.Errorf("left: %s", got)
+			}
+		})
+	}
+}
+
+// runShell is a shell in a running `fairway run`.
+type runShell struct {
+	cmd            *exec.Cmd
+	stdin          io.WriteCloser
+	stdout, stderr io.Reader
+}
+
+func startRun(t *testing.T, flags ...string) runShell {
+	t.Helper()
+	s := runShell{cmd: fairway(t, append(append([]string{"run"}, flags...), "sh")...)}
+	var err [3]error
+	s.stdin, err[0] = s.cmd.StdinPipe()
+	s.stdout, err[1] = s.cmd.StdoutPipe()
+	s.stderr, err[2] = s.cmd.StderrPipe()
+	if err := errors.Join(err[0], err[1], err[2], s.cmd.Start()); err != nil {
+		t.Fatal(err)
+	}
+	s.say(t, "echo ready", "ready\n")
+	return s
+}
+
+// say types a command and expects an answer.
+func (s runShell) say(t *testing.T, line, want string) {
+	t.Helper()
+	if _, err := io.WriteString(s.stdin, line+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(s.stdout, got); err != nil || string(got) != want {
+		t.Fatalf("%s: got %q, %v; want %q", line, got[:n], err, want)
+	}
+}
+
+func (s runShell) end(t *testing.T) {
+	t.Helper()
+	s.stdin.Close()
+	if said, err := io.ReadAll(s.stderr); err != nil || len(said) > 0 {
+		t.Errorf("stderr: %q, %v", said, err)
+	}
+	if err := s.cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
