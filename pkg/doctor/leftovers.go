@@ -1,0 +1,37 @@
+package doctor
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/attachment"
+	"github.com/fairway-cni/fairway/pkg/state"
+)
+
+// checkLeftovers looks for what a container has on the host after it has gone, and for attachments that nobody has taken
+// back.
+func checkLeftovers(_ context.Context, h *Host) ([]Finding, error) {
+	var findings []Finding
+	for _, a := range attachment.Stale(h.Attached) {
+		findings = append(findings, warningf("%s of container %s on network %s was never detached, and its namespace is gone", a.IfName, a.DisplayName(), a.Network).
+			remedy("fairway gc"))
+	}
+	held, err := state.Holdings(h.Kernel)
+	if err != nil {
+		return findings, err
+	}
+	alive := h.tags()
+	of := make(map[string][]string)
+	for _, holding := range held {
+		if !alive[holding.Tag] && !slices.Contains(of[holding.Tag], holding.Object) {
+			of[holding.Tag] = append(of[holding.Tag], holding.Object)
+		}
+	}
+	for _, tag := range slices.Sorted(maps.Keys(of)) {
+		findings = append(findings, warningf("%s %s of no container on record (%s)", some(of[tag]),
+			plural(len(of[tag]), "is", "are"), strings.TrimPrefix(tag, "fairway ")).remedy("fairway gc, unless a container is being attached"))
+	}
+	return findings, nil
+}

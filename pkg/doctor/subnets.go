@@ -1,0 +1,69 @@
+package doctor
+
+import (
+	"context"
+	"slices"
+
+	"github.com/fairway-cni/fairway/pkg/snapshot"
+	"github.com/fairway-cni/fairway/pkg/topology"
+)
+
+// checkSubnets compares the networks' subnets with each other and with the routes of the host: packets for the same address
+// can go one way only.
+func checkSubnets(_ context.Context, h *Host) ([]Finding, error) {
+	var findings []Finding
+	for i, a := range h.described {
+		for _, b := range h.described[:i] {
+			findings = append(findings, overlap(h, b, a)...)
+		}
+		findings = append(findings, h.foreignRoutes(a)...)
+	}
+	return findings, nil
+}
+
+// overlap compares two networks. Macvlans are of the physical network, which several may share.
+func overlap(h *Host, a, b topology.Network) []Finding {
+	if a.Link == b.Link && a.Link != "" || !onHost(a) || !onHost(b) {
+		return nil
+	}
+	var findings []Finding
+	for _, s := range a.Subnets {
+		for _, other := range b.Subnets {
+			if s.Overlaps(other) {
+				findings = append(findings, errorf("subnet %s of network %s overlaps %s of network %s", s, a.Name, other, b.Name).
+					remedy("give one of them another subnet: %s or %s", fileOf(h.Networks, a.Name), fileOf(h.Networks, b.Name)))
+			}
+		}
+	}
+	return findings
+}
+
+// onHost says whether the host has the subnets of a network on a link of its own.
+func onHost(n topology.Network) bool { return n.Type == "bridge" || n.Type == "overlay-vxlan" }
+
+// foreignRoutes compares a network with the routes that are not its own.
+func (h *Host) foreignRoutes(n topology.Network) []Finding {
+	if !onHost(n) {
+		return nil
+	}
+	var findings []Finding
+	for _, r := range h.Snapshot.Routes {
+		link, ok := h.Snapshot.LinkAt(r.Link)
+		// A veth leads to a container; its subnet, if it is another's, is compared with that network.
+		if !ok || r.Default() || link.Name == n.Link || link.Owned() || h.ofNetwork(link) {
+			continue
+		}
+		for _, s := range n.Subnets {
+			if s.Overlaps(r.Dst) && !r.Dst.Addr().IsLinkLocalUnicast() && !r.Dst.Addr().IsMulticast() {
+				findings = append(findings, errorf("subnet %s of network %s overlaps the route to %s by %s", s, n.Name, r.Dst, link.Name).
+					remedy("give the network another subnet in %s", fileOf(h.Networks, n.Name)))
+			}
+		}
+	}
+	return findings
+}
+
+// ofNetwork says whether a link is that of a network, which is compared as a network.
+func (h *Host) ofNetwork(link snapshot.Link) bool {
+	return slices.ContainsFunc(h.described, func(n topology.Network) bool { return onHost(n) && n.Link == link.Name })
+}
