@@ -35,7 +35,8 @@ configuration, typed by their looks. Options have Docker's names or those of the
 
     bridge    com.docker.network.bridge.name, …enable_icc, …enable_ip_masquerade,
               …gateway_mode_ipv4, …gateway_mode_ipv6, com.docker.network.driver.mtu
-    macvlan   parent (eth0, or eth0.10 for a VLAN), macvlan_mode, com.docker.network.driver.mtu
+    macvlan   parent (eth0, or eth0.10 for a VLAN), macvlan_mode, hostAccess,
+              com.docker.network.driver.mtu
     overlay   vxlanid_list, com.docker.network.driver.mtu, peers
 
 An overlay is made on all hosts by fairwayd. Without fairwayd, the option peers lists each host and the part of the subnet

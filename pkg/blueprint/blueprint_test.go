@@ -95,7 +95,7 @@ func TestDraw(t *testing.T) {
 		"bridge-dhcp":     {IPAMDriver: "dhcp", IPAMOptions: []string{"daemonSocketPath=/run/dhcp.sock", "n=5"}},
 		"bridge-l2":       {IPAMDriver: "none"},
 		"macvlan":         {Driver: "macvlan", Subnets: []string{"198.51.100.0/24"}, Gateways: []string{"198.51.100.1"}, Options: []string{"parent=eth0.10", "macvlan_mode=private"}},
-		"macvlan-no-gw":   {Driver: "macvlan", Subnets: []string{"198.51.100.0/24", "203.0.113.0/24"}, Options: []string{"enabledad=true"}},
+		"macvlan-no-gw":   {Driver: "macvlan", Subnets: []string{"198.51.100.0/24", "203.0.113.0/24"}, Options: []string{"hostAccess=true"}},
 		"overlay":         {Driver: "overlay", Subnets: []string{"10.42.0.0/16"}, Options: []string{peers}},
 		"overlay-options": {Driver: "overlay", Subnets: []string{"10.42.0.0/16"}, Internal: true, Options: []string{"peersFile=/etc/peers.json", "vxlanid_list=77", dockerMTU + "=1300"}},
 		"third-party":     {Driver: "calico", Options: []string{"log_level=info", "datastore_type=etcdv3", "nested={\"a\": [1, true]}", "on=true", "n=-1.5", "quoted=\"5\""}},

@@ -52,7 +52,7 @@ var macvlanDialect = dialect{
 	docker: map[string]string{"parent": "master", "macvlan_mode": "mode", dockerMTU: "mtu"},
 	keys: map[string]form{
 		"master": text, "mode": text, "mtu": number, "linkInContainer": boolean, "bcqueuelen": number,
-		"mac": text, "enabledad": boolean, "dns": document,
+		"mac": text, "hostAccess": boolean, "enabledad": boolean, "dns": document,
 	},
 }
 
