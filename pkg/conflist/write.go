@@ -1,13 +1,17 @@
 package conflist
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/flock"
 )
 
 // ErrExists says that there is a network of that name.
@@ -16,37 +20,35 @@ var ErrExists = errors.New("already exists")
 // Lock is a netconf directory that no other process of fairway changes. Who chooses a subnet holds it from reading the
 // networks to writing the new one.
 type Lock struct {
-	dir  string
-	file *os.File
+	dir string
+	fd  int
 }
 
 // lockName is not read by libcni, for its ending.
 const lockName = ".fairway.lock"
 
-// Acquire waits for the directory, which it makes when there is none.
+// patience bounds the wait for a directory, which nobody holds for longer than plugins need to clean up.
+const patience = time.Minute
+
+// Acquire waits for the directory, which it makes when there is none. The error wraps flock.ErrBusy when another process
+// held it for a minute.
 func Acquire(dir string) (*Lock, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("netconf directory: %w", err)
 	}
-	file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	path := filepath.Join(dir, lockName)
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("netconf directory: %w", err)
+		return nil, fmt.Errorf("netconf directory: %w", &fs.PathError{Op: "open", Path: path, Err: err})
 	}
-	for {
-		err = unix.Flock(int(file.Fd()), unix.LOCK_EX)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
+	if err := flock.Lock(context.Background(), fd, patience); err != nil {
+		return nil, fmt.Errorf("netconf directory: %s: %w", path, err)
 	}
-	if err != nil {
-		_ = file.Close() // nothing was written
-		return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
-	}
-	return &Lock{dir: dir, file: file}, nil
+	return &Lock{dir: dir, fd: fd}, nil
 }
 
 // Release lets others go on.
-func (l *Lock) Release() { _ = l.file.Close() } // nothing was written
+func (l *Lock) Release() { _ = unix.Close(l.fd) } // nothing was written
 
 // Create writes a new network. The error wraps ErrExists when there is one of that name, whoever made it.
 func (l *Lock) Create(d Definition) (Network, error) {
