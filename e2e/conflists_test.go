@@ -42,8 +42,12 @@ func TestConflistExamples(t *testing.T) {
 			if !strings.Contains(string(table), "| ["+name+"]("+name+") |") {
 				t.Fatalf("%s is not in the README", name)
 			}
-			if name == "host.conflist" {
+			switch name {
+			case "host.conflist":
 				runHostExample(t, path)
+				return
+			case "macvlan.conflist", "macvlan-host-access.conflist":
+				runMacvlanExample(t, path)
 				return
 			}
 			want, ok := all[name]

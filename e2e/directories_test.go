@@ -87,8 +87,9 @@ func installPlugins() error {
 		return err
 	}
 	links := map[string]string{
-		"bridge": "bin/bridge", "host": "bin/host", "macvlan": "bin/macvlan", "none": "bin/none", "loopback": "bin/none", "host-local": "bin/host-local",
-		"portmap": ".tools/portmap", "firewall": ".tools/firewall", "tuning": ".tools/tuning",
+		"bridge": "bin/bridge", "host": "bin/host", "macvlan": "bin/macvlan", "none": "bin/none", "loopback": "bin/none",
+		"host-local": "bin/host-local",
+		"portmap":    ".tools/portmap", "firewall": ".tools/firewall", "tuning": ".tools/tuning",
 	}
 	for name, target := range links {
 		target = filepath.Join(root, target)

@@ -55,7 +55,7 @@ func ports(t *testing.T, network string) []string {
 		switch {
 		case strings.HasPrefix(attrs.Alias, "fairway "+network+" "):
 			found = append(found, attrs.Alias)
-		case link.Type() == "veth" && attrs.Alias == "" && attrs.Name != "uplink":
+		case link.Type() == "veth" && attrs.Alias == "" && attrs.Name != "uplink" && attrs.Name != "lan0":
 			found = append(found, attrs.Name)
 		}
 	}
