@@ -5,7 +5,8 @@ import (
 	"errors"
 
 	"github.com/containernetworking/cni/libcni"
-	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/flock"
 )
 
 // ErrInUse says that containers are on a network.
@@ -18,7 +19,7 @@ var ErrInUse = errors.New("is in use")
 //
 // No Attach runs until then returns. Other runtimes know nothing of that lock.
 func (r Runtime) Clear(ctx context.Context, network *libcni.NetworkConfigList, then func(cleared error) error) error {
-	unlock, err := r.lockCache(ctx, unix.LOCK_EX)
+	unlock, err := r.lockCache(ctx, flock.Lock)
 	if err != nil {
 		return err
 	}

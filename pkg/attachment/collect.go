@@ -6,7 +6,8 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
-	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/flock"
 )
 
 // Stale is the attachments whose container has gone.
@@ -25,7 +26,7 @@ func Stale(all []Attachment) (stale []Attachment) {
 //
 // No Attach runs meanwhile. Other runtimes know nothing of that lock.
 func (r Runtime) Collect(ctx context.Context, networks []*libcni.NetworkConfigList) (removed []Attachment, err error) {
-	unlock, err := r.lockCache(ctx, unix.LOCK_EX)
+	unlock, err := r.lockCache(ctx, flock.Lock)
 	if err != nil {
 		return nil, err
 	}

@@ -74,6 +74,9 @@ func (r Runtime) Attach(ctx context.Context, network *libcni.NetworkConfigList, 
 	if err != nil {
 		return Attachment{}, err
 	}
+	if err := pin(ctx, network, request); err != nil {
+		return Attachment{}, err
+	}
 	a, err := r.add(ctx, conf, rt)
 	if err == nil {
 		err = request.honouredBy(a)

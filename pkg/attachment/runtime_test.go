@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
+	"github.com/fairway-cni/fairway/pkg/flock"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -189,8 +190,8 @@ func TestCollectWaits(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := r.Collect(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("while somebody attaches: got %v, want a deadline", err)
+	if _, err := r.Collect(ctx, nil); !errors.Is(err, flock.ErrBusy) {
+		t.Errorf("while somebody attaches: got %v, want that it is locked", err)
 	}
 	unlock()
 	if _, err := r.Collect(t.Context(), nil); err != nil {

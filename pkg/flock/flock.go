@@ -16,24 +16,33 @@ var ErrBusy = errors.New("locked by another process")
 // descriptor is closed, or will be. The error is ErrBusy when the context ends, or when the lock was not free for as long
 // as the patience.
 func Lock(ctx context.Context, fd int, patience time.Duration) error {
-	err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+	return lock(ctx, fd, unix.LOCK_EX, patience)
+}
+
+// LockShared is Lock for one of several that may have the file locked at once, as long as nobody has it by Lock.
+func LockShared(ctx context.Context, fd int, patience time.Duration) error {
+	return lock(ctx, fd, unix.LOCK_SH, patience)
+}
+
+func lock(ctx context.Context, fd, how int, patience time.Duration) error {
+	err := unix.Flock(fd, how|unix.LOCK_NB)
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EWOULDBLOCK):
-		return wait(ctx, fd, patience)
+		return wait(ctx, fd, how, patience)
 	}
 	_ = unix.Close(fd) // nothing was written
 	return err
 }
 
 // wait leaves the queue to the kernel: no polling, first come first served.
-func wait(ctx context.Context, fd int, patience time.Duration) error {
+func wait(ctx context.Context, fd, how int, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	locked := make(chan error)
 	go func() {
-		err := flock(fd)
+		err := flock(fd, how)
 		select {
 		case locked <- err:
 		case <-ctx.Done():
@@ -51,9 +60,9 @@ func wait(ctx context.Context, fd int, patience time.Duration) error {
 	}
 }
 
-func flock(fd int) error {
+func flock(fd, how int) error {
 	for {
-		if err := unix.Flock(fd, unix.LOCK_EX); err != unix.EINTR {
+		if err := unix.Flock(fd, how); err != unix.EINTR {
 			return err
 		}
 	}

@@ -40,6 +40,22 @@ func TestLock(t *testing.T) {
 	}
 }
 
+func TestLockShared(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	first, second := open(t, path), open(t, path)
+	if err := errors.Join(LockShared(t.Context(), first, 0), LockShared(t.Context(), second, 0)); err != nil {
+		t.Fatalf("two who share: %v", err)
+	}
+	if err := Lock(t.Context(), open(t, path), time.Millisecond); !errors.Is(err, ErrBusy) {
+		t.Errorf("beside those who share: got %v, want ErrBusy", err)
+	}
+	_ = unix.Close(first)
+	time.AfterFunc(10*time.Millisecond, func() { _ = unix.Close(second) })
+	if err := Lock(t.Context(), open(t, path), time.Minute); err != nil {
+		t.Errorf("after those who shared: %v", err)
+	}
+}
+
 func TestLockOfNoFile(t *testing.T) {
 	if err := Lock(t.Context(), -1, 0); !errors.Is(err, unix.EBADF) {
 		t.Errorf("got %v, want %v", err, unix.EBADF)
