@@ -53,6 +53,9 @@ func (n Network) checkBlocks(peers []Peer) error {
 			if !n.contains(b) {
 				return invalidf("%s is %s, outside the network's %s: give a part of it", at.key(), b, join(n.Subnets))
 			}
+			if longest := b.Addr().BitLen() - 2; b.Bits() > longest {
+				return invalidf("%s is %s, too small for the host and its containers: give at least a /%d", at.key(), b, longest)
+			}
 			all = append(all, at)
 		}
 	}

@@ -91,8 +91,11 @@ func (o Overlay) conflict(k *kernel.Kernel) error {
 func (o Overlay) foreign(k *kernel.Kernel, r kernel.RouteEntry) (whose string, ok bool) {
 	if r.Protocol != RouteProtocol {
 		link, err := k.Host.LinkByIndex(r.Link)
-		if err != nil {
+		switch {
+		case err != nil:
 			return fmt.Sprintf("the host's route to %s", r.Dst), true
+		case strings.HasPrefix(link.Attrs().Alias, overlayPrefix): // an address of a device, for IPv6
+			return fmt.Sprintf("%s of %s", r.Dst, describeAlias(link.Attrs().Alias)), link.Attrs().Alias != overlayTag(o.Device.Network)
 		}
 		return fmt.Sprintf("the host's route to %s through %s", r.Dst, link.Attrs().Name), true
 	}
