@@ -208,8 +208,8 @@ func TestRefusals(t *testing.T) {
 		`an overlay of listed peers needs its subnet`:                                         {Driver: "overlay", Options: []string{peers}},
 		`"192.0.2.11": write VTEP=BLOCK for each host`:                                        {Driver: "overlay", Subnets: []string{"10.42.0.0/16"}, Options: []string{"peers=192.0.2.11"}},
 		`peers[0].subnets[0] is 10.43.0.0/24, outside the network's 10.42.0.0/16`:             {Driver: "overlay", Subnets: []string{"10.42.0.0/16"}, Options: []string{"peers=192.0.2.11=10.43.0.0/24"}},
-		`leave --ip-range and --aux-address out`:                                              {Driver: "overlay", Subnets: []string{"10.42.0.0/16"}, Ranges: []string{"10.42.0.0/24"}, Options: []string{peers}},
-		`gateway 10.42.0.9: without the node agent, that of 10.42.0.0/16 is 10.42.0.1`:        {Driver: "overlay", Subnets: []string{"10.42.0.0/16"}, Gateways: []string{"10.42.0.9"}, Options: []string{peers}},
+		`leave --ip-range, --gateway and --aux-address out`:                                   {Driver: "overlay", Subnets: []string{"10.42.0.0/16"}, Ranges: []string{"10.42.0.0/24"}, Options: []string{peers}},
+		`with the first address of its own as the gateway`:                                    {Driver: "overlay", Subnets: []string{"10.42.0.0/16"}, Gateways: []string{"10.42.0.1"}, Options: []string{peers}},
 		`driver overlay gives out addresses itself`:                                           {Driver: "overlay", IPAMDriver: "dhcp", Options: []string{peers}},
 		`driver calico cannot honour internal`:                                                {Driver: "calico", Internal: true},
 		`driver calico cannot honour the option com.docker.network.bridge.name`:               {Driver: "calico", Options: []string{"com.docker.network.bridge.name=x"}},
@@ -258,7 +258,7 @@ func TestForeignBridge(t *testing.T) {
 }
 
 func TestDrawOverlay(t *testing.T) {
-	o := Order{Name: "shop", Driver: "overlay", IPv6: true, Gateways: []string{"10.42.0.9"}, Subnets: []string{"10.42.0.0/16"},
+	o := Order{Name: "shop", Driver: "overlay", IPv6: true, Subnets: []string{"10.42.0.0/16"},
 		Options: []string{"vni=5", dockerMTU + "=1300"}, Labels: []string{"a=b"}}
 	if !o.ByAgent() {
 		t.Error("without peers, it is for the agent")
@@ -268,7 +268,7 @@ func TestDrawOverlay(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n.Name != "shop" || n.VNI != 5 || n.MTU != 1300 || !n.IPMasq || n.Labels["a"] != "b" || len(n.Subnets) != 2 ||
-		n.Subnets[0].Gateway.String() != "10.42.0.9" || n.Subnets[1].Prefix.Bits() != 64 {
+		n.Subnets[0].Prefix.String() != "10.42.0.0/16" || n.Subnets[1].Prefix.Bits() != 64 {
 		t.Errorf("got %+v", n)
 	}
 	for want, options := range map[string]string{

@@ -9,7 +9,7 @@ import (
 
 // TestDialectsAreThoseOfThePlugins: create accepts no key that the plugin would ignore, by the plugin's README.
 func TestDialectsAreThoseOfThePlugins(t *testing.T) {
-	for plugin, d := range map[string]dialect{"bridge": bridgeDialect, "macvlan": macvlanDialect} {
+	for plugin, d := range map[string]dialect{"bridge": bridgeDialect, "macvlan": macvlanDialect, "overlay-vxlan": overlayDialect} {
 		text, err := os.ReadFile(filepath.Join("..", "..", "plugins", plugin, "README.md"))
 		if err != nil {
 			t.Fatal(err)

@@ -63,7 +63,7 @@ var overlayDialect = dialect{
 	},
 	keys: map[string]form{
 		"vni": number, "mtu": number, "port": number, "ipMasq": boolean, "isolated": boolean, "peers": text,
-		"peersFile": text, "self": text, "dns": document,
+		"pins": document, "peersFile": text, "self": text, "dns": document,
 	},
 }
 

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
-	"github.com/fairway-cni/fairway/pkg/conflist"
 	"github.com/fairway-cni/fairway/pkg/overlay"
 )
 
@@ -38,7 +37,7 @@ func DrawOverlay(o Order, site Site) (agentapi.Network, error) {
 	if err != nil {
 		return agentapi.Network{}, err
 	}
-	for _, key := range []string{"port", "isolated", "self", "dns"} {
+	for _, key := range []string{"dns", "isolated", "pins", "port", "self"} {
 		if _, given := keys[key]; given {
 			return agentapi.Network{}, fmt.Errorf("the node agent cannot honour the option %s: leave it out", key)
 		}
@@ -51,7 +50,7 @@ func DrawOverlay(o Order, site Site) (agentapi.Network, error) {
 	n.VNI = uint32(vni)
 	n.MTU, _ = keys["mtu"].(int)
 	for _, pool := range d.pools {
-		n.Subnets = append(n.Subnets, agentapi.Subnet{Prefix: pool.Subnet, Gateway: pool.Gateway})
+		n.Subnets = append(n.Subnets, agentapi.Subnet{Prefix: pool.Subnet})
 	}
 	return n, nil
 }
@@ -64,13 +63,6 @@ func (d *draft) overlay() ([]plugin, error) {
 	}
 	if len(d.pools) == 0 {
 		return nil, errors.New("an overlay of listed peers needs its subnet, the same on every host: give --subnet")
-	}
-	for i, pool := range d.pools {
-		first := firstFree(conflist.Pool{Subnet: pool.Subnet})
-		if pool.Gateway.IsValid() && pool.Gateway != first {
-			return nil, fmt.Errorf("gateway %s: without the node agent, that of %s is %s, leave it out", pool.Gateway, pool.Subnet, first)
-		}
-		d.pools[i].Gateway = first
 	}
 	if _, given := keys["vni"]; !given {
 		keys["vni"] = vniOf(d.Name)
@@ -106,8 +98,9 @@ func (d *draft) overlayKeys() (map[string]any, error) {
 		return nil, errors.New("driver overlay gives out addresses itself: leave --ipam-driver and --ipam-opt out")
 	}
 	for _, pool := range d.pools {
-		if pool.Range.IsValid() || len(pool.Aux) > 0 {
-			return nil, fmt.Errorf("driver overlay gives each host blocks of %s: leave --ip-range and --aux-address out", pool.Subnet)
+		if pool.Range.IsValid() || len(pool.Aux) > 0 || pool.Gateway.IsValid() {
+			return nil, fmt.Errorf("driver overlay gives each host blocks of %s, with the first address of its own as the gateway: "+
+				"leave --ip-range, --gateway and --aux-address out", pool.Subnet)
 		}
 	}
 	return keys, nil

@@ -97,7 +97,7 @@ func (h Host) discard(ctx context.Context, n conflist.Network, networks conflist
 	if err := discardState(n, networks); err != nil {
 		return fmt.Errorf("network %s: %w", n.Name, err)
 	}
-	return discardReservations(ctx, n.List)
+	return discardReservations(ctx, n)
 }
 
 // missing says whether one of the plugins is not installed.
@@ -135,18 +135,19 @@ func shared(n conflist.Network, networks conflist.Networks) bool {
 	return false
 }
 
-func discardReservations(ctx context.Context, list *libcni.NetworkConfigList) error {
-	first := list.Plugins[0]
-	if first.Network.IPAM.Type != "host-local" {
+// discardReservations gives back the addresses of host-local, which the overlay has within.
+func discardReservations(ctx context.Context, n conflist.Network) error {
+	first := n.List.Plugins[0]
+	if first.Network.IPAM.Type != "host-local" && n.Driver != "overlay" {
 		return nil
 	}
-	named, err := libcni.InjectConf(first, map[string]any{"name": list.Name, "cniVersion": list.CNIVersion})
+	named, err := libcni.InjectConf(first, map[string]any{"name": n.Name})
 	if err != nil {
 		return err
 	}
-	conf, err := hostlocal.Parse(named.Bytes, "")
+	conf, err := hostlocal.Locate(named.Bytes)
 	if err != nil {
-		return nil // with such a configuration no address was ever given out
+		return err
 	}
 	return hostlocal.Discard(ctx, conf)
 }
