@@ -9,7 +9,7 @@ import (
 const (
 	// scratch lies in the empty /run of this program's mount namespace.
 	scratch      = "/run/fairway-demo"
-	reservations = scratch + "/networks/web"
+	reservations = scratch + "/networks"
 
 	bridgeNetwork = `{
   "cniVersion": "1.1.0",
@@ -24,12 +24,7 @@ const (
 }`
 )
 
-func (s *stage) showBridge() error {
-	for line := range strings.Lines(bridgeNetwork) {
-		s.page.note(strings.TrimSuffix(line, "\n"))
-	}
-	return nil
-}
+func (s *stage) showBridge() error { return s.show(bridgeNetwork) }
 
 func (s *stage) attachTwo() error {
 	for _, id := range []string{"c1", "c2"} {

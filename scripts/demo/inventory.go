@@ -1,10 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
-	"os"
+	"path/filepath"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
@@ -62,14 +61,11 @@ func ownedElements() (n int, err error) {
 
 // reservedAddresses counts the files of host-local that are named as an address.
 func reservedAddresses() (n int, err error) {
-	files, err := os.ReadDir(reservations)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return 0, err
-	}
+	files, err := filepath.Glob(reservations + "/*/*")
 	for _, file := range files {
-		if _, err := netip.ParseAddr(file.Name()); err == nil {
+		if _, err := netip.ParseAddr(filepath.Base(file)); err == nil {
 			n++
 		}
 	}
-	return n, nil
+	return n, err
 }

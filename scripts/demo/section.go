@@ -25,6 +25,12 @@ func sections() []section {
 			{"drift", (*stage).drift},
 			{"DEL", (*stage).detachBoth},
 		}},
+		{mode: "macvlan", about: "containers with MACs of their own on the physical network", steps: []step{
+			{"the network", (*stage).showMacvlan},
+			{"ADD", (*stage).attachToMacvlan},
+			{"traffic", (*stage).trafficOfMacvlan},
+			{"DEL", (*stage).detachFromMacvlan},
+		}},
 		{mode: "host", about: "a container that shares the host's network", steps: []step{
 			{"ADD", (*stage).attachToHost},
 			{"traffic", (*stage).trafficOfHost},
