@@ -95,7 +95,9 @@ func TestAnnounceAwaitsCarrier(t *testing.T) {
 
 // An announcement that cannot be made does not fail an ADD.
 func TestAnnounceNeverFails(t *testing.T) {
+	logged := captureLog(t)
 	k, _ := newPair(t)
 	ensure(t, k, state.Announce{Link: "eth0", Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}, false)
 	ensure(t, k, state.Announce{Link: "eth0"}, false)
+	shows(t, logged.String(), "level=WARN", "addresses not announced", "link=eth0")
 }

@@ -120,6 +120,12 @@ func unsupported(err error) error {
 	return err
 }
 
+// withoutNftables says whether a listing failed because the kernel has no nftables, and so nothing to list. It says EINVAL
+// for a subsystem that it does not have (nfnetlink_rcv_msg).
+func withoutNftables(err error) bool {
+	return errors.Is(unsupported(err), ErrUnsupported) || errors.Is(err, unix.EINVAL)
+}
+
 // build adds what is missing and writes the rules afresh: flushing and adding them is one transaction, so that no packet
 // sees a chain without rules.
 func (l layout) build(conn *nftables.Conn) error {
@@ -223,8 +229,7 @@ func removeElementsIf(k *kernel.Kernel, sets []*nftables.Set, stale func(kernel.
 func staleElements(k *kernel.Kernel, sets []*nftables.Set, stale func(kernel.Element) bool) (found []kernel.Element, err error) {
 	for _, set := range sets {
 		elements, err := elementsOf(k, set)
-		// A kernel without nftables has none. It says EINVAL for a subsystem that it does not have (nfnetlink_rcv_msg).
-		if errors.Is(err, ErrUnsupported) || errors.Is(err, unix.EINVAL) {
+		if withoutNftables(err) {
 			return nil, nil
 		}
 		if err != nil {

@@ -73,11 +73,14 @@ func pruneBridges(k *kernel.Kernel) error {
 // pruneChains deletes the subnets' chains to which no element leads. The kernel refuses to delete one in use.
 func pruneChains(k *kernel.Kernel) error {
 	conn, err := k.Nftables()
-	if err != nil {
-		return err
+	var chains []*nftables.Chain
+	if err == nil {
+		chains, err = conn.ListChainsOfTableFamily(nftables.TableFamilyINet)
 	}
-	chains, err := conn.ListChainsOfTableFamily(nftables.TableFamilyINet)
-	if err != nil {
+	switch {
+	case withoutNftables(err):
+		return nil
+	case err != nil:
 		return fmt.Errorf("nft list chains inet: %w", err)
 	}
 	var errs []error
