@@ -34,8 +34,8 @@ func prepare() error {
 	if err := testnet.Isolate(); err != nil {
 		return err
 	}
-	for _, dir := range []string{confDir, pluginDir, cniStateDir, podmanDir, locksDir} {
-		if err := hide(dir); err != nil {
+	for _, dir := range []string{confDir, pluginDir, podmanDir, locksDir} {
+		if err := testnet.Hide(dir); err != nil {
 			return err
 		}
 	}

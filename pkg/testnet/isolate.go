@@ -90,8 +90,9 @@ func prepare() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("mount --make-rprivate /: %w", err)
 	}
+	// The second one may have to be made on the first.
 	for _, dir := range []string{"/run", "/var/lib/cni"} {
-		if err := emptyDir(dir); err != nil {
+		if err := Hide(dir); err != nil {
 			return err
 		}
 	}
@@ -103,15 +104,4 @@ func prepare() error {
 		return fmt.Errorf("ip link show lo: %w", err)
 	}
 	return netlink.LinkSetUp(lo)
-}
-
-// emptyDir hides what a directory holds behind a tmpfs. A directory that does not exist has nothing to hide.
-func emptyDir(dir string) error {
-	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
-		return fmt.Errorf("mount -t tmpfs tmpfs %s: %w", dir, err)
-	}
-	return nil
 }

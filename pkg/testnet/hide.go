@@ -1,0 +1,58 @@
+package testnet
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Hide puts an empty directory in the place of dir, in the mount namespace that Isolate has made. A directory that the
+// machine does not have is not made there, but on an overlay of its nearest parent.
+func Hide(dir string) error {
+	parent, err := nearest(dir)
+	if err != nil {
+		return err
+	}
+	if parent != dir {
+		if err := overlay(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755"); err != nil {
+		return fmt.Errorf("mount -t tmpfs tmpfs %s: %w", dir, err)
+	}
+	return nil
+}
+
+// nearest is dir itself or the first parent that exists.
+func nearest(dir string) (string, error) {
+	for ; ; dir = filepath.Dir(dir) {
+		_, err := os.Stat(dir)
+		if !errors.Is(err, os.ErrNotExist) {
+			return dir, err
+		}
+	}
+}
+
+// overlay makes writes to dir go to the tmpfs on /run.
+func overlay(dir string) error {
+	scratch, err := os.MkdirTemp("/run", "overlay")
+	if err != nil {
+		return err
+	}
+	upper, work := filepath.Join(scratch, "upper"), filepath.Join(scratch, "work")
+	if err := errors.Join(os.Mkdir(upper, 0o755), os.Mkdir(work, 0o755)); err != nil {
+		return err
+	}
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", dir, upper, work)
+	if err := unix.Mount("overlay", dir, "overlay", 0, options); err != nil {
+		return fmt.Errorf("mount -t overlay -o %s overlay %s: %w", options, dir, err)
+	}
+	return nil
+}
