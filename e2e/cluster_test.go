@@ -1,8 +1,7 @@
-package agent
+package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,19 +23,19 @@ const patience = time.Minute
 type cluster struct {
 	underlay *testnet.Namespace
 	etcd     *testnet.Etcd
-	hosts    []*host
+	hosts    []*member
 }
 
-// host is one host with its agent.
-type host struct {
+// member is one host of a cluster, with its agent.
+type member struct {
 	*testnet.Namespace
-	name   string
-	vtep   string
-	dir    string
-	boot   int // number of the boot
-	config Config
-	agent  *testnet.Process // nil: not running
-	ends   *testing.T       // the test with which the host ends
+	name  string
+	vtep  string
+	dir   string
+	boot  int               // number of the boot
+	flags map[string]string // of fairwayd
+	agent *testnet.Process  // nil: not running
+	ends  *testing.T        // the test with which the host ends
 }
 
 // newCluster raises hosts h1, h2, … at 192.0.2.11, …, and etcd members at 192.0.2.1, …. Agents are not started.
@@ -74,9 +73,9 @@ func (c *cluster) startEtcd(t *testing.T, count int) *testnet.Etcd {
 	return etcd
 }
 
-func (c *cluster) newHost(t *testing.T, i int) *host {
+func (c *cluster) newHost(t *testing.T, i int) *member {
 	t.Helper()
-	h := &host{
+	h := &member{
 		Namespace: testnet.NewNS(t, fmt.Sprintf("h%d", i)), name: fmt.Sprintf("h%d", i), vtep: fmt.Sprintf("192.0.2.%d", 10+i),
 		dir: t.TempDir(), ends: t,
 	}
@@ -87,37 +86,51 @@ func (c *cluster) newHost(t *testing.T, i int) *host {
 	c.underlay.Sh(t, "ip", "link", "set", port, "up", "master", "sw")
 	h.Sh(t, "ip", "addr", "add", h.vtep+"/24", "dev", "eth0")
 	h.Sh(t, "ip", "link", "set", "eth0", "up")
-	h.config = Defaults()
-	h.config.Node, h.config.Endpoints, h.config.Underlay = h.name, c.etcd.Endpoints(), "eth0"
-	h.config.NetconfDir, h.config.RunDir = filepath.Join(h.dir, "net.d"), filepath.Join(h.dir, "run")
-	h.config.StateDir, h.config.DataDir = filepath.Join(h.dir, "lib"), filepath.Join(h.dir, "cni")
-	h.config.Audit, h.config.AliveTTL = 2*time.Second, 5*time.Second
+	h.flags = map[string]string{
+		"etcd-endpoints": strings.Join(c.etcd.Endpoints(), ","), "underlay": "eth0", "node": h.name,
+		"netconf-dir": h.netconfDir(), "run-dir": h.runDir(), "state-dir": h.stateDir(), "data-dir": h.dataDir(),
+		"audit-interval": "2s", "alive-ttl": "5s", "log-level": "debug",
+	}
 	return h
 }
 
-// start starts the host's agent and waits until it is ready.
-func (h *host) start(t *testing.T) {
+func (h *member) netconfDir() string { return filepath.Join(h.dir, "net.d") }
+func (h *member) runDir() string     { return filepath.Join(h.dir, "run") }
+func (h *member) stateDir() string   { return filepath.Join(h.dir, "lib") }
+func (h *member) dataDir() string    { return filepath.Join(h.dir, "cni") }
+
+// started is what fairwayd logs when its socket is there and its snapshots are in place.
+const started = "msg=running"
+
+// inBoot prepares a command on the host, which has boots of its own.
+func (h *member) inBoot(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
-	config, err := json.Marshal(h.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	boot := filepath.Join(h.dir, "boot_id")
-	if err := os.WriteFile(boot, []byte(fmt.Sprintf("boot-%s-%d\n", h.name, h.boot)), 0o644); err != nil {
+	if err := os.WriteFile(boot, []byte(h.bootID()+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	// Each host has boots of its own.
-	const script = `mount --bind "$1" /proc/sys/kernel/random/boot_id && exec "$2"`
-	cmd := h.Command("unshare", "--mount", "sh", "-c", script, "sh", boot, self)
-	cmd.Env = append(os.Environ(), agentVar+"="+string(config))
-	if h.agent, err = testnet.Start(cmd); err != nil {
+	const script = `mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"`
+	return h.Command("unshare", append([]string{"--mount", "sh", "-c", script, boot, name}, args...)...)
+}
+
+func (h *member) bootID() string { return fmt.Sprintf("boot-%s-%d", h.name, h.boot) }
+
+// start starts the host's agent and waits until it is ready.
+func (h *member) start(t *testing.T) {
+	t.Helper()
+	root, err := moduleRoot()
+	if err != nil {
 		t.Fatal(err)
 	}
-	agent := h.agent
+	var flags []string
+	for name, value := range h.flags {
+		flags = append(flags, "--"+name+"="+value)
+	}
+	agent, err := testnet.Start(h.inBoot(t, filepath.Join(root, "bin", "fairwayd"), flags...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.agent = agent
 	h.ends.Cleanup(func() {
 		if err := agent.Stop(unix.SIGKILL); err != nil && h.agent == agent {
 			h.ends.Errorf("%s: %v", h.name, err)
@@ -128,13 +141,13 @@ func (h *host) start(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := agent.Await(ctx, readyText); err != nil {
+	if err := agent.Await(ctx, started); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // kill ends the agent as a crash does.
-func (h *host) kill(t *testing.T) {
+func (h *member) kill(t *testing.T) {
 	t.Helper()
 	if err := h.agent.Stop(unix.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -149,10 +162,10 @@ func (c *cluster) start(t *testing.T) {
 	}
 }
 
-func (h *host) api() *agentapi.Client { return agentapi.New(agentapi.Socket(h.config.RunDir)) }
+func (h *member) api() *agentapi.Client { return agentapi.New(agentapi.Socket(h.runDir())) }
 
-func (h *host) conflist(network string) string {
-	return filepath.Join(h.config.NetconfDir, "fairway-"+network+".conflist")
+func (h *member) conflist(network string) string {
+	return filepath.Join(h.netconfDir(), "fairway-"+network+".conflist")
 }
 
 func exists(path string) bool {
@@ -171,7 +184,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 }
 
 // try runs a command on the host that may fail, and gives what it printed.
-func (h *host) try(name string, args ...string) string {
+func (h *member) try(name string, args ...string) string {
 	out, err := h.Command(name, args...).CombinedOutput()
 	if err != nil {
 		return ""
@@ -180,9 +193,9 @@ func (h *host) try(name string, args ...string) string {
 }
 
 // reserve makes an address look like a container's, as plugin host-local does.
-func (h *host) reserve(t *testing.T, network, addr string) {
+func (h *member) reserve(t *testing.T, network, addr string) {
 	t.Helper()
-	dir := filepath.Join(h.config.DataDir, network)
+	dir := filepath.Join(h.dataDir(), network)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -191,15 +204,15 @@ func (h *host) reserve(t *testing.T, network, addr string) {
 	}
 }
 
-func (h *host) release(t *testing.T, network, addr string) {
+func (h *member) release(t *testing.T, network, addr string) {
 	t.Helper()
-	if err := os.Remove(filepath.Join(h.config.DataDir, network, addr)); err != nil {
+	if err := os.Remove(filepath.Join(h.dataDir(), network, addr)); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // put makes a network by the host's agent, and waits until each host has a block of it and the way to all others.
-func (c *cluster) put(t *testing.T, by *host, n agentapi.Network) agentapi.Network {
+func (c *cluster) put(t *testing.T, by *member, n agentapi.Network) agentapi.Network {
 	t.Helper()
 	made, err := by.api().Put(t.Context(), n)
 	if err != nil {
@@ -215,7 +228,7 @@ func (c *cluster) put(t *testing.T, by *host, n agentapi.Network) agentapi.Netwo
 }
 
 // awaitPeers waits until a host's kernel has the way to a number of peers, each with one block of IPv4.
-func (c *cluster) awaitPeers(t *testing.T, h *host, n agentapi.Network, count int) {
+func (c *cluster) awaitPeers(t *testing.T, h *member, n agentapi.Network, count int) {
 	t.Helper()
 	link := fmt.Sprintf("fwvx%d", n.VNI)
 	eventually(t, fmt.Sprintf("%s has %d peers", h.name, count), func() bool {
@@ -225,7 +238,7 @@ func (c *cluster) awaitPeers(t *testing.T, h *host, n agentapi.Network, count in
 }
 
 // address is one that the host itself has in a network: the first of its first block.
-func (h *host) address(t *testing.T, network string) string {
+func (h *member) address(t *testing.T, network string) string {
 	t.Helper()
 	peers, err := h.api().Peers(t.Context(), network)
 	if err != nil {
@@ -241,7 +254,7 @@ func (h *host) address(t *testing.T, network string) string {
 }
 
 // ping expects an answer from another host through the overlay.
-func (h *host) ping(t *testing.T, addr string) {
+func (h *member) ping(t *testing.T, addr string) {
 	t.Helper()
 	eventually(t, h.name+" reaches "+addr, func() bool {
 		return exec.Command("nsenter", "--net="+h.Path, "busybox", "ping", "-c1", "-W2", addr).Run() == nil

@@ -1,4 +1,4 @@
-package agent
+package e2e
 
 import (
 	"errors"
@@ -15,12 +15,12 @@ import (
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
-func network(name, subnet string) agentapi.Network {
+func overlayNet(name, subnet string) agentapi.Network {
 	return agentapi.Network{Name: name, Subnets: []agentapi.Subnet{{Prefix: netip.MustParsePrefix(subnet)}}}
 }
 
 // flow sends packets from one host to another through a network until the given function returns, and expects all to arrive.
-func flow(t *testing.T, from, to *host, addr string, meanwhile func()) {
+func flow(t *testing.T, from, to *member, addr string, meanwhile func()) {
 	t.Helper()
 	from.ping(t, addr)
 	f, err := testnet.StartFlow(from.Namespace, to.Namespace, netip.MustParseAddr(addr))
@@ -55,7 +55,7 @@ func TestThreeHosts(t *testing.T) {
 		if err := c.etcd.Kill(1); err != nil {
 			t.Fatal(err)
 		}
-		c.put(t, h2, network("one-member-less", "10.43.0.0/16"))
+		c.put(t, h2, overlayNet("one-member-less", "10.43.0.0/16"))
 		if err := c.etcd.Restart(1); err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +102,7 @@ func removedByHand(t *testing.T, c *cluster, n agentapi.Network, link, far strin
 }
 
 // routeTo is the destination of the route to an address.
-func routeTo(t *testing.T, h *host, link, addr string) string {
+func routeTo(t *testing.T, h *member, link, addr string) string {
 	t.Helper()
 	for _, line := range strings.Split(h.Sh(t, "ip", "route", "show", "dev", link), "\n") {
 		if strings.Contains(line, "via "+addr+" ") {
@@ -132,7 +132,7 @@ func agentsKilled(t *testing.T, c *cluster, far string) {
 	})
 }
 
-func awaitHealthy(t *testing.T, h *host) {
+func awaitHealthy(t *testing.T, h *member) {
 	t.Helper()
 	var last agentapi.Health
 	defer func() {
@@ -159,7 +159,7 @@ func etcdStopped(t *testing.T, c *cluster, n agentapi.Network, link, far string)
 			health, err := h1.api().Health(t.Context())
 			return err == nil && !health.Etcd.Connected && !health.Healthy && strings.Contains(strings.Join(health.Problems, "\n"), "etcd")
 		})
-		if _, err := h1.api().Put(t.Context(), network("later", "10.44.0.0/16")); !errors.Is(err, agentapi.ErrUnavailable) {
+		if _, err := h1.api().Put(t.Context(), overlayNet("later", "10.44.0.0/16")); !errors.Is(err, agentapi.ErrUnavailable) {
 			t.Errorf("put without etcd: error %v, want one that is ErrUnavailable", err)
 		}
 		h2.kill(t) // it starts from its snapshot
@@ -177,12 +177,12 @@ func etcdStopped(t *testing.T, c *cluster, n agentapi.Network, link, far string)
 	for _, h := range c.hosts {
 		awaitHealthy(t, h)
 	}
-	c.put(t, h2, network("later", "10.44.0.0/16"))
+	c.put(t, h2, overlayNet("later", "10.44.0.0/16"))
 }
 
 func inUse(t *testing.T, c *cluster) {
 	h1, h2 := c.hosts[0], c.hosts[1]
-	c.put(t, h1, network("used", "10.45.0.0/16"))
+	c.put(t, h1, overlayNet("used", "10.45.0.0/16"))
 	const addr = "10.45.0.9"
 	h2.reserve(t, "used", addr)
 	eventually(t, "h1 knows that h2 has containers", func() bool {
@@ -200,7 +200,7 @@ func inUse(t *testing.T, c *cluster) {
 	eventually(t, "the network is deleted", func() bool { return h1.api().Delete(t.Context(), "used") == nil })
 	for _, h := range c.hosts {
 		eventually(t, h.name+" has let go", func() bool {
-			return !exists(h.conflist("used")) && !exists(filepath.Join(h.config.StateDir, "networks", "used.json")) &&
+			return !exists(h.conflist("used")) && !exists(filepath.Join(h.stateDir(), "networks", "used.json")) &&
 				!strings.Contains(h.try("ip", "route"), "10.45.") && !strings.Contains(h.try("ip", "-d", "link"), "overlay used")
 		})
 	}
@@ -209,14 +209,14 @@ func inUse(t *testing.T, c *cluster) {
 // A block of 10.46.0.0/24 has room for fifteen.
 func anotherBlock(t *testing.T, c *cluster) {
 	h1, h2 := c.hosts[0], c.hosts[1]
-	c.put(t, h1, network("small", "10.46.0.0/24"))
+	c.put(t, h1, overlayNet("small", "10.46.0.0/24"))
 	first := netip.MustParseAddr(h2.address(t, "small"))
 	addr := first
 	for range 13 {
 		addr = addr.Next()
 		h2.reserve(t, "small", addr.String())
 	}
-	blocks := func(h *host) (blocks []netip.Prefix) {
+	blocks := func(h *member) (blocks []netip.Prefix) {
 		peers, err := h.api().Peers(t.Context(), "small")
 		if err != nil {
 			t.Fatal(err)
@@ -236,7 +236,7 @@ func anotherBlock(t *testing.T, c *cluster) {
 
 func pin(t *testing.T, c *cluster) {
 	h1, h2 := c.hosts[0], c.hosts[1]
-	n := c.put(t, h1, network("pins", "10.47.0.0/16"))
+	n := c.put(t, h1, overlayNet("pins", "10.47.0.0/16"))
 	free := "10.47.200.200"
 	if strings.HasPrefix(h1.address(t, "pins"), "10.47.200.") || strings.HasPrefix(h2.address(t, "pins"), "10.47.200.") {
 		free = "10.47.100.200"
@@ -245,7 +245,7 @@ func pin(t *testing.T, c *cluster) {
 	if err := h2.api().Pin(t.Context(), "pins", p); err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(filepath.Join(h2.config.StateDir, "networks", "pins.json"))
+	data, err := os.ReadFile(filepath.Join(h2.stateDir(), "networks", "pins.json"))
 	if err != nil || !strings.Contains(string(data), `{"address":"`+free+`","vtep":"192.0.2.12"}`) {
 		t.Errorf("snapshot after the pin: %s, %v", data, err)
 	}
@@ -257,7 +257,7 @@ func pin(t *testing.T, c *cluster) {
 }
 
 // A reboot takes away the kernel's state and the containers; MAC and blocks stay.
-func rebooted(t *testing.T, h *host, link string) {
+func rebooted(t *testing.T, h *member, link string) {
 	block := h.address(t, "blue")
 	mac := macOf(h.Sh(t, "ip", "link", "show", link))
 	h.reserveInBoot(t, "blue", "10.42.77.77")
@@ -272,7 +272,7 @@ func rebooted(t *testing.T, h *host, link string) {
 	if got := macOf(h.Sh(t, "ip", "link", "show", link)); got != mac {
 		t.Errorf("its device has MAC %s, and had %s before", got, mac)
 	}
-	if exists(filepath.Join(h.config.DataDir, "blue", "10.42.77.77")) {
+	if exists(filepath.Join(h.dataDir(), "blue", "10.42.77.77")) {
 		t.Error("an address of the earlier boot is still reserved")
 	}
 	eventually(t, "its containers are gone from etcd", func() bool { return !inUseBy(t, h, "blue") })
@@ -288,7 +288,7 @@ func macOf(shown string) string {
 	return strings.Fields(after + " none")[0]
 }
 
-func inUseBy(t *testing.T, h *host, network string) bool {
+func inUseBy(t *testing.T, h *member, network string) bool {
 	t.Helper()
 	peers, err := h.api().Peers(t.Context(), network)
 	if err != nil {
@@ -303,18 +303,18 @@ func inUseBy(t *testing.T, h *host, network string) bool {
 }
 
 // reserveInBoot is reserve in a directory that knows the boot, as plugin host-local leaves it.
-func (h *host) reserveInBoot(t *testing.T, network, addr string) {
+func (h *member) reserveInBoot(t *testing.T, network, addr string) {
 	t.Helper()
-	side := filepath.Join(h.config.DataDir, ".fairway", network)
+	side := filepath.Join(h.dataDir(), ".fairway", network)
 	if err := os.MkdirAll(side, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(side, "boot"), []byte(fmt.Sprintf("boot-%s-%d", h.name, h.boot)), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(side, "boot"), []byte(h.bootID()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	h.reserve(t, network, addr)
 	old := unix.NsecToTimespec(0)
-	if err := unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Join(h.config.DataDir, network, addr), []unix.Timespec{old, old}, 0); err != nil {
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Join(h.dataDir(), network, addr), []unix.Timespec{old, old}, 0); err != nil {
 		t.Fatal(err)
 	}
 }

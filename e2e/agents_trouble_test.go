@@ -1,6 +1,7 @@
-package agent
+package e2e
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -17,7 +18,7 @@ func TestCompactionDuringAPartition(t *testing.T) {
 	c := newCluster(t, 2, 1)
 	c.start(t)
 	h1, h2 := c.hosts[0], c.hosts[1]
-	n := c.put(t, h1, network("blue", "10.42.0.0/16"))
+	n := c.put(t, h1, overlayNet("blue", "10.42.0.0/16"))
 	flow(t, h1, h2, h2.address(t, "blue"), func() {
 		h2.Sh(t, "ip", "route", "add", "blackhole", "192.0.2.1")
 		h2.Sh(t, "ss", "-K", "dst", "192.0.2.1") // the kernel may not be able to: then the agent gives the connection up itself
@@ -25,7 +26,7 @@ func TestCompactionDuringAPartition(t *testing.T) {
 			health, err := h2.api().Health(t.Context())
 			return err == nil && !health.Etcd.Connected
 		})
-		if _, err := h1.api().Put(t.Context(), network("green", "10.43.0.0/16")); err != nil {
+		if _, err := h1.api().Put(t.Context(), overlayNet("green", "10.43.0.0/16")); err != nil {
 			t.Fatal(err)
 		}
 		health, err := h1.api().Health(t.Context())
@@ -55,7 +56,7 @@ func TestNoBlockForTheLast(t *testing.T) {
 	}}); err != nil {
 		t.Fatal(err)
 	}
-	var without *host
+	var without *member
 	eventually(t, "two hosts own a block, and one says that it does not", func() bool {
 		peers, err := h1.api().Peers(t.Context(), "tight")
 		if err != nil || len(peers) != 3 {
@@ -86,10 +87,10 @@ func TestBadInput(t *testing.T) {
 	c := newCluster(t, 1, 1)
 	c.start(t)
 	h := c.hosts[0]
-	blue := c.put(t, h, network("blue", "10.42.0.0/16"))
+	blue := c.put(t, h, overlayNet("blue", "10.42.0.0/16"))
 	h.Sh(t, "ip", "route", "add", "10.99.1.0/24", "via", "192.0.2.1")
 	with := func(change func(*agentapi.Network)) agentapi.Network {
-		n := network("green", "10.43.0.0/16")
+		n := overlayNet("green", "10.43.0.0/16")
 		change(&n)
 		return n
 	}
@@ -100,13 +101,13 @@ func TestBadInput(t *testing.T) {
 	}{
 		"VNI too large":         {with(func(n *agentapi.Network) { n.VNI = 1 << 24 }), agentapi.ErrInvalid, "vni 16777216: give one from 1 to 16777215"},
 		"VNI of another":        {with(func(n *agentapi.Network) { n.VNI = blue.VNI }), agentapi.ErrInvalid, "network blue"},
-		"host bits":             {network("green", "10.43.0.1/16"), agentapi.ErrInvalid, "it should be 10.43.0.0/16"},
-		"another's subnet":      {network("green", "10.42.128.0/17"), agentapi.ErrInvalid, "network blue"},
-		"a route of the host":   {network("green", "10.99.0.0/16"), agentapi.ErrInvalid, "the host's route to 10.99.1.0/24 through eth0"},
+		"host bits":             {overlayNet("green", "10.43.0.1/16"), agentapi.ErrInvalid, "it should be 10.43.0.0/16"},
+		"another's subnet":      {overlayNet("green", "10.42.128.0/17"), agentapi.ErrInvalid, "network blue"},
+		"a route of the host":   {overlayNet("green", "10.99.0.0/16"), agentapi.ErrInvalid, "the host's route to 10.99.1.0/24 through eth0"},
 		"MTU over the underlay": {with(func(n *agentapi.Network) { n.MTU = 1451 }), agentapi.ErrInvalid, "mtu 1451 is more than 1450"},
 		"MTU too small":         {with(func(n *agentapi.Network) { n.MTU = 5 }), agentapi.ErrInvalid, "mtu"},
-		"another definition":    {network("blue", "10.43.0.0/16"), agentapi.ErrExists, "network blue exists with another definition"},
-		"a name that is a path": {network("..", "10.43.0.0/16"), agentapi.ErrInvalid, `name ".."`},
+		"another definition":    {overlayNet("blue", "10.43.0.0/16"), agentapi.ErrExists, "network blue exists with another definition"},
+		"a name that is a path": {overlayNet("..", "10.43.0.0/16"), agentapi.ErrInvalid, `name ".."`},
 	} {
 		_, err := h.api().Put(t.Context(), test.network)
 		if name == "a name that is a path" && err != nil {
@@ -130,18 +131,18 @@ func TestTroubleAtStart(t *testing.T) {
 	c := newCluster(t, 2, 1)
 	c.start(t)
 	h1, h2 := c.hosts[0], c.hosts[1]
-	blue := c.put(t, h1, network("blue", "10.42.0.0/16"))
-	c.put(t, h1, network("green", "10.43.0.0/16"))
+	blue := c.put(t, h1, overlayNet("blue", "10.42.0.0/16"))
+	c.put(t, h1, overlayNet("green", "10.43.0.0/16"))
 	far := h2.address(t, "blue")
 	h1.kill(t)
 	if err := c.etcd.Kill(0); err != nil {
 		t.Fatal(err)
 	}
-	cut := filepath.Join(h1.config.StateDir, "networks", "green.json")
+	cut := filepath.Join(h1.stateDir(), "networks", "green.json")
 	if err := os.Truncate(cut, 40); err != nil {
 		t.Fatal(err)
 	}
-	h1.config.Underlay = "eth7"
+	h1.flags["underlay"] = "eth7"
 	h1.start(t)
 	eventually(t, "h1 says what is wrong", func() bool {
 		health, err := h1.api().Health(t.Context())
@@ -150,7 +151,7 @@ func TestTroubleAtStart(t *testing.T) {
 	})
 	h1.ping(t, far)
 	h1.kill(t)
-	h1.config.Underlay = "eth0"
+	h1.flags["underlay"] = "eth0"
 	h1.start(t)
 	if log := h1.agent.Log(); !strings.Contains(log, "snapshot is ignored until it is rebuilt") {
 		t.Error("nothing was said of the snapshot that was cut short")
@@ -162,18 +163,18 @@ func TestTroubleAtStart(t *testing.T) {
 	}
 	awaitHealthy(t, h1)
 	eventually(t, "the snapshot is rebuilt", func() bool {
-		_, err := store{filepath.Dir(cut)}.read("green")
-		return err == nil
+		data, err := os.ReadFile(cut)
+		return err == nil && json.Valid(data)
 	})
 }
 
 func TestTwoHostsOfOneName(t *testing.T) {
 	c := newCluster(t, 2, 1)
 	h1, h2 := c.hosts[0], c.hosts[1]
-	h2.config.Node = h1.name
+	h2.flags["node"] = h1.name
 	h1.start(t)
 	c.hosts = c.hosts[:1]
-	c.put(t, h1, network("blue", "10.42.0.0/16"))
+	c.put(t, h1, overlayNet("blue", "10.42.0.0/16"))
 	h2.start(t)
 	eventually(t, "the second says so", func() bool {
 		health, err := h2.api().Health(t.Context())
@@ -183,41 +184,4 @@ func TestTwoHostsOfOneName(t *testing.T) {
 		t.Error("the second host uses the blocks of the first")
 	}
 	awaitHealthy(t, h1)
-}
-
-// One run directory has one agent; the second leaves the first alone.
-func TestOneAgentOfADirectory(t *testing.T) {
-	dir := t.TempDir()
-	first, err := lockDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := lockDir(dir); err == nil || !strings.Contains(err.Error(), "another fairwayd runs there") {
-		t.Errorf("second agent: error %v", err)
-	}
-	if err := first.Close(); err != nil {
-		t.Fatal(err)
-	}
-	again, err := lockDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := again.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestSocketIsPrivate(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "fairwayd.sock")
-	listener, err := listenPrivate(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v, %v, want 0600", info.Mode(), err)
-	}
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
 }
