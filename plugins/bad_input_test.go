@@ -27,7 +27,7 @@ func TestBadInput(t *testing.T) {
 		code   uint
 		want   string
 	}{
-		{"a file for a namespace", env("CNI_NETNS", "/proc/self/status"), 8,
+		{"a file of proc for a namespace", env("CNI_NETNS", "/proc/self/status"), 8,
 			"CNI_NETNS /proc/self/status: not a network namespace: give the path of a network namespace, such as /run/netns/NAME"},
 		{"a namespace of another kind", env("CNI_NETNS", "/proc/self/ns/uts"), 8,
 			"CNI_NETNS /proc/self/ns/uts: not a network namespace: give the path of a network namespace, such as /run/netns/NAME"},
@@ -48,6 +48,11 @@ func TestBadInput(t *testing.T) {
 			"CNI_NETNS /run/netns/none: network namespace does not exist: give the path of a network namespace, such as /run/netns/NAME"},
 		{"a file for a namespace", env("CNI_NETNS", "/etc/passwd"), 8,
 			"CNI_NETNS /etc/passwd: not a network namespace: give the path of a network namespace, such as /run/netns/NAME"},
+		{"a path through a file for a namespace", env("CNI_NETNS", "/etc/passwd/ns"), 8,
+			"CNI_NETNS /etc/passwd/ns: network namespace does not exist: stat /etc/passwd/ns: not a directory: " +
+				"give the path of a network namespace, such as /run/netns/NAME"},
+		{"wrong type of dns", key("dns", "192.0.2.53"), 6, "key dns is a JSON string: give an object"},
+		{"wrong type within dns", key("dns", map[string]any{"nameservers": "192.0.2.53"}), 6, "key dns.nameservers is a JSON string: give a list"},
 		{"interface that exists", env("CNI_IFNAME", "lo"), 4,
 			"interface lo exists already in the container: ask for another name in CNI_IFNAME, or remove that one"},
 		{"address outside every range", env("CNI_ARGS", "IP=10.2.0.9"), 7,

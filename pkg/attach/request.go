@@ -17,8 +17,7 @@ type Request struct {
 	RecordedMAC net.HardwareAddr
 	// Host lends the host's own addresses in the network. Nil: they are not host-local's, and cannot be lent.
 	Host state.Lender
-	// Removal is true for DEL: everything that the owner may have is to be declared, whatever the keys say by now. Other
-	// verbs come with the configuration of the ADD.
+	// Removal is true for DEL: everything that the owner may have is to be declared, whatever the keys say by now.
 	Removal bool
 }
 
