@@ -48,8 +48,8 @@ func (h *Host) forwardedLinks() []string {
 	return links
 }
 
-// legacyTables lists the tables of iptables-legacy that are in use, a line each.
-const legacyTables = "/proc/net/ip_tables_names"
+// legacyTables lists the tables of iptables-legacy that are in use in the thread's network namespace, a line each.
+const legacyTables = "/proc/thread-self/net/ip_tables_names"
 
 // legacyFirewall asks iptables-legacy, whose rules nftables does not see. It is asked only where its table is loaded
 // already, as asking would load it.

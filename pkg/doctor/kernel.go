@@ -19,6 +19,7 @@ import (
 type feature struct {
 	name   string // as a person says it
 	option string // of the kernel's configuration
+	needed func(topology.Network) bool
 	// modules has all that trying it would load.
 	modules []string
 	try     func() error
@@ -51,15 +52,33 @@ func checkKernel(_ context.Context, h *Host) ([]Finding, error) {
 }
 
 func features() []feature {
+	bridge, overlay, macvlan := ofType("bridge"), ofType("overlay-vxlan"), ofType("macvlan")
 	return []feature{
-		{"bridges", "CONFIG_BRIDGE", []string{"bridge"}, tryLink(&netlink.Bridge{})},
-		{"veth pairs", "CONFIG_VETH", []string{"veth"}, tryLink(&netlink.Veth{PeerName: "try1"})},
-		{"macvlan links", "CONFIG_MACVLAN", []string{"macvlan", "veth"}, tryOnVeth(&netlink.Macvlan{Mode: netlink.MACVLAN_MODE_BRIDGE})},
-		{"VLANs", "CONFIG_VLAN_8021Q", []string{"8021q", "veth"}, tryOnVeth(&netlink.Vlan{VlanId: 10})},
-		{"VXLAN", "CONFIG_VXLAN", []string{"vxlan"}, tryLink(&netlink.Vxlan{VxlanId: 1, Port: 4789})},
-		{"masquerading by nftables", "CONFIG_NF_TABLES, CONFIG_NF_NAT and CONFIG_NFT_MASQ",
+		{"bridges", "CONFIG_BRIDGE", bridge, []string{"bridge"}, tryLink(&netlink.Bridge{})},
+		{"veth pairs", "CONFIG_VETH", either(bridge, overlay), []string{"veth"}, tryLink(&netlink.Veth{PeerName: "try1"})},
+		{"macvlan links", "CONFIG_MACVLAN", macvlan, []string{"macvlan", "veth"},
+			tryOnVeth(&netlink.Macvlan{Mode: netlink.MACVLAN_MODE_BRIDGE})},
+		{"VLANs", "CONFIG_VLAN_8021Q", func(n topology.Network) bool { return macvlan(n) && strings.Contains(n.Link, ".") },
+			[]string{"8021q", "veth"}, tryOnVeth(&netlink.Vlan{VlanId: 10})},
+		{"VXLAN", "CONFIG_VXLAN", overlay, []string{"vxlan"}, tryLink(&netlink.Vxlan{VxlanId: 1, Port: 4789})},
+		{"masquerading by nftables", "CONFIG_NF_TABLES, CONFIG_NF_NAT and CONFIG_NFT_MASQ", marked(topology.Masquerade),
 			[]string{"nf_tables", "nf_nat", "nft_chain_nat", "nft_masq"}, tryMasquerade},
-		{"filtering by nftables", "CONFIG_NF_TABLES", []string{"nf_tables"}, tryFilter},
+		{"filtering by nftables", "CONFIG_NF_TABLES", either(overlay, marked(topology.Internal), marked(topology.Isolated)),
+			[]string{"nf_tables"}, tryFilter},
+	}
+}
+
+func ofType(plugin string) func(topology.Network) bool {
+	return func(n topology.Network) bool { return n.Type == plugin }
+}
+
+func marked(mark string) func(topology.Network) bool {
+	return func(n topology.Network) bool { return slices.Contains(n.Marks, mark) }
+}
+
+func either(conditions ...func(topology.Network) bool) func(topology.Network) bool {
+	return func(n topology.Network) bool {
+		return slices.ContainsFunc(conditions, func(holds func(topology.Network) bool) bool { return holds(n) })
 	}
 }
 
@@ -67,31 +86,11 @@ func features() []feature {
 func (f feature) users(h *Host) []string {
 	var users []string
 	for _, n := range h.described {
-		if slices.Contains(needs(n), f.modules[0]) && (f.modules[len(f.modules)-1] != "nft_masq" || slices.Contains(n.Marks, topology.Masquerade)) {
+		if f.needed(n) {
 			users = append(users, n.Name)
 		}
 	}
 	return users
-}
-
-// needs are the first modules of the features that a network needs.
-func needs(n topology.Network) []string {
-	switch n.Type {
-	case "bridge":
-		need := []string{"bridge", "veth"}
-		if len(n.Marks) > 0 {
-			need = append(need, "nf_tables")
-		}
-		return need
-	case "overlay-vxlan":
-		return []string{"vxlan", "veth", "nf_tables"}
-	case "macvlan":
-		if strings.Contains(n.Link, ".") {
-			return []string{"macvlan", "8021q"}
-		}
-		return []string{"macvlan"}
-	}
-	return nil
 }
 
 // inFreshNamespace runs f on a thread in a network namespace of its own. Both end with it, so that nothing is left.
