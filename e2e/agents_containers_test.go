@@ -119,6 +119,10 @@ func TestContainersOnThreeHosts(t *testing.T) {
 			}
 			comeAndGo(t, h1, b, addrA)
 			succeed(t, h1.cni(t, "check", "blue", a))
+			eventually(t, "status says that etcd is away", func() bool {
+				_, stderr, err := run(h1.cni(t, "status", "blue", a))
+				return err != nil && strings.Contains(stderr, "no connection to etcd")
+			})
 			if err := c.etcd.Restart(0, 1, 2); err != nil {
 				t.Fatal(err)
 			}
