@@ -116,11 +116,25 @@ func keep() int {
 	_ = json.NewEncoder(os.Stdout).Encode(r) // who has gone needs no answer
 	os.Stdout.Close()
 	_, _ = io.Copy(io.Discard, os.Stdin) // until its end; an error is one too
-	if err := detach(runtime, attached); err != nil {
+	if err := detach(runtime, o.present(runtime, attached)); err != nil {
 		fmt.Fprintf(os.Stderr, "fairway: %v\n", err)
 		return 1
 	}
 	return 0
+}
+
+// present is the container's attachments at its end: it may have been connected and disconnected meanwhile.
+func (o order) present(r attachment.Runtime, first []attachment.Attachment) (present []attachment.Attachment) {
+	all, err := r.List()
+	if err != nil {
+		return first // DEL may be repeated
+	}
+	for _, a := range all {
+		if a.ID == o.ID {
+			present = append(present, a)
+		}
+	}
+	return present
 }
 
 // attach attaches the namespace to all networks, or to none.
