@@ -50,7 +50,7 @@ func run(plugins string) error {
 }
 
 // requirements gives the absolute directory of the plugins, or says in one sentence what is missing.
-func requirements(plugins string) (string, error) {
+func requirements(plugins string) (absolute string, err error) {
 	for _, section := range sections() {
 		if _, err := os.Stat(filepath.Join(plugins, section.mode)); errors.Is(err, os.ErrNotExist) {
 			return "", fmt.Errorf("%s/%s is not built: make build", plugins, section.mode)
@@ -67,5 +67,9 @@ func requirements(plugins string) (string, error) {
 			return "", fmt.Errorf("%s is not installed: apt-get install %s", needs.program, needs.debian)
 		}
 	}
-	return filepath.Abs(plugins)
+	if plugins, err = filepath.Abs(plugins); err != nil {
+		return "", err
+	}
+	// What is typed has to find them, and `fairway` is one of them.
+	return plugins, errors.Join(os.Setenv("CNI_PATH", plugins), os.Setenv("PATH", plugins+":"+os.Getenv("PATH")))
 }

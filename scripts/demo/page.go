@@ -46,6 +46,11 @@ func (p *page) step(title string) { fmt.Fprintf(p.w, "\n  %s\n", p.paint(bold, t
 // note is a line of explanation, or of something's text as it is.
 func (p *page) note(text string) { fmt.Fprintf(p.w, "      %s\n", text) }
 
+// typed is a command as a person types it.
+func (p *page) typed(command string) {
+	fmt.Fprintf(p.w, "    %s %s\n", p.paint(dim, "$"), p.paint(bold, command))
+}
+
 // tick is something that was asked for and came about.
 func (p *page) tick(label, text string) { p.line(p.paint(green, "✓"), label, text) }
 

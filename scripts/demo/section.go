@@ -2,9 +2,9 @@ package main
 
 import "fmt"
 
-// section shows one network mode.
+// section shows one network mode, or the command line.
 type section struct {
-	mode  string // also the name of its plugin
+	mode  string // also the name of its binary
 	about string
 	steps []step
 }
@@ -17,6 +17,14 @@ type step struct {
 // sections is the programme. A new mode joins with its section here.
 func sections() []section {
 	return []section{
+		{mode: "fairway", about: "networks for any command, without a container runtime", steps: []step{
+			{"a network", (*stage).createNetwork},
+			{"two containers", (*stage).runTwo},
+			{"what there is", (*stage).lookAtTwo},
+			{"the outside", (*stage).reachOutside},
+			{"a second network", (*stage).connectSecond},
+			{"the end", (*stage).killFirst},
+		}},
 		{mode: "bridge", about: "containers behind one address of the host", steps: []step{
 			{"the network", (*stage).showBridge},
 			{"ADD", (*stage).attachTwo},

@@ -22,6 +22,7 @@ type stage struct {
 	runtime    *runtime
 	outside    *testnet.Namespace
 	containers map[string]*container
+	web        server // of the section about the command line
 	// before is what the host held before the first ADD.
 	before inventory
 }
