@@ -15,7 +15,7 @@ import (
 
 // TestReadmeExample runs what the READMEs show.
 func TestReadmeExample(t *testing.T) {
-	for _, plugin := range []string{"bridge", "host", "macvlan", "none"} {
+	for _, plugin := range []string{"bridge", "host", "macvlan", "none", "overlay-vxlan"} {
 		t.Run(plugin, func(t *testing.T) {
 			var list struct {
 				CNIVersion, Name string
@@ -33,6 +33,10 @@ func TestReadmeExample(t *testing.T) {
 			case "macvlan":
 				a.host.Sh(t, "ip", "link", "add", "eth0", "up", "type", "bridge")
 				a = a.withIPAM("dataDir", t.TempDir())
+			case "overlay-vxlan":
+				a.host.Sh(t, "ip", "link", "add", "eth0", "up", "type", "bridge")
+				a.host.Sh(t, "ip", "addr", "add", "192.0.2.11/24", "dev", "eth0")
+				a = a.with("ipam", map[string]any{"dataDir": t.TempDir()})
 			case "host":
 				a = a.withEnv("CNI_NETNS", a.host.Path)
 			}
@@ -67,7 +71,7 @@ func example(t *testing.T, plugin string) []byte {
 // TestReadmeSections: all READMEs have the same.
 func TestReadmeSections(t *testing.T) {
 	want := []string{"Name", "Description", "Configuration", "Example", "Result", "See also"}
-	for _, plugin := range []string{"bridge", "host", "macvlan", "none", "host-local"} {
+	for _, plugin := range []string{"bridge", "host", "macvlan", "none", "overlay-vxlan", "host-local"} {
 		var got []string
 		for line := range strings.Lines(string(readme(t, plugin))) {
 			if title, ok := strings.CutPrefix(line, "## "); ok {

@@ -124,4 +124,3 @@ func TestLastOf(t *testing.T) {
 		}
 	}
 }
-
