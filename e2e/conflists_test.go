@@ -49,6 +49,9 @@ func TestConflistExamples(t *testing.T) {
 			case "macvlan.conflist", "macvlan-host-access.conflist":
 				runMacvlanExample(t, path)
 				return
+			case "overlay-vxlan.conflist":
+				runOverlayExample(t, path)
+				return
 			}
 			want, ok := all[name]
 			if !ok {
