@@ -17,7 +17,11 @@ func Hide(dir string) error {
 		return err
 	}
 	if parent != dir {
-		if err := overlay(parent); err != nil {
+		scratch, err := os.MkdirTemp("/run", "overlay")
+		if err != nil {
+			return err
+		}
+		if err := overlay(parent, scratch); err != nil {
 			return err
 		}
 	}
@@ -40,14 +44,10 @@ func nearest(dir string) (string, error) {
 	}
 }
 
-// overlay makes writes to dir go to the tmpfs on /run.
-func overlay(dir string) error {
-	scratch, err := os.MkdirTemp("/run", "overlay")
-	if err != nil {
-		return err
-	}
+// overlay makes writes to dir go to a scratch directory.
+func overlay(dir, scratch string) error {
 	upper, work := filepath.Join(scratch, "upper"), filepath.Join(scratch, "work")
-	if err := errors.Join(os.Mkdir(upper, 0o755), os.Mkdir(work, 0o755)); err != nil {
+	if err := errors.Join(os.MkdirAll(upper, 0o755), os.MkdirAll(work, 0o755)); err != nil {
 		return err
 	}
 	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", dir, upper, work)

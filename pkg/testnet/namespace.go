@@ -21,6 +21,8 @@ const netnsDir = "/run/netns"
 type Namespace struct {
 	// Path is the bound file, usable as CNI_NETNS.
 	Path string
+	// mount and uts are files of further namespaces that belong to it. Empty: the program's are used.
+	mount, uts string
 }
 
 // New makes a network namespace, named as `ip netns` names them. Its lo is down, as in a new container.
@@ -64,22 +66,63 @@ func (n *Namespace) Close() error {
 
 // Do runs f on a thread inside the namespace. What f starts on other goroutines runs outside.
 func (n *Namespace) Do(f func() error) error {
-	file, err := os.Open(n.Path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
 	return onNewThread(func() error {
-		if err := unix.Setns(int(file.Fd()), unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("setns %s: %w", n.Path, err)
+		if err := n.enter(); err != nil {
+			return err
 		}
 		return f()
 	})
 }
 
+// enter moves the calling thread, which has to end with what it does there.
+func (n *Namespace) enter() error {
+	if n.mount != "" {
+		// A thread that shares its root and working directory with others cannot change its mounts (setns(2)).
+		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			return fmt.Errorf("unshare: %w", err)
+		}
+	}
+	for _, ns := range []struct {
+		path string
+		kind int
+	}{{n.Path, unix.CLONE_NEWNET}, {n.uts, unix.CLONE_NEWUTS}, {n.mount, unix.CLONE_NEWNS}} {
+		if ns.path == "" {
+			continue
+		}
+		if err := setns(ns.path, ns.kind); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func setns(path string, kind int) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := unix.Setns(int(file.Fd()), kind); err != nil {
+		return fmt.Errorf("setns %s: %w", path, err)
+	}
+	return nil
+}
+
 // Command prepares a program to run inside the namespace.
 func (n *Namespace) Command(name string, args ...string) *exec.Cmd {
-	return exec.Command("nsenter", append([]string{"--net=" + n.Path, "--", name}, args...)...)
+	return exec.Command("nsenter", append(append(n.entrance(), "--", name), args...)...)
+}
+
+// entrance is how nsenter finds the namespace.
+func (n *Namespace) entrance() []string {
+	in := []string{"--net=" + n.Path}
+	if n.uts != "" {
+		in = append(in, "--uts="+n.uts)
+	}
+	if n.mount != "" {
+		in = append(in, "--mount="+n.mount)
+	}
+	return in
 }
 
 // NewNS makes a namespace for one test, named after it and removed with it.
