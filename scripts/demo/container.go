@@ -14,7 +14,16 @@ type container struct {
 	*testnet.Namespace
 	id       string
 	network  *libcni.NetworkConfigList
+	host     *testnet.Namespace // nil: the one of this process
 	answered answer
+}
+
+// onHost runs f on the container's host: what f executes runs there.
+func (c *container) onHost(f func() error) error {
+	if c.host == nil {
+		return f()
+	}
+	return c.host.Do(f)
 }
 
 // addresses are those of the result, without prefix lengths.
@@ -36,7 +45,10 @@ func (c *container) busybox(args ...string) (string, error) {
 }
 
 // attach starts a container on a network and shows how it came about.
-func (s *stage) attach(id, conflist string) error {
+func (s *stage) attach(id, conflist string) error { return s.attachOn(nil, id, conflist) }
+
+// attachOn is attach on another host.
+func (s *stage) attachOn(host *testnet.Namespace, id, conflist string) error {
 	network, err := libcni.NetworkConfFromBytes([]byte(conflist))
 	if err != nil {
 		return err
@@ -45,7 +57,7 @@ func (s *stage) attach(id, conflist string) error {
 	if err != nil {
 		return err
 	}
-	return s.start(&container{Namespace: namespace, id: id, network: network})
+	return s.start(&container{Namespace: namespace, id: id, network: network, host: host})
 }
 
 func (s *stage) start(c *container) (err error) {
@@ -54,6 +66,9 @@ func (s *stage) start(c *container) (err error) {
 	}
 	s.containers[c.id] = c
 	s.page.tick("ADD "+c.id, fmt.Sprintf("%-9s %s", milliseconds(c.answered.took), strings.Join(c.addresses(), " ")))
+	if c.host != nil {
+		return nil // as on this host
+	}
 	for _, o := range c.answered.created {
 		s.page.object(o.namespace, o.command)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/invoke"
+	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/version"
 )
@@ -36,9 +37,11 @@ func newRuntime(plugins string) *runtime {
 
 func (r *runtime) add(c *container) (answer, error) {
 	r.stderr.Reset()
-	begin := time.Now()
-	printed, err := r.cni.AddNetworkList(context.Background(), c.network, c.config())
-	took := time.Since(begin)
+	var printed types.Result
+	took, err := timed(c, func() (err error) {
+		printed, err = r.cni.AddNetworkList(context.Background(), c.network, c.config())
+		return err
+	})
 	if err != nil {
 		return answer{}, err
 	}
@@ -48,15 +51,28 @@ func (r *runtime) add(c *container) (answer, error) {
 
 // check gives the time that CHECK took, and what it found wrong.
 func (r *runtime) check(c *container) (time.Duration, error) {
-	begin := time.Now()
-	err := r.cni.CheckNetworkList(context.Background(), c.network, c.config())
-	return time.Since(begin), err
+	return timed(c, func() error { return r.cni.CheckNetworkList(context.Background(), c.network, c.config()) })
 }
 
 func (r *runtime) del(c *container) (time.Duration, error) {
-	begin := time.Now()
-	err := r.cni.DelNetworkList(context.Background(), c.network, c.config())
-	return time.Since(begin), err
+	return timed(c, func() error { return r.cni.DelNetworkList(context.Background(), c.network, c.config()) })
+}
+
+// collect sends GC to the network of a container, of which none is left.
+func (r *runtime) collect(c *container) (time.Duration, error) {
+	// An empty list says that none is alive, a missing one says nothing.
+	none := &libcni.GCArgs{ValidAttachments: []types.GCAttachment{}}
+	return timed(c, func() error { return r.cni.GCNetworkList(context.Background(), c.network, none) })
+}
+
+// timed gives the time that a call on the container's host took.
+func timed(c *container, call func() error) (took time.Duration, err error) {
+	err = c.onHost(func() error {
+		begin := time.Now()
+		defer func() { took = time.Since(begin) }()
+		return call()
+	})
+	return took, err
 }
 
 func (c *container) config() *libcni.RuntimeConf {

@@ -39,6 +39,14 @@ func sections() []section {
 			{"traffic", (*stage).trafficOfMacvlan},
 			{"DEL", (*stage).detachFromMacvlan},
 		}},
+		{mode: "overlay-vxlan", about: "one network over two hosts, without a daemon", steps: []step{
+			{"the hosts", (*stage).openFarHost},
+			{"the network", (*stage).showOverlay},
+			{"ADD", (*stage).attachToOverlay},
+			{"traffic", (*stage).trafficOfOverlay},
+			{"repair", (*stage).repairOverlay},
+			{"DEL and GC", (*stage).detachFromOverlay},
+		}},
 		{mode: "host", about: "a container that shares the host's network", steps: []step{
 			{"ADD", (*stage).attachToHost},
 			{"traffic", (*stage).trafficOfHost},

@@ -21,6 +21,7 @@ type stage struct {
 	page       *page
 	runtime    *runtime
 	outside    *testnet.Namespace
+	far        *testnet.Namespace // the second host; nil until the overlay needs it
 	containers map[string]*container
 	web        server // of the section about the command line
 	// before is what the host held before the first ADD.
