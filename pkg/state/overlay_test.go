@@ -149,7 +149,8 @@ func TestOverlayRepairs(t *testing.T) {
 	}
 }
 
-// overlayText is all that a network has on a host, as commands show it.
+// overlayText is all that a network has on a host, as commands show it, but for what the kernel does with a link-local
+// address in its own time.
 func overlayText(t *testing.T) string {
 	t.Helper()
 	var lines []string
@@ -158,7 +159,7 @@ func overlayText(t *testing.T) string {
 		"ip neigh show dev fwvx4096 nud permanent", "bridge fdb show dev fwvx4096",
 	} {
 		for line := range strings.Lines(testnet.Sh(t, "sh", "-c", command)) {
-			line = regexp.MustCompile(`^\d+: |inet6 fe80\S+`).ReplaceAllString(line, "")
+			line = regexp.MustCompile(`^\d+: |inet6 fe80\S+ scope link( tentative)?`).ReplaceAllString(line, "")
 			lines = append(lines, strings.TrimSpace(line))
 		}
 	}
