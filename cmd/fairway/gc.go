@@ -21,8 +21,8 @@ func newGC(e *env) *cobra.Command {
 		Long: `Remove what containers have left whose namespace has gone and that nobody has detached: links, rules and addresses.
 On networks of CNI 1.1.0 their plugins also look for what no container has any more, such as after a plugin was killed.
 
-No container is attached by fairway meanwhile. Run it when no other runtime is starting containers either: a container
-that is being attached is not on record yet.`,
+No container is attached by fairway meanwhile. What other runtimes are attaching at the moment is spared; they know nothing of
+it, so that it is better run while they are not starting many containers.`,
 		Example: `  fairway gc --dry-run
   fairway gc`,
 		Args:              arguments(0, 0),

@@ -37,5 +37,5 @@ func (r Runtime) Clear(ctx context.Context, network *libcni.NetworkConfigList, t
 			errs = append(errs, r.del(ctx, a))
 		}
 	}
-	return then(errors.Join(append(errs, r.gc(ctx, network, nil))...))
+	return then(errors.Join(append(errs, r.gc(ctx, network, nil, nil))...))
 }

@@ -3,6 +3,7 @@ package attachment
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
@@ -24,7 +25,8 @@ func Stale(all []Attachment) (stale []Attachment) {
 // for the given networks, where their CNI version has it (1.1.0), with the attachments that are alive. It goes on past
 // errors; removed are those that DEL has been run for.
 //
-// No Attach runs meanwhile. Other runtimes know nothing of that lock.
+// No Attach runs meanwhile. Other runtimes know nothing of that lock; what their plugins are attaching while Collect looks is
+// taken for alive.
 func (r Runtime) Collect(ctx context.Context, networks []*libcni.NetworkConfigList) (removed []Attachment, err error) {
 	unlock, err := r.lockCache(ctx, flock.Lock)
 	if err != nil {
@@ -43,20 +45,23 @@ func (r Runtime) Collect(ctx context.Context, networks []*libcni.NetworkConfigLi
 		}
 		removed = append(removed, a)
 	}
+	attaching := underway()
+	time.Sleep(recordTime) // for those that have just ended
 	left, err := r.List()
 	if err != nil {
 		return removed, errors.Join(append(errs, err)...)
 	}
+	attaching = append(attaching, underway()...)
 	for _, network := range networks {
-		errs = append(errs, r.gc(ctx, network, left))
+		errs = append(errs, r.gc(ctx, network, left, attaching))
 	}
 	return removed, errors.Join(errs...)
 }
 
-// gc tells a network's plugins which attachments there are. Those of which DEL has failed are among them: libcni would only
-// try once more.
-func (r Runtime) gc(ctx context.Context, network *libcni.NetworkConfigList, left []Attachment) error {
-	valid := []types.GCAttachment{} // an empty list says that none is alive, and null says nothing
+// gc tells a network's plugins which attachments there are, and which are being made, on whatever network. Those of which
+// DEL has failed are among them: libcni would only try once more.
+func (r Runtime) gc(ctx context.Context, network *libcni.NetworkConfigList, left []Attachment, attaching []types.GCAttachment) error {
+	valid := append([]types.GCAttachment{}, attaching...) // an empty list says that none is alive, and null says nothing
 	for _, a := range left {
 		if a.Network == network.Name {
 			valid = append(valid, types.GCAttachment{ContainerID: a.ID, IfName: a.IfName})

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -165,6 +166,16 @@ func TestCollect(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.calls(t)
+	// Another runtime's plugin, at work.
+	adding := exec.Command("sleep", "1000")
+	adding.Env = []string{"CNI_COMMAND=ADD", "CNI_CONTAINERID=new", "CNI_IFNAME=eth0", "PATH=" + os.Getenv("PATH")}
+	if err := adding.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = adding.Process.Kill() // it is ours, and has not been waited for
+		_ = adding.Wait()
+	})
 
 	removed, err := r.Collect(t.Context(), []*libcni.NetworkConfigList{lamp, old})
 	if err != nil {
@@ -176,8 +187,13 @@ func TestCollect(t *testing.T) {
 	if diff := cmp.Diff([]string{"DEL gone eth0", "DEL gone eth1", "GC"}, p.calls(t)); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
 	}
-	if stdin, want := p.read(t, "stdin.GC"), `"cni.dev/valid-attachments":[{"containerID":"there","ifname":"eth0"}]`; !strings.Contains(stdin, want) {
-		t.Errorf("GC got %s, want %s", stdin, want)
+	for _, id := range []string{"new", "there"} { // beside those of whatever else runs on this machine
+		if stdin, want := p.read(t, "stdin.GC"), `{"containerID":"`+id+`","ifname":"eth0"}`; !strings.Contains(stdin, want) {
+			t.Errorf("GC got %s, want %s", stdin, want)
+		}
+	}
+	if stdin := p.read(t, "stdin.GC"); strings.Contains(stdin, `"gone"`) {
+		t.Errorf("GC takes what has gone for alive: %s", stdin)
 	}
 }
 

@@ -8,11 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/attachment"
 )
 
 // newRun prepares a process that calls Run.
@@ -254,4 +257,45 @@ func (p plugin) wantCalls(t *testing.T, want ...string) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
 	}
+}
+
+// TestKeeperKilled: without the keeper nobody detaches, which is said, and nothing holds the namespace any more.
+func TestKeeperKilled(t *testing.T) {
+	p := newPlugin(t)
+	s := shellSpec("echo ready; read line")
+	s.Networks, s.Plugins, s.Cache = []string{p.conf("lamp")}, []string{p.dir}, t.TempDir()
+	cmd := newRun(t, s)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, stdout, "ready\n")
+	_, after, _ := strings.Cut(p.read(t, "netns"), "/proc/")
+	number, _, _ := strings.Cut(after, "/")
+	keeper, err := strconv.Atoi(number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(keeper, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	stdin.Close()
+	_ = cmd.Wait() // it says so itself
+	if want := "could be detached (signal: killed): \"fairway gc\" tries again"; !strings.Contains(said.String(), want) {
+		t.Errorf("got %q, want %q", said.String(), want)
+	}
+	r := attachment.Runtime{Cache: s.Cache, Plugins: s.Plugins}
+	if _, err := r.Collect(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	p.wantCalls(t, "ADD c1 eth0", "DEL c1 eth0")
 }
