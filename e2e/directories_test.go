@@ -39,7 +39,7 @@ func installPlugins() error {
 	links := map[string]string{
 		"bridge": "bin/bridge", "host": "bin/host", "macvlan": "bin/macvlan", "none": "bin/none", "loopback": "bin/none",
 		"host-local": "bin/host-local", "overlay-vxlan": "bin/overlay-vxlan",
-		"portmap": ".tools/portmap", "firewall": ".tools/firewall", "tuning": ".tools/tuning",
+		"dhcp": ".tools/dhcp", "portmap": ".tools/portmap", "firewall": ".tools/firewall", "tuning": ".tools/tuning",
 	}
 	for name, target := range links {
 		target = filepath.Join(root, target)
