@@ -17,7 +17,7 @@ SUDO    := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,NO_COLOR)
 export CGO_ENABLED = 0
 LDFLAGS := -s -w -X github.com/fairway-cni/fairway/pkg/attach.Version=$(VERSION) -X main.version=$(VERSION)
 
-.PHONY: build install demo test bench lint tools clean
+.PHONY: build install demo test bench scale lint tools clean
 
 build:
 	@mkdir -p bin
@@ -52,6 +52,10 @@ test: build lint
 bench: build tools
 	@go build -o bin/tools/bench ./scripts/bench
 	@$(SUDO) bin/tools/bench -ours bin -upstream $(TOOLS)
+
+scale: build tools
+	@go build -o bin/tools/scale ./scripts/scale
+	@$(SUDO) bin/tools/scale
 
 lint: tools
 	gofmt -l . | (! grep .)

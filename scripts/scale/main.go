@@ -1,0 +1,110 @@
+// Command scale measures an overlay network of many hosts: clients of one etcd, each of which follows the network as a node
+// agent does, in one process; and beside them one real agent, whose kernel has the way to all of them. It runs in network and
+// mount namespaces that it makes for itself. It is a benchmark and not a test.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/testnet"
+)
+
+type options struct {
+	fairwayd      string
+	hosts, rounds int
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.fairwayd, "fairwayd", "bin/fairwayd", "the node agent's `file`")
+	flag.IntVar(&o.hosts, "hosts", 1000, "`number` of hosts")
+	flag.IntVar(&o.rounds, "n", 10, "`rounds` of one more host")
+	flag.Parse()
+	if o.hosts < 1 || o.hosts > 10000 || o.rounds < 1 || flag.NArg() > 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "scale:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o options) (err error) {
+	if o.fairwayd, err = filepath.Abs(o.fairwayd); err != nil {
+		return err
+	}
+	if err := testnet.Isolate(); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
+	dir, err := os.MkdirTemp("", "fairway-scale-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	etcd, err := testnet.StartEtcd(testnet.EtcdMember{Name: "a", Address: "127.0.0.1", Dir: dir})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, etcd.Close()) }()
+	return measure(ctx, o, etcd.Endpoints(), dir)
+}
+
+// measure prints one row for each figure.
+func measure(ctx context.Context, o options, endpoints []string, dir string) error {
+	start := time.Now()
+	c, err := newCrowd(ctx, o.hosts, endpoints)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	if err := c.join(ctx); err != nil {
+		return err
+	}
+	row(fmt.Sprintf("%d hosts start at once, until each knows all", o.hosts), time.Since(start))
+
+	agent, err := startAgent(o.fairwayd, dir, endpoints)
+	if err != nil {
+		return err
+	}
+	defer agent.stop()
+	took, err := agent.awaitPeers(ctx, o.hosts)
+	if err != nil {
+		return err
+	}
+	row(fmt.Sprintf("one agent starts, until its kernel has %d peers", o.hosts), took)
+	resident, err := agent.memory()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%-60s %10.1f MiB\n", "memory of that agent (resident)", resident)
+
+	var samples []time.Duration
+	for i := range o.rounds {
+		took, err := c.oneMore(ctx, o.hosts+i)
+		if err != nil {
+			return err
+		}
+		samples = append(samples, took)
+	}
+	low, middle, high := spread(samples)
+	row("one more host, until the last knows it: min", low)
+	row("median", middle)
+	row("max", high)
+	return nil
+}
+
+func row(what string, took time.Duration) {
+	fmt.Printf("%-60s %10.1f ms\n", what, float64(took.Microseconds())/1000)
+}
