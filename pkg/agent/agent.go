@@ -31,7 +31,8 @@ type Agent struct {
 	conflists conflists
 	known     *knowledge
 	metrics   *metrics
-	local     trigger // bring this host in line
+	local     trigger // bring all of this host in line
+	news      trigger // bring in line what etcd has changed
 	usage     trigger // look at what containers have
 	remote    trigger // tell etcd
 }
@@ -50,7 +51,7 @@ func Run(ctx context.Context, c Config, ready func()) error {
 	}
 	a.purge(ctx)
 	a.count()
-	a.reconcile(ctx)
+	a.reconcile(ctx, everything)
 	tasks, ctx := errgroup.WithContext(ctx)
 	for _, task := range []func(context.Context) error{
 		server.serve, a.follow, a.giveSign, a.connections, a.events, a.watchReservations, a.work, a.tell, a.bury,
@@ -74,7 +75,7 @@ func prepare(c Config) (*Agent, error) {
 	}
 	a := &Agent{
 		config: c, bootID: strings.TrimSpace(string(boot)), known: newKnowledge(),
-		local: newTrigger(), usage: newTrigger(), remote: newTrigger(),
+		local: newTrigger(), news: newTrigger(), usage: newTrigger(), remote: newTrigger(),
 	}
 	if a.store, err = newStore(c.StateDir); err != nil {
 		return nil, err

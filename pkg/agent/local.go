@@ -27,14 +27,25 @@ func (a *Agent) work(ctx context.Context) error {
 			a.usage.set()
 			a.remote.set()
 		case <-a.local:
+		case <-a.news:
+			a.reconcile(ctx, news)
+			continue
 		}
-		a.reconcile(ctx)
+		a.reconcile(ctx, everything)
 	}
 }
 
+// scope is what a pass looks at.
+type scope int
+
+const (
+	everything scope = iota
+	news             // networks of which something else is known than before, or that had a problem
+)
+
 // reconcile compares files and kernel with what is known, once, and puts right what differs. A network that cannot be put
 // right keeps no other from it.
-func (a *Agent) reconcile(ctx context.Context) {
+func (a *Agent) reconcile(ctx context.Context, s scope) {
 	start := time.Now()
 	defer a.known.endPass()
 	k, err := kernel.Open("")
@@ -52,7 +63,9 @@ func (a *Agent) reconcile(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		a.known.note(aboutNetwork(name), a.realise(k, wanted[name]))
+		if s == everything || !a.settledAs(wanted[name]) {
+			a.known.note(aboutNetwork(name), a.realise(k, wanted[name]))
+		}
 	}
 	a.metrics.passes.Observe(time.Since(start).Seconds())
 }
@@ -95,6 +108,13 @@ func (a *Agent) wanted() (wanted, gone map[string]snapshot) {
 		}
 	}
 	return wanted, gone
+}
+
+// settledAs says whether the last pass has left a network as it is wanted.
+func (a *Agent) settledAs(snap snapshot) bool {
+	name := snap.definition.Name
+	before, ok := a.known.remembered()[name]
+	return ok && before.equal(snap) && a.known.problem(aboutNetwork(name)) == nil
 }
 
 // realise puts a network in place on this host: first the snapshot, which the plugin reads when it finds the conflist.

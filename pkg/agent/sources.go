@@ -41,7 +41,7 @@ type follower struct{ *Agent }
 func (f follower) Update(s registry.State, changed []string) {
 	slog.Debug("update", "revision", s.Revision, "networks", changed)
 	f.known.setState(s)
-	f.local.set()
+	f.news.set()
 	f.remote.set()
 }
 
@@ -123,27 +123,37 @@ func (a *Agent) count() {
 	}
 }
 
-// watchReservations is the source that reports containers which come and go, by host-local's directories.
+// watchReservations is the source that reports containers which come and go, by host-local's directories. Without inotify,
+// of which a host has a limited number, they are counted with each audit.
 func (a *Agent) watchReservations(ctx context.Context) error {
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		return fmt.Errorf("inotify: %w", err)
-	}
-	defer func() { _ = watcher.Close() }() // nothing is buffered
 	if err := os.MkdirAll(a.config.DataDir, 0o755); err != nil {
 		return fmt.Errorf("data-dir: %w", err)
 	}
-	if err := watcher.Add(a.config.DataDir); err != nil {
-		return fmt.Errorf("inotify on %s: %w", a.config.DataDir, err)
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		slog.Warn("containers are noticed late: raise fs.inotify.max_user_instances", "error", err)
+		watcher = &fsnotify.Watcher{} // which says nothing
+	} else {
+		defer func() { _ = watcher.Close() }() // nothing is buffered
 	}
-	for {
-		for _, name := range a.known.networks() {
-			_ = watcher.Add(filepath.Join(a.config.DataDir, name)) // it appears with the first container; then we are told
+	for first := true; ; first = false {
+		if err == nil {
+			a.watchDirectories(watcher, first)
 		}
 		a.count()
 		if !quiet(ctx, watcher, a.usage) {
 			return ctx.Err()
 		}
+	}
+}
+
+// watchDirectories watches host-local's, and those of the networks that have one yet. Of a new one we are told.
+func (a *Agent) watchDirectories(watcher *fsnotify.Watcher, first bool) {
+	if err := watcher.Add(a.config.DataDir); err != nil && first {
+		slog.Warn("containers are noticed late: raise fs.inotify.max_user_watches", "error", err)
+	}
+	for _, name := range a.known.networks() {
+		_ = watcher.Add(filepath.Join(a.config.DataDir, name)) // there may be none yet
 	}
 }
 

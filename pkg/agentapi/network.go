@@ -26,15 +26,14 @@ type Network struct {
 	Created time.Time `json:"created,omitzero"`
 }
 
-// Subnet is a network's addresses of one family.
+// Subnet is a network's addresses of one family. It has no gateway: each host is that of its containers, by an address of
+// its own.
 type Subnet struct {
 	// Prefix has no host bits.
 	Prefix netip.Prefix `json:"prefix"`
 	// BlockLength is the prefix length of the blocks that hosts own. With 0, Put chooses: 26 or more of IPv4, 16 bits
 	// longer than the subnet of IPv6.
 	BlockLength int `json:"blockLength,omitempty"`
-	// Gateway is the containers' gateway, which each host answers for. The zero address is the subnet's first.
-	Gateway netip.Addr `json:"gateway,omitzero"`
 }
 
 // Peer is a host of a network.

@@ -108,7 +108,7 @@ func TestTLS(t *testing.T) {
 		want     string
 	}{
 		"another authority":        {load(t, other.file, clientCert, clientKey), secure, "signed by an authority that is not in etcd-cacert"},
-		"another name":             {good, strings.Replace(secure, "127.0.0.1", "127.0.0.2", 1), "nobody listens on https://127.0.0.2:2379"},
+		"another address":          {good, strings.Replace(secure, "127.0.0.1", "127.0.0.2", 1), "nobody listens on https://127.0.0.2:2379"},
 		"no certificate":           {load(t, ours.file, "", ""), secure, "etcd refuses this host's certificate"},
 		"a stranger's certificate": {load(t, ours.file, strangerCert, strangerKey), secure, "etcd refuses this host's certificate"},
 		"plain to one that is not": {nil, strings.Replace(secure, "https", "http", 1), "write https:// in etcd-endpoints"},
