@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -58,8 +59,23 @@ func (r Route) options(text *strings.Builder) {
 		fmt.Fprintf(text, " table %d", *r.Table)
 	}
 	if r.Scope != nil {
-		fmt.Fprintf(text, " scope %d", *r.Scope)
+		fmt.Fprintf(text, " scope %s", scopeName(*r.Scope))
 	}
+}
+
+// scopeName is what ip-route(8) calls a scope (rtnetlink(7), rtm_scope); one without a name has its number.
+func scopeName(scope int) string {
+	switch scope {
+	case unix.RT_SCOPE_UNIVERSE:
+		return "global"
+	case unix.RT_SCOPE_SITE:
+		return "site"
+	case unix.RT_SCOPE_LINK:
+		return "link"
+	case unix.RT_SCOPE_HOST:
+		return "host"
+	}
+	return strconv.Itoa(scope)
 }
 
 // Ensure adds the route.

@@ -141,7 +141,7 @@ func TestRouteString(t *testing.T) {
 	table, scope := 100, 253
 	r := route("eth0", "10.9.0.0/16", "10.0.0.1")
 	r.MTU, r.AdvMSS, r.Priority, r.Table, r.Scope = 1400, 1300, 42, &table, &scope
-	want := "ip route add 10.9.0.0/16 via 10.0.0.1 dev eth0 mtu 1400 advmss 1300 metric 42 table 100 scope 253"
+	want := "ip route add 10.9.0.0/16 via 10.0.0.1 dev eth0 mtu 1400 advmss 1300 metric 42 table 100 scope link"
 	if got := r.String(); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
