@@ -5,22 +5,33 @@ import (
 	"net"
 )
 
-// Asked is a value that a call may ask for in several places.
+// Asked is the keys by which a runtime asks for something for one container (CNI conventions, "Dynamic Plugin specific
+// fields"): what its user said, and what the runtime itself says by a capability. A configuration embeds it.
 type Asked struct {
-	// Key names the place, as an error does.
-	Key string
-	// Value is empty where nothing is asked for.
-	Value string
+	Args struct {
+		CNI AskedOf `json:"cni"`
+	} `json:"args"`
+	RuntimeConfig AskedOf `json:"runtimeConfig"`
 }
 
-// AskedMAC is the address that a call asks for, or nil. Of several places, the last counts.
-func AskedMAC(places ...Asked) (mac net.HardwareAddr, err error) {
-	for _, p := range places {
-		if p.Value == "" {
+// AskedOf is what one place asks for.
+type AskedOf struct {
+	MAC string   `json:"mac"`
+	IPs []string `json:"ips"` // with or without a prefix length
+}
+
+// AskedMAC is the address that a call asks for, or nil: in place of the network's own, by CNI_ARGS, args or capability, of
+// which the last counts.
+func (a Asked) AskedMAC(own string, env Env) (mac net.HardwareAddr, err error) {
+	for _, place := range []struct{ name, value string }{
+		{"key mac", own}, {"MAC in CNI_ARGS", env.Arg("MAC")},
+		{"args.cni.mac", a.Args.CNI.MAC}, {"runtimeConfig.mac", a.RuntimeConfig.MAC},
+	} {
+		if place.value == "" {
 			continue
 		}
-		if mac, err = net.ParseMAC(p.Value); err != nil || !isUnicast(mac) {
-			return nil, Invalidf("%s is %q: give a unicast Ethernet address such as 02:00:00:00:00:01", p.Key, p.Value)
+		if mac, err = net.ParseMAC(place.value); err != nil || !isUnicast(mac) {
+			return nil, Invalidf("%s is %q: give a unicast Ethernet address such as 02:00:00:00:00:01", place.name, place.value)
 		}
 	}
 	return mac, nil

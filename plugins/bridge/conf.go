@@ -37,14 +37,7 @@ type conf struct {
 	IPAM struct {
 		Type string `json:"type"`
 	} `json:"ipam"`
-	Args struct {
-		CNI struct {
-			MAC string `json:"mac"`
-		} `json:"cni"`
-	} `json:"args"`
-	RuntimeConfig struct {
-		MAC string `json:"mac"`
-	} `json:"runtimeConfig"`
+	attach.Asked
 
 	mac    net.HardwareAddr // nil: the owner's stable one
 	tagged []uint16
@@ -58,7 +51,7 @@ func parse(stdin []byte, env attach.Env) (conf, error) {
 	c.IsGateway = c.IsGateway || c.IsDefaultGateway
 	c.PortIsolation = c.PortIsolation || c.ICC != nil && !*c.ICC
 	var err error
-	if c.mac, err = c.requestedMAC(env); err != nil {
+	if c.mac, err = c.AskedMAC("", env); err != nil {
 		return c, err
 	}
 	if c.tagged, err = c.VLANTrunk.vlans(); err != nil {
@@ -95,12 +88,4 @@ func (c conf) check() error {
 		return nil
 	}
 	return attach.Invalidf("key ipMasqBackend is %q: give \"nftables\", or leave it out", c.IPMasqBackend)
-}
-
-// requestedMAC is the address that the runtime asks for.
-func (c conf) requestedMAC(env attach.Env) (net.HardwareAddr, error) {
-	return attach.AskedMAC(
-		attach.Asked{Key: "MAC in CNI_ARGS", Value: env.Arg("MAC")},
-		attach.Asked{Key: "args.cni.mac", Value: c.Args.CNI.MAC},
-		attach.Asked{Key: "runtimeConfig.mac", Value: c.RuntimeConfig.MAC})
 }

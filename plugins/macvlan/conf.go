@@ -23,14 +23,7 @@ type conf struct {
 	IPAM struct {
 		Type string `json:"type"`
 	} `json:"ipam"`
-	Args struct {
-		CNI struct {
-			MAC string `json:"mac"`
-		} `json:"cni"`
-	} `json:"args"`
-	RuntimeConfig struct {
-		MAC string `json:"mac"`
-	} `json:"runtimeConfig"`
+	attach.Asked
 
 	mac net.HardwareAddr // nil: the owner's stable one
 }
@@ -44,12 +37,7 @@ func parse(stdin []byte, env attach.Env) (conf, error) {
 		c.Mode = state.MacvlanBridge
 	}
 	var err error
-	c.mac, err = attach.AskedMAC(
-		attach.Asked{Key: "key mac", Value: c.MAC},
-		attach.Asked{Key: "MAC in CNI_ARGS", Value: env.Arg("MAC")},
-		attach.Asked{Key: "args.cni.mac", Value: c.Args.CNI.MAC},
-		attach.Asked{Key: "runtimeConfig.mac", Value: c.RuntimeConfig.MAC})
-	if err != nil {
+	if c.mac, err = c.AskedMAC(c.MAC, env); err != nil {
 		return c, err
 	}
 	return c, c.check()

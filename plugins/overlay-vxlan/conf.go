@@ -26,16 +26,7 @@ type conf struct {
 		ResolvConf string            `json:"resolvConf"`
 		Routes     []json.RawMessage `json:"routes"`
 	} `json:"ipam"`
-	Args struct {
-		CNI struct {
-			MAC string   `json:"mac"`
-			IPs []string `json:"ips"`
-		} `json:"cni"`
-	} `json:"args"`
-	RuntimeConfig struct {
-		MAC string   `json:"mac"`
-		IPs []string `json:"ips"`
-	} `json:"runtimeConfig"`
+	attach.Asked
 
 	mac   net.HardwareAddr // nil: the owner's stable one
 	asked []netip.Addr     // addresses that the runtime asks for
@@ -58,11 +49,7 @@ func parse(stdin []byte, env attach.Env) (conf, error) {
 		return c, err
 	}
 	var err error
-	if c.mac, err = attach.AskedMAC(
-		attach.Asked{Key: "MAC in CNI_ARGS", Value: env.Arg("MAC")},
-		attach.Asked{Key: "args.cni.mac", Value: c.Args.CNI.MAC},
-		attach.Asked{Key: "runtimeConfig.mac", Value: c.RuntimeConfig.MAC},
-	); err != nil {
+	if c.mac, err = c.AskedMAC("", env); err != nil {
 		return c, err
 	}
 	c.asked = addresses(strings.Split(env.Arg("IP"), ","), c.Args.CNI.IPs, c.RuntimeConfig.IPs)
