@@ -19,8 +19,7 @@ const networkName = "bench"
 // bed is where one suite runs one case: a host, a network, and a namespace for every attachment to come. All of it is made
 // before the first sample, because the kernel's work on namespaces goes on in the background.
 type bed struct {
-	suite   suite
-	c       Case
+	entrant
 	host    *testnet.Namespace
 	runtime *libcni.CNIConfig
 	network *libcni.NetworkConfigList
@@ -39,27 +38,30 @@ type container struct {
 
 // openBed also runs a first round, which counts for nothing: it makes what is made once (the bridge, the tables, the index
 // of the reservations).
-func openBed(ctx context.Context, s suite, c Case, scratch string, rounds int) (b *bed, err error) {
-	dir := filepath.Join(scratch, s.name)
-	b = &bed{suite: s, c: c, data: filepath.Join(dir, "data"), runtime: s.runtime(filepath.Join(dir, "cache"))}
+func openBed(ctx context.Context, e entrant, scratch string, rounds int) (b *bed, err error) {
+	dir := filepath.Join(scratch, e.name)
+	b = &bed{entrant: e, data: filepath.Join(dir, "data"), runtime: e.runtime(filepath.Join(dir, "cache"))}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())
 		}
 	}()
-	if b.network, err = s.network(c, b.data); err != nil {
+	if b.network, err = e.network(e.Case, b.data); err != nil {
 		return b, err
 	}
-	if err := reserve(filepath.Join(b.data, networkName), c.Reserved); err != nil {
+	if err := reserve(filepath.Join(b.data, networkName), e.Reserved); err != nil {
 		return b, err
 	}
-	if b.host, err = newHost(s.name); err != nil {
+	if err := writePeers(b.data, e.Peers); err != nil {
 		return b, err
 	}
-	if err := b.prepareContainers(c.Present + c.width()*(rounds+1)); err != nil {
+	if b.host, err = newHost(e.name); err != nil {
 		return b, err
 	}
-	for _, present := range b.take(c.Present) {
+	if err := b.prepareContainers(e.Present + e.width()*(rounds+1)); err != nil {
+		return b, err
+	}
+	for _, present := range b.take(e.Present) {
 		if _, err := b.do(ctx, add, present); err != nil {
 			return b, err
 		}
@@ -73,7 +75,7 @@ func openBed(ctx context.Context, s suite, c Case, scratch string, rounds int) (
 
 func (b *bed) prepareContainers(n int) error {
 	for i := range n {
-		id := fmt.Sprintf("%s-%d", b.suite.name, i)
+		id := fmt.Sprintf("%s-%d", b.name, i)
 		ns, err := testnet.New(id)
 		if err != nil {
 			return err
@@ -111,5 +113,5 @@ func (b *bed) settle() error {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	return fmt.Errorf("%s: links of removed containers are still there after 10 s", b.suite.name)
+	return fmt.Errorf("%s: links of removed containers are still there after 10 s", b.name)
 }

@@ -8,53 +8,99 @@ import (
 	"regexp"
 )
 
-// Row is one line of the table.
+// Row is one line of a table.
 type Row struct {
-	Case     string  `json:"case"`
-	Verb     verb    `json:"verb"`
-	Unit     string  `json:"unit"`
-	Upstream Samples `json:"upstream"`
-	Ours     Samples `json:"fairway"`
-	// Ratio is that of the medians, fairway to upstream; in a row of Growth it is fairway's own growth.
-	Ratio float64 `json:"ratio"`
+	Case string `json:"case"`
+	Verb verb   `json:"verb"`
+	Unit string `json:"unit"`
+	// Reference is what fairway is held against: upstream's plugins in the first table. Empty: nothing, and the goal is one for
+	// the median.
+	Reference Samples `json:"reference,omitempty"`
+	Ours      Samples `json:"fairway"`
+	// Ratio is that of the medians, fairway to the reference; in a row of Growth it is fairway's own growth.
+	Ratio float64 `json:"ratio,omitempty"`
 	Goal  Goal    `json:"goal"`
 }
 
-// bench runs cases for two suites.
+// measurement is what gives some rows. It is selected by its name.
+type measurement struct {
+	name string
+	rows func(context.Context) ([]Row, error)
+}
+
+// bench runs measurements.
 type bench struct {
 	upstream, ours suite
 	scratch        string
 	rounds         int
 }
 
-// table prints each case as soon as it was run. A case that fails is reported among the errors, and the others go on.
-func (b bench) table(ctx context.Context, w io.Writer, only *regexp.Regexp) (rows []Row, err error) {
-	printHeading(w, b)
-	for _, c := range cases() {
-		if ctx.Err() != nil || !only.MatchString(c.Name) {
-			continue
+// run prints the rows of each measurement as soon as it was run, below a heading. One that fails is reported among the
+// errors, and the others go on.
+func (b bench) run(ctx context.Context, w io.Writer, heading func(io.Writer, bench), list []measurement) (rows []Row, err error) {
+	if len(list) > 0 {
+		heading(w, b)
+	}
+	for _, m := range list {
+		if ctx.Err() != nil {
+			return rows, errors.Join(err, ctx.Err())
 		}
-		measured, failure := b.measure(ctx, c)
+		measured, failure := m.rows(ctx)
 		if failure != nil {
-			err = errors.Join(err, fmt.Errorf("%s: %w", c.Name, failure))
+			err = errors.Join(err, fmt.Errorf("%s: %w", m.name, failure))
 			continue
 		}
 		rows = append(rows, measured...)
 		printRows(w, measured)
 	}
-	grown := growth(rows)
-	printRows(w, grown)
-	return append(rows, grown...), errors.Join(err, ctx.Err())
+	return rows, err
 }
 
-func (b bench) measure(ctx context.Context, c Case) (rows []Row, err error) {
+// selected is the measurements whose names match.
+func selected(list []measurement, only *regexp.Regexp) (some []measurement) {
+	for _, m := range list {
+		if only.MatchString(m.name) {
+			some = append(some, m)
+		}
+	}
+	return some
+}
+
+// tables prints fairway beside upstream, and then the overlay, which upstream does not have.
+func (b bench) tables(ctx context.Context, w io.Writer, only *regexp.Regexp) ([]Row, error) {
+	printConditions(w, b)
+	rows, err := b.run(ctx, w, printHeading, selected(b.besideUpstream(), only))
+	grown := growth(rows)
+	printRows(w, grown)
+	more, failure := b.run(ctx, w, printOverlayHeading, selected(b.ofOverlay(), only))
+	return append(append(rows, grown...), more...), errors.Join(err, failure)
+}
+
+func (b bench) besideUpstream() (list []measurement) {
+	for _, c := range cases() {
+		list = append(list, measurement{c.Name, func(ctx context.Context) ([]Row, error) {
+			return b.measure(ctx, entrant{b.upstream, c}, entrant{b.ours, c})
+		}})
+	}
+	return list
+}
+
+// entrant is a suite with the case it is measured in.
+type entrant struct {
+	suite
+	Case
+}
+
+// measure lets fairway run a case beside a reference.
+func (b bench) measure(ctx context.Context, reference, ours entrant) (rows []Row, err error) {
+	c := ours.Case
 	rounds := b.rounds
 	if c.Rounds != 0 {
 		rounds = min(rounds, c.Rounds)
 	}
 	var beds [2]*bed
-	for i, s := range []suite{b.upstream, b.ours} {
-		bed, err := openBed(ctx, s, c, b.scratch, rounds)
+	for i, e := range []entrant{reference, ours} {
+		bed, err := openBed(ctx, e, b.scratch, rounds)
 		if err != nil {
 			return nil, err
 		}
@@ -92,10 +138,10 @@ func takeTurns(ctx context.Context, beds [2]*bed, rounds int) (laps [2][]lap, er
 func newRow(c Case, v verb, goal Goal, laps [2][]lap, sample func(lap) float64) Row {
 	r := Row{Case: c.Name, Verb: v, Unit: c.unit(), Goal: goal}
 	for i := range laps[0] {
-		r.Upstream = append(r.Upstream, sample(laps[0][i]))
+		r.Reference = append(r.Reference, sample(laps[0][i]))
 		r.Ours = append(r.Ours, sample(laps[1][i]))
 	}
-	r.Ratio = r.Ours.median() / r.Upstream.median()
+	r.Ratio = r.Ours.median() / r.Reference.median()
 	return r
 }
 
@@ -116,7 +162,7 @@ func growth(rows []Row) []Row {
 		}
 		ours := over.Ours.median() / base.Ours.median()
 		grown = append(grown, Row{Case: g.Name, Verb: add, Unit: times, Goal: g.Add, Ratio: ours,
-			Upstream: Samples{over.Upstream.median() / base.Upstream.median()}, Ours: Samples{ours}})
+			Reference: Samples{over.Reference.median() / base.Reference.median()}, Ours: Samples{ours}})
 	}
 	return grown
 }

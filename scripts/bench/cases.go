@@ -8,9 +8,11 @@ import (
 // Case is something a runtime asks for, measured for both suites under the same conditions.
 type Case struct {
 	Name string
-	// Plugin is the configuration of the network's only plugin. $DATA stands for the data directory of host-local, and
-	// $LOOPBACK for the name under which a suite offers loopback.
+	// Plugin is the configuration of the network's only plugin. $DATA stands for the data directory of host-local,
+	// $LOOPBACK for the name under which a suite offers loopback, and $PEERS for a file of the hosts of an overlay network.
 	Plugin string
+	// Peers is the number of other hosts in that file.
+	Peers int
 	// Reserved is the number of addresses that others hold on disk already.
 	Reserved int
 	// Present is the number of containers that are attached already, by the plugin that is measured.

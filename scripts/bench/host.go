@@ -29,12 +29,20 @@ func newHost(name string) (*testnet.Namespace, error) {
 	if err != nil {
 		return nil, err
 	}
-	ip := host.Command("ip", "-batch", "-")
-	ip.Stdin = strings.NewReader(uplink)
-	if out, err := ip.CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("ip -batch: %w: %s", err, out), host.Close())
+	if err := batch(host, uplink); err != nil {
+		return nil, errors.Join(err, host.Close())
 	}
 	return host, nil
+}
+
+// batch runs commands of ip(8) in a namespace, one a line.
+func batch(n *testnet.Namespace, commands string) error {
+	ip := n.Command("ip", "-batch", "-")
+	ip.Stdin = strings.NewReader(commands)
+	if out, err := ip.CombinedOutput(); err != nil {
+		return fmt.Errorf("ip -batch: %w: %s", err, out)
+	}
+	return nil
 }
 
 // ports is the number of links that are attached to a bridge of the host.
@@ -76,7 +84,7 @@ func (b *bed) leaks() error {
 		return err
 	}
 	if now != b.idle {
-		return fmt.Errorf("%s left behind after DEL: %d links, %d files", b.suite.name,
+		return fmt.Errorf("%s left behind after DEL: %d links, %d files", b.name,
 			now.links-b.idle.links, now.reservations-b.idle.reservations)
 	}
 	return nil

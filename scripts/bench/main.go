@@ -1,6 +1,7 @@
 // Command bench measures fairway's plugins beside containernetworking's: both are driven through libcni as a runtime does
-// it, in turns, in network and mount namespaces that the program makes for itself. It is a benchmark and not a test: a
-// missed goal is printed and changes no exit status. A plugin that answers an error does.
+// it, in turns. The overlay, which upstream does not have, is measured beside itself without peers and beside plain VXLAN.
+// All happens in network and mount namespaces that the program makes for itself. It is a benchmark and not a test: a missed
+// goal is printed and changes no exit status. A plugin that answers an error does.
 package main
 
 import (
@@ -35,8 +36,8 @@ func parseFlags() options {
 	flag.StringVar(&o.upstream, "upstream", ".tools", "`directory` of containernetworking's plugins")
 	flag.StringVar(&o.json, "json", "", "write every sample to this `file` too")
 	flag.StringVar(&o.scratch, "scratch", "/var/tmp", "`directory` for reservations, on a real disk")
-	flag.IntVar(&o.rounds, "n", 20, "`rounds` per case; slow cases are content with fewer")
-	pattern := flag.String("run", "", "only cases whose name matches this `regexp`")
+	flag.IntVar(&o.rounds, "n", 20, "`rounds` per row; slow ones are content with fewer")
+	pattern := flag.String("run", "", "only rows whose name matches this `regexp`")
 	flag.Parse()
 	only, err := regexp.Compile(*pattern)
 	if err != nil || o.rounds < 1 || flag.NArg() > 0 {
@@ -66,7 +67,7 @@ func run(o options) error {
 		return err
 	}
 	b := bench{upstream: upstream, ours: ours, scratch: scratch, rounds: o.rounds}
-	rows, err := b.table(ctx, os.Stdout, o.only)
+	rows, err := b.tables(ctx, os.Stdout, o.only)
 	if o.json != "" {
 		err = errors.Join(err, writeJSON(o.json, rows))
 	}

@@ -12,7 +12,7 @@ import (
 
 // network is the conflist of a case, as an administrator would have written it for the suite.
 func (s suite) network(c Case, data string) (*libcni.NetworkConfigList, error) {
-	plugin := strings.NewReplacer("$DATA", data, "$LOOPBACK", s.loopback).Replace(c.Plugin)
+	plugin := strings.NewReplacer("$DATA", data, "$LOOPBACK", s.loopback, "$PEERS", peersFile(data)).Replace(c.Plugin)
 	conflist := fmt.Sprintf(`{"cniVersion": "1.0.0", "name": %q, "plugins": [%s]}`, networkName, plugin)
 	return libcni.NetworkConfFromBytes([]byte(conflist))
 }

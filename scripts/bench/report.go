@@ -9,15 +9,24 @@ import (
 	"strings"
 )
 
-// printHeading says under which conditions the table came about.
-func printHeading(w io.Writer, b bench) {
+// printConditions says under which conditions the tables came about.
+func printConditions(w io.Writer, b bench) {
 	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {
 		release = []byte("of unknown release")
 	}
-	fmt.Fprintf(w, "%d processors, Linux %s, up to %d rounds in turns\n\n", runtime.NumCPU(), strings.TrimSpace(string(release)), b.rounds)
+	fmt.Fprintf(w, "%d processors, Linux %s, up to %d rounds in turns\n", runtime.NumCPU(), strings.TrimSpace(string(release)), b.rounds)
+}
+
+func printHeading(w io.Writer, b bench) { printColumns(w, "upstream "+b.upstream.release, b.ours.name) }
+
+// printOverlayHeading leaves it to the rows to say what the reference is.
+func printOverlayHeading(w io.Writer, b bench) { printColumns(w, "reference", b.ours.name) }
+
+func printColumns(w io.Writer, reference, ours string) {
 	columns := fmt.Sprintf("%6s %6s %6s", "min", "median", "max")
-	printLine(w, "", "", "", "upstream "+b.upstream.release, b.ours.name, "", "")
+	fmt.Fprintln(w)
+	printLine(w, "", "", "", reference, ours, "", "")
 	printLine(w, "", "", "", columns, columns, "ratio", "goal")
 }
 
@@ -27,18 +36,33 @@ func printRows(w io.Writer, rows []Row) {
 		if i > 0 && rows[i-1].Case == name {
 			name = ""
 		}
-		printLine(w, name, string(r.Verb), r.Unit, r.Upstream.String(), r.Ours.String(), short(r.Ratio), r.Goal.verdict(r.Ratio))
+		ratio := ""
+		if len(r.Reference) > 0 {
+			ratio = short(r.Ratio)
+		}
+		printLine(w, name, string(r.Verb), r.Unit, r.Reference.String(), r.Ours.String(), ratio, r.Goal.verdict(r.figure()))
 	}
 }
 
+// figure is what the goal is for: the ratio, or the median where there is no reference.
+func (r Row) figure() float64 {
+	if len(r.Reference) == 0 {
+		return r.Ours.median()
+	}
+	return r.Ratio
+}
+
 func printLine(w io.Writer, cells ...any) {
-	text := fmt.Sprintf("%-34s %-4s %-2s  %-20s   %-20s   %6s  %s", cells...)
+	text := fmt.Sprintf("%-34s %-4s %-4s%-20s   %-20s   %6s  %s", cells...)
 	fmt.Fprintln(w, strings.TrimRight(text, " "))
 }
 
 // String is minimum, median and maximum; a single value is its own median and has no others.
 func (s Samples) String() string {
-	if len(s) == 1 {
+	switch len(s) {
+	case 0:
+		return ""
+	case 1:
 		return fmt.Sprintf("%6s %6s %6s", "", short(s[0]), "")
 	}
 	return fmt.Sprintf("%6s %6s %6s", short(s.min()), short(s.median()), short(s.max()))

@@ -22,7 +22,7 @@ type lap struct{ add, del time.Duration }
 
 // round attaches, checks and detaches as many containers as the case has in flight.
 func (b *bed) round(ctx context.Context) (lap, error) {
-	containers := b.take(b.c.width())
+	containers := b.take(b.width())
 	var l lap
 	var err error
 	if l.add, err = b.together(ctx, add, containers); err != nil {
@@ -84,7 +84,7 @@ func (b *bed) do(ctx context.Context, v verb, c container) (span, error) {
 		return err
 	})
 	if err != nil {
-		return s, fmt.Errorf("%s %s: %w", b.suite.name, v, err)
+		return s, fmt.Errorf("%s %s: %w", b.name, v, err)
 	}
 	return s, nil
 }

@@ -25,6 +25,7 @@ const (
 	milliseconds = "ms"
 	perSecond    = "/s"
 	times        = "×"
+	gigabits     = "Gb/s"
 )
 
 // unit is what the samples of a case are counted in.
@@ -40,8 +41,10 @@ func (c Case) sample(d time.Duration) float64 {
 	if c.unit() == perSecond {
 		return float64(c.width()) / d.Seconds()
 	}
-	return float64(d) / float64(time.Millisecond)
+	return inMilliseconds(d)
 }
+
+func inMilliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // width is the number of attachments in one round.
 func (c Case) width() int { return max(c.InFlight, 1) }

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/fairway-cni/fairway/pkg/overlay"
+)
+
+// hostAddress is that of a bed's host on its uplink, by which its peers would reach it.
+const hostAddress = "192.0.2.2"
+
+// overlayNetwork is the network of the overlay's rows: wide enough for a block of each of 16383 peers.
+func overlayNetwork() overlay.Network {
+	return overlay.Network{
+		Name: networkName, VNI: 4096, Port: overlay.DefaultPort, Subnets: []netip.Prefix{netip.MustParsePrefix("10.64.0.0/10")},
+	}
+}
+
+// overlayHosts is a host and its peers, each with one block.
+func overlayHosts(peers int) (h overlay.Hosts) {
+	h.Peers = append(h.Peers, overlay.Peer{VTEP: netip.MustParseAddr(hostAddress), Blocks: []netip.Prefix{overlayBlock(0)}})
+	for i := 1; i <= peers; i++ {
+		vtep := netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}) // RFC 2544: for benchmarks
+		h.Peers = append(h.Peers, overlay.Peer{VTEP: vtep, Blocks: []netip.Prefix{overlayBlock(i)}})
+	}
+	return h
+}
+
+// overlayBlock is the block of the host with a number.
+func overlayBlock(i int) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 64 + byte(i>>8), byte(i), 0}), 24)
+}
+
+// peersFile is where a bed with a data directory has the hosts of its network.
+func peersFile(data string) string { return filepath.Join(filepath.Dir(data), "peers.json") }
+
+// writePeers writes the document that a node agent would keep.
+func writePeers(data string, peers int) error {
+	network := overlayNetwork()
+	path := peersFile(data)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, overlay.Document{Network: &network, Hosts: overlayHosts(peers)}.Encode(), 0o600)
+}
