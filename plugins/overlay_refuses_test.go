@@ -3,11 +3,15 @@ package plugins
 import (
 	"encoding/json"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/fairway-cni/fairway/pkg/agentapi"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
@@ -113,14 +117,15 @@ func TestOverlayStatus(t *testing.T) {
 	if sentence := a.fail(t, "STATUS", 51); !strings.Contains(sentence, "the node agent does not answer") {
 		t.Errorf("sentence: %s", sentence)
 	}
-	listener, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
+	agent, connected := listenAsAgent(t, socket)
+	if sentence := a.fail(t, "STATUS", 51); !strings.Contains(sentence, "the node agent has no connection to etcd") {
+		t.Errorf("sentence: %s", sentence)
 	}
+	connected.Store(true)
 	a.succeed(t, "STATUS")
 	a = a.after(a.add(t))
 	a.succeed(t, "CHECK")
-	if err := listener.Close(); err != nil {
+	if err := agent.Close(); err != nil {
 		t.Fatal(err)
 	}
 	// Attaching works without the agent, and its network is left to it.
@@ -132,4 +137,22 @@ func TestOverlayStatus(t *testing.T) {
 	}
 	h1.Sh(t, "ip", "link", "set", "eth0", "down")
 	a.fail(t, "STATUS", 50)
+}
+
+// listenAsAgent answers on a socket as a node agent does that is asked for its health, until it is closed.
+func listenAsAgent(t *testing.T, socket string) (agent *http.Server, connected *atomic.Bool) {
+	t.Helper()
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connected = new(atomic.Bool)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/health", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(agentapi.Health{Etcd: agentapi.EtcdHealth{Connected: connected.Load()}}) // the plugin tells
+	})
+	agent = &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
+	go func() { _ = agent.Serve(listener) }() // ends with Close
+	t.Cleanup(func() { _ = agent.Close() })
+	return agent, connected
 }
