@@ -17,6 +17,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	grpcbackoff "google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
@@ -46,6 +48,14 @@ const (
 	keepAliveTimeout = 5 * time.Second
 )
 
+// reconnect tries a member that was away as often as everything else is tried again. gRPC's own pauses grow to two minutes,
+// for which hosts would know nothing of an etcd that is back.
+func reconnect() grpc.ConnectParams {
+	pauses := grpcbackoff.DefaultConfig
+	pauses.BaseDelay, pauses.MaxDelay = backoffFirst, backoffMost
+	return grpc.ConnectParams{Backoff: pauses, MinConnectTimeout: requestTimeout}
+}
+
 // Client is a connection to etcd. It may be used by several goroutines.
 type Client struct {
 	etcd   *clientv3.Client
@@ -58,6 +68,7 @@ func Open(c Config) (*Client, error) {
 		Endpoints: c.Endpoints, TLS: c.TLS,
 		DialTimeout: requestTimeout, DialKeepAliveTime: keepAliveTime, DialKeepAliveTimeout: keepAliveTimeout,
 		PermitWithoutStream: true,
+		DialOptions:         []grpc.DialOption{grpc.WithConnectParams(reconnect())},
 		Logger:              zap.NewNop(), // what goes wrong is returned, and logged once by who calls
 	})
 	if err != nil {
