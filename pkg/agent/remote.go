@@ -23,15 +23,13 @@ const (
 // teller tells etcd what it does not know of this host. It is used by one goroutine.
 type teller struct {
 	*Agent
-	// seen is a revision per network, of our own last claim: a state older than that does not know the claim yet.
-	seen map[string]int64
 	// unused is since when a pin has been without a container.
 	unused map[netip.Addr]time.Time
 }
 
 // tell compares what etcd holds of this host with how it is, when something asks for it.
 func (a *Agent) tell(ctx context.Context) error {
-	t := teller{Agent: a, seen: make(map[string]int64), unused: make(map[netip.Addr]time.Time)}
+	t := teller{Agent: a, unused: make(map[netip.Addr]time.Time)}
 	for {
 		select {
 		case <-ctx.Done():
@@ -95,37 +93,30 @@ func (t teller) use(ctx context.Context, n *registry.Network) error {
 
 // blocks claims what this host had, if etcd does not know of that any more, and then what it needs.
 func (t teller) blocks(ctx context.Context, n *registry.Network) error {
-	name := n.Definition.Name
-	if s, ok := t.known.state(); ok && s.Revision < t.seen[name] {
-		return nil // our last claim is on its way to us
-	}
-	own := n.BlocksOf(t.config.Node)
+	name, own := n.Definition.Name, n.BlocksOf(t.config.Node)
 	errs := []error{t.regain(ctx, n, own)}
-	if t.seen[name] > t.known.revision() {
-		return errors.Join(errs...) // what was regained may be enough
-	}
 	for _, subnet := range n.Definition.Subnets {
 		if !needsBlock(subnet, own, t.known.reservedIn(name)) {
 			continue
 		}
-		claim, err := t.registry.Claim(ctx, name, t.config.Node, n.Created, subnet)
+		// What was regained, or claimed since, and is not in own yet, is what Claim gives first.
+		block, err := t.registry.Claim(ctx, n, t.config.Node, subnet)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		slog.Info("claimed a block", "network", name, "block", claim.Block)
-		t.seen[name] = claim.Revision
+		slog.Info("claimed a block", "network", name, "block", block)
 	}
 	return errors.Join(errs...)
 }
 
-// regain claims the blocks that this host has had and etcd does not show: it may have been restored from a backup, or the
-// host was taken for dead.
+// regain claims the blocks that this host has had and etcd does not show: it may have been restored from a backup, the network
+// was made anew, or the host was taken for dead.
 func (t teller) regain(ctx context.Context, n *registry.Network, own []netip.Prefix) error {
 	name := n.Definition.Name
 	var errs []error
 	for _, block := range t.known.had(name, own) {
-		claim, err := t.registry.Reclaim(ctx, name, t.config.Node, n.Created, block)
+		err := t.registry.Reclaim(ctx, n, t.config.Node, block)
 		switch {
 		case errors.Is(err, agentapi.ErrExists):
 			t.known.lost(name, block)
@@ -134,7 +125,6 @@ func (t teller) regain(ctx context.Context, n *registry.Network, own []netip.Pre
 			errs = append(errs, err)
 		default:
 			slog.Info("claimed a block again", "network", name, "block", block)
-			t.seen[name] = claim.Revision
 		}
 	}
 	return errors.Join(errs...)

@@ -110,7 +110,7 @@ func TestDeadHostsBlocksComeBack(t *testing.T) {
 	n := create(t, c, network("blue", "10.42.0.0/16", 26))
 	for _, node := range []string{"living", "dead"} {
 		publish(t, c, n, node, Node{VTEP: addr("192.0.2.2"), BootID: node})
-		if _, err := c.Claim(t.Context(), "blue", node, n.Created, n.Definition.Subnets[0]); err != nil {
+		if _, err := c.Claim(t.Context(), n, node, n.Definition.Subnets[0]); err != nil {
 			t.Fatal(err)
 		}
 		if err := c.Use(t.Context(), "blue", node, n.Created); err != nil {
@@ -148,7 +148,7 @@ func TestDeadHostsBlocksComeBack(t *testing.T) {
 func TestReclaimingIsGuarded(t *testing.T) {
 	c := newClient(t, newEtcd(t).Endpoints()...)
 	n := create(t, c, network("blue", "10.42.0.0/16", 26))
-	if _, err := c.Claim(t.Context(), "blue", "a", n.Created, n.Definition.Subnets[0]); err != nil {
+	if _, err := c.Claim(t.Context(), n, "a", n.Definition.Subnets[0]); err != nil {
 		t.Fatal(err)
 	}
 	seen := current(t, c)

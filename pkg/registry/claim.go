@@ -18,51 +18,59 @@ func exists(name string, created int64) clientv3.Cmp {
 	return clientv3.Compare(clientv3.CreateRevision(networkKey(name)), "=", created)
 }
 
-// Claim is a block, and the revision since which it is owned.
-type Claim struct {
-	Block    netip.Prefix
-	Revision int64
-}
-
-// Claim makes a node the owner of one more block of a subnet. Any number of hosts may claim at once: candidates are random,
-// and who loses one takes another. Errors: ErrExhausted, agentapi.ErrNotFound when the network is gone or another one,
-// agentapi.ErrUnavailable.
-func (c *Client) Claim(ctx context.Context, network, node string, created int64, subnet agentapi.Subnet) (Claim, error) {
+// Claim makes a node the owner of one more block of a subnet than a state of the network knows, and gives it. Any number of
+// hosts may claim at once: candidates are random, and who loses one takes another. A block that the node has by a claim
+// which the state does not know yet is the answer, so that no claim is doubled when its answer was lost. Errors:
+// ErrExhausted, agentapi.ErrNotFound when the network is gone or another one, agentapi.ErrUnavailable.
+func (c *Client) Claim(ctx context.Context, n *Network, node string, subnet agentapi.Subnet) (netip.Prefix, error) {
+	name := n.Definition.Name
 	for range tries {
-		taken, revision, err := c.taken(ctx, network, subnet)
+		taken, revision, err := c.taken(ctx, name, subnet)
 		if err != nil {
-			return Claim{}, err
+			return netip.Prefix{}, err
+		}
+		for block, owner := range taken {
+			if owner == node && n.Blocks[block] != node {
+				return block, nil
+			}
 		}
 		for {
 			block, ok := freeBlock(subnet, taken, randomIndex)
 			if !ok {
-				return Claim{}, fmt.Errorf("network %s: subnet %s has %d blocks, all in use: %w", network, subnet.Prefix, len(taken), ErrExhausted)
+				return block, fmt.Errorf("network %s: subnet %s has %d blocks, all in use: %w", name, subnet.Prefix, len(taken), ErrExhausted)
 			}
-			lost, claim, err := c.claim(ctx, network, node, created, block, revision)
-			if err != nil || lost == won {
-				return claim, err
+			result, err := c.claim(ctx, n, node, block, revision)
+			if err != nil || result == won {
+				return block, err
 			}
-			if lost == toPin {
+			if result == toPin {
 				break // read what is taken again
 			}
-			taken[block] = true
+			taken[block] = "" // somebody's
 		}
 	}
-	return Claim{}, busy("network "+network, agentapi.ErrUnavailable)
+	return netip.Prefix{}, busy("network "+name, agentapi.ErrUnavailable)
 }
 
-// Reclaim makes a node the owner of a block that it remembers, unless another has it; then the error is
+// Reclaim makes a node the owner of a block that it remembers, unless another has it, or a pin lies in it; then the error is
 // agentapi.ErrExists.
-func (c *Client) Reclaim(ctx context.Context, network, node string, created int64, block netip.Prefix) (Claim, error) {
-	_, revision, err := c.taken(ctx, network, agentapi.Subnet{})
+func (c *Client) Reclaim(ctx context.Context, n *Network, node string, block netip.Prefix) error {
+	subnet, ok := subnetOf(n.Definition, block.Addr())
+	if !ok || blockOf(subnet, block.Addr()) != block {
+		return existsf("network %s: %s is no block of it", n.Definition.Name, block)
+	}
+	taken, revision, err := c.taken(ctx, n.Definition.Name, subnet)
 	if err != nil {
-		return Claim{}, err
+		return err
 	}
-	lost, claim, err := c.claim(ctx, network, node, created, block, revision)
-	if err == nil && lost != won {
-		err = existsf("network %s: block %s belongs to another host now", network, block)
+	result := toOther
+	if owner, ok := taken[block]; !ok || owner == node {
+		result, err = c.claim(ctx, n, node, block, revision)
 	}
-	return claim, err
+	if err == nil && result != won {
+		err = existsf("network %s: block %s belongs to another host now", n.Definition.Name, block)
+	}
+	return err
 }
 
 // outcome of a claim.
@@ -75,39 +83,36 @@ const (
 )
 
 // claim tries one block. No pin may have appeared since the taken blocks were read, as it might lie in the block.
-func (c *Client) claim(ctx context.Context, network, node string, created int64, block netip.Prefix, revision int64) (outcome, Claim, error) {
-	key := blockKey(network, block)
+func (c *Client) claim(ctx context.Context, n *Network, node string, block netip.Prefix, revision int64) (outcome, error) {
+	name := n.Definition.Name
+	key := blockKey(name, block)
 	response, err := c.attempt(ctx,
 		[]clientv3.Cmp{
-			exists(network, created),
+			exists(name, n.Created),
 			clientv3.Compare(clientv3.CreateRevision(key), "=", 0),
-			clientv3.Compare(clientv3.ModRevision(partPrefix(network, pinsPart)).WithPrefix(), "<", revision+1),
+			clientv3.Compare(clientv3.ModRevision(partPrefix(name, pinsPart)).WithPrefix(), "<", revision+1),
 		},
 		[]clientv3.Op{clientv3.OpPut(key, node)},
-		[]clientv3.Op{clientv3.OpGet(networkKey(network)), clientv3.OpGet(key)})
-	if err != nil {
-		return won, Claim{}, err
+		[]clientv3.Op{clientv3.OpGet(networkKey(name)), clientv3.OpGet(key)})
+	if err != nil || response.Succeeded {
+		return won, err
 	}
-	claim := Claim{Block: block, Revision: response.Header.Revision}
-	if response.Succeeded {
-		return won, claim, nil
-	}
-	definition, owner := response.Responses[0].GetResponseRange().Kvs, response.Responses[1].GetResponseRange().Kvs
+	owner := response.Responses[1].GetResponseRange().Kvs
 	switch {
-	case len(definition) == 0 || definition[0].CreateRevision != created:
-		return won, Claim{}, notFound(network)
+	case !holds(response, n.Created):
+		return won, notFound(name)
 	case len(owner) == 0:
-		return toPin, Claim{}, nil
+		return toPin, nil
 	case string(owner[0].Value) == node:
-		return won, claim, nil // the answer to an earlier try was lost
+		return won, nil // the answer to an earlier try was lost
 	}
-	return toOther, Claim{}, nil
+	return toOther, nil
 }
 
-// taken reads the blocks of a subnet that nobody can claim: those that have an owner, and those with a pin inside. So a
-// host that owns a block owns all of it.
-func (c *Client) taken(ctx context.Context, network string, subnet agentapi.Subnet) (map[netip.Prefix]bool, int64, error) {
-	owned, err := c.get(ctx, partPrefix(network, blocksPart), clientv3.WithPrefix(), clientv3.WithKeysOnly())
+// taken reads the blocks of a subnet that nobody can claim, with their owners: those that have one, and those with a pin
+// inside, whose owner is empty. So a host that owns a block owns all of it.
+func (c *Client) taken(ctx context.Context, network string, subnet agentapi.Subnet) (map[netip.Prefix]string, int64, error) {
+	owned, err := c.get(ctx, partPrefix(network, blocksPart), clientv3.WithPrefix())
 	if err != nil {
 		return nil, 0, err
 	}
@@ -116,17 +121,17 @@ func (c *Client) taken(ctx context.Context, network string, subnet agentapi.Subn
 	if err != nil {
 		return nil, 0, err
 	}
-	taken := make(map[netip.Prefix]bool, len(owned.Kvs))
-	for _, kv := range owned.Kvs {
-		block, err := netip.ParsePrefix(strings.TrimPrefix(string(kv.Key), partPrefix(network, blocksPart)))
-		if err == nil && subnet.Prefix.Overlaps(block) {
-			taken[block] = true
-		}
-	}
+	taken := make(map[netip.Prefix]string, len(owned.Kvs))
 	for _, kv := range pinned.Kvs {
 		addr, err := netip.ParseAddr(strings.TrimPrefix(string(kv.Key), partPrefix(network, pinsPart)))
 		if err == nil && subnet.Prefix.Contains(addr) {
-			taken[blockOf(subnet, addr)] = true
+			taken[blockOf(subnet, addr)] = ""
+		}
+	}
+	for _, kv := range owned.Kvs {
+		block, err := netip.ParsePrefix(strings.TrimPrefix(string(kv.Key), partPrefix(network, blocksPart)))
+		if err == nil && subnet.Prefix.Overlaps(block) {
+			taken[block] = string(kv.Value)
 		}
 	}
 	return taken, revision, nil
@@ -140,12 +145,12 @@ func blockOf(subnet agentapi.Subnet, addr netip.Addr) netip.Prefix {
 
 // freeBlock is the first block that is not taken, from the one that index chooses. At most as many as are taken have to
 // be passed, however large the subnet is.
-func freeBlock(subnet agentapi.Subnet, taken map[netip.Prefix]bool, index func(count *big.Int) *big.Int) (netip.Prefix, bool) {
+func freeBlock(subnet agentapi.Subnet, taken map[netip.Prefix]string, index func(count *big.Int) *big.Int) (netip.Prefix, bool) {
 	count := new(big.Int).Lsh(big.NewInt(1), uint(subnet.BlockLength-subnet.Prefix.Bits()))
 	at := index(count)
 	for passed := 0; passed <= len(taken) && big.NewInt(int64(passed)).Cmp(count) < 0; passed++ {
 		block := nthBlock(subnet, at)
-		if !taken[block] {
+		if _, is := taken[block]; !is {
 			return block, true
 		}
 		at.Mod(at.Add(at, big.NewInt(1)), count)

@@ -12,10 +12,10 @@ import (
 )
 
 func TestFreeBlock(t *testing.T) {
-	taken := func(blocks ...string) map[netip.Prefix]bool {
-		m := make(map[netip.Prefix]bool)
+	taken := func(blocks ...string) map[netip.Prefix]string {
+		m := make(map[netip.Prefix]string)
 		for _, b := range blocks {
-			m[prefix(b)] = true
+			m[prefix(b)] = "other"
 		}
 		return m
 	}
@@ -23,7 +23,7 @@ func TestFreeBlock(t *testing.T) {
 		name   string
 		subnet string
 		length int
-		taken  map[netip.Prefix]bool
+		taken  map[netip.Prefix]string
 		index  int64
 		want   string // empty: none
 	}{
@@ -68,7 +68,7 @@ func claimAtOnce(t *testing.T, endpoint string, n *Network, hosts int) []error {
 		c := newClient(t, endpoint)
 		all.Go(func() {
 			start.Wait()
-			_, errs[i] = c.Claim(t.Context(), n.Definition.Name, fmt.Sprintf("host%d", i), n.Created, n.Definition.Subnets[0])
+			_, errs[i] = c.Claim(t.Context(), n, fmt.Sprintf("host%d", i), n.Definition.Subnets[0])
 		})
 	}
 	start.Done()
@@ -82,7 +82,7 @@ func TestFiftyHostsAndJustEnoughBlocks(t *testing.T) {
 	// 64 blocks, 14 of which are taken.
 	n := create(t, c, network("tight", "10.42.0.0/24", 30))
 	for i := range 14 {
-		if _, err := c.Claim(t.Context(), "tight", fmt.Sprintf("early%d", i), n.Created, n.Definition.Subnets[0]); err != nil {
+		if _, err := c.Claim(t.Context(), n, fmt.Sprintf("early%d", i), n.Definition.Subnets[0]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -98,7 +98,7 @@ func TestFiftyHostsAndJustEnoughBlocks(t *testing.T) {
 	if len(owners) != 64 {
 		t.Errorf("%d owners of 64 blocks, want one each", len(owners))
 	}
-	if _, err := c.Claim(t.Context(), "tight", "late", n.Created, n.Definition.Subnets[0]); !errors.Is(err, ErrExhausted) {
+	if _, err := c.Claim(t.Context(), n, "late", n.Definition.Subnets[0]); !errors.Is(err, ErrExhausted) {
 		t.Errorf("claim when all are taken: error %v, want one that is ErrExhausted", err)
 	}
 }
@@ -122,7 +122,7 @@ func TestClaimOfANetworkThatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	create(t, c, network("blue", "10.42.0.0/16", 26))
-	_, err := c.Claim(t.Context(), "blue", "a", old.Created, old.Definition.Subnets[0])
+	_, err := c.Claim(t.Context(), old, "a", old.Definition.Subnets[0])
 	if !errors.Is(err, agentapi.ErrNotFound) {
 		t.Errorf("error %v, want one that is ErrNotFound", err)
 	}
@@ -135,19 +135,53 @@ func TestReclaim(t *testing.T) {
 	c := newClient(t, newEtcd(t).Endpoints()...)
 	n := create(t, c, network("blue", "10.42.0.0/16", 26))
 	for range 2 { // the second time, it is the host's already
-		if _, err := c.Reclaim(t.Context(), "blue", "a", n.Created, prefix("10.42.1.0/26")); err != nil {
+		if err := c.Reclaim(t.Context(), n, "a", prefix("10.42.1.0/26")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := c.Reclaim(t.Context(), "blue", "b", n.Created, prefix("10.42.1.0/26")); !errors.Is(err, agentapi.ErrExists) {
+	if err := c.Reclaim(t.Context(), n, "b", prefix("10.42.1.0/26")); !errors.Is(err, agentapi.ErrExists) {
 		t.Errorf("error %v for another's block, want one that is ErrExists", err)
+	}
+	if err := c.Pin(t.Context(), n, addr("10.42.2.9"), Pin{Node: "a", ContainerID: "c", IfName: "eth0"}); err != nil {
+		t.Fatal(err)
+	}
+	// The last two are of a network that had the name before.
+	for _, block := range []string{"10.42.2.0/26", "10.42.3.0/24", "10.43.0.0/26"} {
+		if err := c.Reclaim(t.Context(), n, "b", prefix(block)); !errors.Is(err, agentapi.ErrExists) {
+			t.Errorf("%s: error %v, want one that is ErrExists", block, err)
+		}
+	}
+	if blocks := current(t, c).Networks["blue"].Blocks; len(blocks) != 1 {
+		t.Errorf("blocks %v, want one", blocks)
+	}
+}
+
+// The answer to a claim is lost, and the state that would show the block has not come yet.
+func TestClaimIsNotDoubled(t *testing.T) {
+	c := newClient(t, newEtcd(t).Endpoints()...)
+	n := create(t, c, network("blue", "10.42.0.0/29", 30))
+	var first netip.Prefix
+	for i := range 3 {
+		block, err := c.Claim(t.Context(), n, "a", n.Definition.Subnets[0])
+		if err != nil || i > 0 && block != first {
+			t.Fatalf("claim %d by what is known from before: %v, %v, want %v again", i+1, block, err, first)
+		}
+		first = block
+	}
+	seen := current(t, c).Networks["blue"]
+	second, err := c.Claim(t.Context(), seen, "a", n.Definition.Subnets[0])
+	if err != nil || second == first {
+		t.Errorf("claim of one more: %v, %v, want another than %v", second, err, first)
+	}
+	if _, err := c.Claim(t.Context(), current(t, c).Networks["blue"], "a", n.Definition.Subnets[0]); !errors.Is(err, ErrExhausted) {
+		t.Errorf("claim of a third of two: error %v, want one that is ErrExhausted", err)
 	}
 }
 
 func TestPins(t *testing.T) {
 	c := newClient(t, newEtcd(t).Endpoints()...)
 	n := create(t, c, network("blue", "10.42.0.0/24", 25))
-	if _, err := c.Reclaim(t.Context(), "blue", "b", n.Created, prefix("10.42.0.0/25")); err != nil {
+	if err := c.Reclaim(t.Context(), n, "b", prefix("10.42.0.0/25")); err != nil {
 		t.Fatal(err)
 	}
 	mine := Pin{Node: "a", ContainerID: "c1", IfName: "eth0"}
@@ -171,7 +205,8 @@ func TestPins(t *testing.T) {
 			t.Errorf("%s: error %v, want %q", test.name, err, test.want)
 		}
 	}
-	if _, err := c.Claim(t.Context(), "blue", "b", n.Created, n.Definition.Subnets[0]); !errors.Is(err, ErrExhausted) {
+	n = current(t, c).Networks["blue"]
+	if _, err := c.Claim(t.Context(), n, "b", n.Definition.Subnets[0]); !errors.Is(err, ErrExhausted) {
 		t.Errorf("claim of the block with the pin: error %v, want one that is ErrExhausted", err)
 	}
 	if err := c.Unpin(t.Context(), "blue", addr("10.42.0.200"), other); err != nil {
@@ -183,7 +218,7 @@ func TestPins(t *testing.T) {
 	if err := c.Unpin(t.Context(), "blue", addr("10.42.0.200"), mine); err != nil {
 		t.Error(err)
 	}
-	if _, err := c.Claim(t.Context(), "blue", "b", n.Created, n.Definition.Subnets[0]); err != nil {
+	if _, err := c.Claim(t.Context(), n, "b", n.Definition.Subnets[0]); err != nil {
 		t.Errorf("claim after the pin has gone: %v", err)
 	}
 }

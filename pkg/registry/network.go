@@ -84,8 +84,7 @@ func (c *Client) definitions(ctx context.Context) (int64, map[string]agentapi.Ne
 	}
 	all := make(map[string]agentapi.Network, len(response.Kvs))
 	for _, kv := range response.Kvs {
-		var n agentapi.Network
-		if read(change{key: string(kv.Key), value: kv.Value}, &n) {
+		if n, ok := readDefinition(change{key: string(kv.Key), value: kv.Value}); ok {
 			all[n.Name] = n
 		}
 	}

@@ -120,7 +120,7 @@ func TestDelete(t *testing.T) {
 	n := create(t, c, network("blue", "10.42.0.0/16", 26))
 	neighbour := create(t, c, network("blue2", "10.43.0.0/16", 26))
 	for _, node := range []string{"b", "a", "c"} {
-		if _, err := c.Claim(t.Context(), "blue", node, n.Created, n.Definition.Subnets[0]); err != nil {
+		if _, err := c.Claim(t.Context(), n, node, n.Definition.Subnets[0]); err != nil {
 			t.Fatal(err)
 		}
 		if err := c.Use(t.Context(), "blue", node, n.Created); err != nil {
@@ -183,6 +183,10 @@ func TestBadValuesAreNotUsed(t *testing.T) {
 	s, changed := State{}.apply(1, []change{
 		{key: networkKey("broken"), value: []byte("{"), created: 1},
 		{key: networkKey("other"), value: []byte(`{"name": "name"}`), created: 1},
+		{key: networkKey("short"), value: []byte(`{"name": "short", "vni": 5, "subnets": [{"prefix": "10.42.0.0/16"}]}`), created: 1},
+		{key: networkKey("large"), value: []byte(`{"name": "large", "vni": 5, "subnets": [{"prefix": "10.42.0.0/16", "blockLength": 8}]}`), created: 1},
+		{key: networkKey("no-vni"), value: []byte(`{"name": "no-vni", "subnets": [{"prefix": "10.42.0.0/16", "blockLength": 26}]}`), created: 1},
+		{key: networkKey(".."), value: []byte(`{"name": "..", "vni": 5, "subnets": [{"prefix": "10.42.0.0/16", "blockLength": 26}]}`), created: 1},
 		{key: nodeKey("blue", "a"), value: []byte(`{"vtep": "nowhere"}`)},
 		{key: perNet + "blue/blocks/10.0.0.0", value: []byte("a")},
 		{key: perNet + "blue/pins/x", value: []byte("{}")},
@@ -195,7 +199,7 @@ func TestBadValuesAreNotUsed(t *testing.T) {
 
 func TestEqualValuesAreNoChange(t *testing.T) {
 	list := []change{
-		{key: networkKey("blue"), value: []byte(`{"name": "blue", "subnets": [{"prefix": "10.42.0.0/16"}], "vni": 5}`), created: 7},
+		{key: networkKey("blue"), value: []byte(`{"name": "blue", "subnets": [{"prefix": "10.42.0.0/16", "blockLength": 26}], "vni": 5}`), created: 7},
 		{key: nodeKey("blue", "a"), value: []byte(`{"vtep": "192.0.2.1", "bootID": "b"}`)},
 	}
 	first, changed := State{}.apply(8, list)

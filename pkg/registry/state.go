@@ -62,6 +62,18 @@ func (n *Network) BlocksOf(node string) []netip.Prefix {
 	return blocks
 }
 
+// BlocksByNode are the blocks of all nodes, sorted: BlocksOf for each of a thousand would look at each block a thousand times.
+func (n *Network) BlocksByNode() map[string][]netip.Prefix {
+	all := make(map[string][]netip.Prefix)
+	for block, owner := range n.Blocks {
+		all[owner] = append(all[owner], block)
+	}
+	for _, blocks := range all {
+		slices.SortFunc(blocks, netip.Prefix.Compare)
+	}
+	return all
+}
+
 // PinsOf are the pins of a node, sorted.
 func (n *Network) PinsOf(node string) []netip.Addr {
 	var addrs []netip.Addr
@@ -171,10 +183,8 @@ func (n *Network) set(l location, ch change) {
 	switch l.part {
 	case "":
 		n.Definition, n.Created = agentapi.Network{}, 0
-		if read(ch, &n.Definition) && n.Definition.Name == l.network {
-			n.Created = ch.created
-		} else {
-			n.Definition = agentapi.Network{}
+		if d, ok := readDefinition(ch); ok && d.Name == l.network {
+			n.Definition, n.Created = d, ch.created
 		}
 	case nodesPart:
 		enter(n.Nodes, l.name, ch)
@@ -203,6 +213,19 @@ func enter[K comparable, V any](m map[K]V, key K, ch change) {
 	if read(ch, &v) {
 		m[key] = v
 	}
+}
+
+// readDefinition reads a network that Create may have written. Any other, made by hand, would have hosts count blocks that
+// cannot be.
+func readDefinition(ch change) (n agentapi.Network, ok bool) {
+	if !read(ch, &n) {
+		return n, false
+	}
+	if complete, err := Complete(n); err != nil || n.VNI == 0 || !sameDefinition(complete, n) {
+		slog.Warn("network in etcd is not used: its definition is not complete", "key", ch.key, "error", err)
+		return n, false
+	}
+	return n, true
 }
 
 func read(ch change, into any) bool {

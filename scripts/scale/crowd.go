@@ -19,8 +19,7 @@ const networkName = "scale"
 // crowd is hosts without a kernel: each has its own connection, and follows the network.
 type crowd struct {
 	clients []*registry.Client
-	created int64
-	subnet  agentapi.Subnet
+	network *registry.Network // as it was when nobody had joined
 	stop    context.CancelFunc
 	ends    sync.WaitGroup
 
@@ -40,19 +39,18 @@ func newCrowd(ctx context.Context, hosts int, endpoints []string) (*crowd, error
 		}
 		c.clients = append(c.clients, client)
 	}
-	made, err := c.clients[0].Create(ctx, agentapi.Network{
+	_, err := c.clients[0].Create(ctx, agentapi.Network{
 		Name: networkName, VNI: 4096, Subnets: []agentapi.Subnet{{Prefix: netip.MustParsePrefix("10.0.0.0/10"), BlockLength: 26}},
 	})
 	if err != nil {
 		return nil, err
 	}
-	c.subnet = made.Subnets[0]
-	created := make(chan int64, 1)
+	made := make(chan *registry.Network, 1)
 	for i, client := range c.clients {
-		c.ends.Go(func() { client.Follow(ctx, &watcher{crowd: c, host: i, created: created}) })
+		c.ends.Go(func() { client.Follow(ctx, &watcher{crowd: c, host: i, made: made}) })
 	}
 	select {
-	case c.created = <-created:
+	case c.network = <-made:
 		return c, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -62,8 +60,8 @@ func newCrowd(ctx context.Context, hosts int, endpoints []string) (*crowd, error
 // watcher is one host's view.
 type watcher struct {
 	*crowd
-	host    int
-	created chan<- int64
+	host int
+	made chan<- *registry.Network
 }
 
 // Update counts the nodes.
@@ -73,7 +71,7 @@ func (w *watcher) Update(s registry.State, _ []string) {
 		return
 	}
 	select {
-	case w.created <- n.Created:
+	case w.made <- n:
 	default:
 	}
 	w.mu.Lock()
@@ -109,7 +107,7 @@ func (c *crowd) join(ctx context.Context) error {
 // enter makes a host one of the network: sign of life, block, record.
 func (c *crowd) enter(ctx context.Context, i int) error {
 	client, node, boot := c.clients[i%len(c.clients)], fmt.Sprintf("host%05d", i), fmt.Sprintf("boot%05d", i)
-	if _, err := client.Claim(ctx, networkName, node, c.created, c.subnet); err != nil {
+	if _, err := client.Claim(ctx, c.network, node, c.network.Definition.Subnets[0]); err != nil {
 		return err
 	}
 	alive := make(chan struct{})
@@ -127,7 +125,7 @@ func (c *crowd) enter(ctx context.Context, i int) error {
 		return ctx.Err()
 	}
 	vtep := netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}) // RFC 2544: for benchmarks
-	return client.Publish(ctx, networkName, node, c.created, registry.Node{VTEP: vtep, BootID: boot})
+	return client.Publish(ctx, networkName, node, c.network.Created, registry.Node{VTEP: vtep, BootID: boot})
 }
 
 // await waits until each host knows so many nodes.
