@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -35,6 +36,7 @@ type Agent struct {
 	news      trigger // bring in line what etcd has changed
 	usage     trigger // look at what containers have
 	remote    trigger // tell etcd
+	counting  sync.Mutex
 }
 
 // Run runs the agent until the context ends, and calls ready when the socket is there and all that the snapshots tell is

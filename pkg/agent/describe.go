@@ -13,15 +13,15 @@ import (
 
 // describe is what a host at an address of the underlay knows of a network, in a stable order.
 func describe(n *registry.Network, node string, vtep netip.Addr) snapshot {
-	hosts := overlay.Hosts{Self: vtep}
+	hosts, blocks := overlay.Hosts{Self: vtep}, n.BlocksByNode()
 	for _, name := range slices.Sorted(maps.Keys(n.Nodes)) {
 		if name == node {
 			continue
 		}
-		peer := overlay.Peer{Node: name, VTEP: n.Nodes[name].VTEP, Blocks: n.BlocksOf(name)}
+		peer := overlay.Peer{Node: name, VTEP: n.Nodes[name].VTEP, Blocks: blocks[name]}
 		hosts.Peers = admit(hosts.Peers, peer, vtep)
 	}
-	hosts.Peers = append(hosts.Peers, overlay.Peer{Node: node, VTEP: vtep, Blocks: n.BlocksOf(node)})
+	hosts.Peers = append(hosts.Peers, overlay.Peer{Node: node, VTEP: vtep, Blocks: blocks[node]})
 	known := make(map[string]netip.Addr)
 	for _, p := range hosts.Peers {
 		known[p.Node] = p.VTEP

@@ -80,13 +80,18 @@ func TestSnapshotAtAnotherAddress(t *testing.T) {
 			{Node: "c", VTEP: addr("192.0.2.13"), Blocks: []netip.Prefix{prefix("10.42.2.0/26"), prefix("10.42.3.0/26")}},
 			{Node: "a", VTEP: addr("192.0.2.12"), Blocks: []netip.Prefix{prefix("10.42.0.0/26"), prefix("10.42.0.64/26")}},
 		},
-		Pins: []overlay.Pin{{Address: addr("10.42.9.7"), VTEP: addr("192.0.2.12")}, {Address: addr("10.42.9.9"), VTEP: addr("192.0.2.12")}},
+		Pins: []overlay.Pin{{Address: addr("10.42.9.7"), VTEP: addr("192.0.2.12")}},
 	}
 	if diff := cmp.Diff(want, moved.hosts, comparable); diff != "" {
 		t.Errorf("hosts (-want +got):\n%s", diff)
 	}
 	if got := snap.at(netip.Addr{}); !got.equal(snap) {
 		t.Error("without an underlay, the snapshot has changed")
+	}
+	for _, vtep := range []string{"192.0.2.12", "192.0.2.99", "2001:db8::99"} {
+		if got := snap.at(addr(vtep)); got.network().Check(got.hosts) != nil {
+			t.Errorf("at %s: %v", vtep, got.network().Check(got.hosts))
+		}
 	}
 }
 

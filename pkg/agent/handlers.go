@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
 	"github.com/fairway-cni/fairway/pkg/kernel"
@@ -154,10 +155,10 @@ func (a *Agent) listPeers(r *http.Request) (any, error) {
 
 // peersOf are the hosts of a network as the registry has them.
 func peersOf(n *registry.Network, node string) []agentapi.Peer {
-	peers := []agentapi.Peer{}
+	peers, blocks := []agentapi.Peer{}, n.BlocksByNode()
 	for name := range n.Owners() {
 		peers = append(peers, agentapi.Peer{
-			Node: name, VTEP: n.Nodes[name].VTEP, Blocks: n.BlocksOf(name), Pins: n.PinsOf(name), Self: name == node, InUse: n.Used[name],
+			Node: name, VTEP: n.Nodes[name].VTEP, Blocks: blocks[name], Pins: n.PinsOf(name), Self: name == node, InUse: n.Used[name],
 		})
 	}
 	return sortPeers(peers)
@@ -179,12 +180,7 @@ func peersIn(snap snapshot) []agentapi.Peer {
 }
 
 func sortPeers(peers []agentapi.Peer) []agentapi.Peer {
-	slices.SortFunc(peers, func(a, b agentapi.Peer) int {
-		if a.Node < b.Node {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(peers, func(a, b agentapi.Peer) int { return strings.Compare(a.Node, b.Node) })
 	return peers
 }
 

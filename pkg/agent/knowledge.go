@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ type knowledge struct {
 	read      *registry.State           // nil until etcd has been read for the first time
 	alive     bool                      // our sign of life has been in etcd since the start
 	address   netip.Addr                // on the underlay; zero: none yet
+	link      string                    // that has the address; empty: none yet
 	reserved  map[string][]netip.Addr   // addresses of containers, by network
 	follows   bool                      // the watch goes on
 	linked    bool                      // a member of etcd is connected
@@ -42,12 +44,13 @@ func (k *knowledge) with(f func()) {
 	f()
 }
 
-// remember takes what was on disk.
+// remember takes what was on disk. Of several addresses on the underlay, the one that peers know stays.
 func (k *knowledge) remember(all map[string]snapshot) {
 	k.with(func() {
 		k.snapshots = all
 		for name, snap := range all {
 			k.blocks[name] = snap.own().Blocks
+			k.address = snap.hosts.Self
 		}
 	})
 }
@@ -81,7 +84,7 @@ func (k *knowledge) remembered() (all map[string]snapshot) {
 func (k *knowledge) setSnapshot(s snapshot)        { k.with(func() { k.snapshots[s.definition.Name] = s }) }
 func (k *knowledge) setState(s registry.State)     { k.with(func() { k.read = &s }) }
 func (k *knowledge) setAlive()                     { k.with(func() { k.alive = true }) }
-func (k *knowledge) setAddress(addr netip.Addr)    { k.with(func() { k.address = addr }) }
+func (k *knowledge) underlayLink() (name string)   { k.with(func() { name = k.link }); return name }
 func (k *knowledge) vtep() (addr netip.Addr)       { k.with(func() { addr = k.address }); return addr }
 func (k *knowledge) setFollows(is bool)            { k.setConnection(func() { k.follows = is }) }
 func (k *knowledge) setLinked(is bool)             { k.setConnection(func() { k.linked = is }) }
@@ -145,6 +148,13 @@ func (k *knowledge) networks() []string {
 	return names
 }
 
+// anywhere are the names of all networks, and of those that are gone but for what this host has of them.
+func (k *knowledge) anywhere() []string {
+	names := append(k.networks(), slices.Collect(maps.Keys(k.remembered()))...)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 func (k *knowledge) setReserved(network string, addrs []netip.Addr) (changed bool) {
 	k.with(func() {
 		changed = !slices.Equal(k.reserved[network], addrs)
@@ -174,6 +184,16 @@ func (k *knowledge) note(about string, err error) {
 	case err != nil && (before == nil || before.Error() != err.Error()):
 		slog.Error("problem", "about", about, "error", err)
 	}
+}
+
+// noteOnly drops problems of networks, of one kind, but for those of the given networks: what is gone has none.
+func (k *knowledge) noteOnly(kind func(network string) string, networks []string) {
+	k.with(func() {
+		maps.DeleteFunc(k.problems, func(about string, _ error) bool {
+			name, ofKind := strings.CutPrefix(about, kind(""))
+			return ofKind && !slices.Contains(networks, name)
+		})
+	})
 }
 
 // problem is what is wrong with something.

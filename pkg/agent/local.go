@@ -67,21 +67,28 @@ func (a *Agent) reconcile(ctx context.Context, s scope) {
 			a.known.note(aboutNetwork(name), a.realise(k, wanted[name]))
 		}
 	}
+	a.known.noteOnly(aboutNetwork, slices.AppendSeq(slices.Collect(maps.Keys(wanted)), maps.Keys(gone)))
 	a.metrics.passes.Observe(time.Since(start).Seconds())
 }
 
 // findUnderlay finds out by which address peers reach this host. When there is none, the last stays.
 func (a *Agent) findUnderlay(k *kernel.Kernel) {
-	before := a.known.vtep()
-	addr, err := resolveUnderlay(k, a.config.Underlay, before)
+	before, trouble := a.known.vtep(), a.known.problem(aboutUnderlay)
+	addr, link, err := resolveUnderlay(k, a.config.Underlay, before)
 	a.known.note(aboutUnderlay, err)
-	if err != nil || addr == before {
+	if err != nil {
+		return
+	}
+	a.known.with(func() { a.known.address, a.known.link = addr, link })
+	if trouble != nil {
+		a.local.set() // nothing was programmed meanwhile
+	}
+	if addr == before {
 		return
 	}
 	if before.IsValid() {
 		slog.Info("the address on the underlay has changed", "from", before, "to", addr)
 	}
-	a.known.setAddress(addr)
 	a.remote.set()
 }
 
@@ -175,10 +182,15 @@ func (a *Agent) retire(k *kernel.Kernel, snap snapshot) error {
 	if err := a.conflists.remove(name); err != nil {
 		return err
 	}
-	if len(a.known.reservedIn(name)) > 0 {
+	o := vtep.Declare(snap.network(), snap.hosts, snap.own(), 0)
+	used, err := o.Used(k)
+	if err != nil {
+		return err
+	}
+	if used || len(a.known.reservedIn(name)) > 0 {
 		return errDeleted
 	}
-	if err := vtep.Declare(snap.network(), snap.hosts, snap.own(), 0).Remove(k); err != nil {
+	if err := o.Remove(k); err != nil {
 		return err
 	}
 	if err := a.store.remove(name); err != nil {

@@ -49,6 +49,7 @@ func (a *Agent) tell(ctx context.Context) error {
 			again = again || errors.Is(err, agentapi.ErrUnavailable)
 			a.known.note(aboutClaims(name), untold(err))
 		}
+		a.known.noteOnly(aboutClaims, a.known.networks())
 		if again {
 			time.AfterFunc(retryAfter/2+rand.N(retryAfter), a.remote.set)
 		}

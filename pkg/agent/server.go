@@ -47,19 +47,27 @@ func (a *Agent) listen() (*server, error) {
 	if s.lock, err = lockDir(a.config.RunDir); err != nil {
 		return nil, err
 	}
-	if err := os.Remove(s.socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("run-dir: %w", err)
-	}
-	if s.api, err = listenPrivate(s.socket); err != nil {
-		return nil, fmt.Errorf("run-dir: %w", err)
-	}
-	if a.config.MetricsAddress != "" {
-		if s.metrics, err = net.Listen("tcp", a.config.MetricsAddress); err != nil {
-			_ = s.api.Close() // the error that matters is the one at hand
-			return nil, fmt.Errorf("metrics-address: %w", err)
-		}
+	if err := s.open(a.config.MetricsAddress); err != nil {
+		_ = s.lock.Close() // nothing was written
+		return nil, err
 	}
 	return s, nil
+}
+
+// open opens the socket last: when it is there, the agent runs.
+func (s *server) open(metricsAddress string) (err error) {
+	if metricsAddress != "" {
+		if s.metrics, err = net.Listen("tcp", metricsAddress); err != nil {
+			return fmt.Errorf("metrics-address: %w", err)
+		}
+	}
+	if s.api, err = listenPrivate(s.socket); err != nil {
+		if s.metrics != nil {
+			_ = s.metrics.Close() // the error that matters is the one at hand
+		}
+		return fmt.Errorf("run-dir: %w", err)
+	}
+	return nil
 }
 
 // lockDir makes this the only agent of a run directory, until it ends however it does.

@@ -57,13 +57,15 @@ func (s snapshot) own() overlay.Peer {
 
 func (s snapshot) equal(other snapshot) bool { return reflect.DeepEqual(s, other) }
 
-// at is the snapshot as this host has it with another address on the underlay.
+// at is the snapshot as this host has it with another address on the underlay. A peer that had the address is left out, and
+// so are all of the other family.
 func (s snapshot) at(vtep netip.Addr) snapshot {
 	if !vtep.IsValid() || vtep == s.hosts.Self {
 		return s
 	}
 	moved := s
 	moved.hosts = overlay.Hosts{Self: vtep}
+	known := make(map[netip.Addr]bool)
 	for _, p := range s.hosts.Peers {
 		if p.VTEP == s.hosts.Self {
 			p.VTEP = vtep
@@ -71,10 +73,13 @@ func (s snapshot) at(vtep netip.Addr) snapshot {
 			continue
 		}
 		moved.hosts.Peers = append(moved.hosts.Peers, p)
+		known[p.VTEP] = true
 	}
 	for _, p := range s.hosts.Pins {
 		if p.VTEP == s.hosts.Self {
 			p.VTEP = vtep
+		} else if p.VTEP == vtep || !known[p.VTEP] {
+			continue
 		}
 		moved.hosts.Pins = append(moved.hosts.Pins, p)
 	}

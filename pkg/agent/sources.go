@@ -25,9 +25,9 @@ const (
 	aboutReclaim  = "reclaim"
 )
 
-// aboutNetwork tells what is wrong with a network on this host, and aboutClaims what with its part in etcd.
+// aboutNetwork tells what is wrong with a network on this host, and aboutClaims what with this host's part of it in etcd.
 func aboutNetwork(name string) string { return "network " + name }
-func aboutClaims(name string) string  { return "network " + name + " in etcd" }
+func aboutClaims(name string) string  { return "claims in network " + name }
 
 // follow is the source that reports the registry.
 func (a *Agent) follow(ctx context.Context) error {
@@ -78,10 +78,10 @@ func (a *Agent) giveSign(ctx context.Context) error {
 }
 
 // events is the source that reports the kernel's: what happens to a VXLAN device, or to the underlay. Containers come and
-// go by veths, which are no business of the agent.
+// go by veths, which are no business of the agent, unless one is the underlay.
 func (a *Agent) events(ctx context.Context) error {
 	return kernel.Monitor(ctx, func(e kernel.Event) {
-		if !strings.HasPrefix(e.Link, "veth") || e.Link == a.config.Underlay {
+		if !strings.HasPrefix(e.Link, "veth") || e.Link == a.config.Underlay || e.Link == a.known.underlayLink() {
 			a.local.set()
 		}
 	})
@@ -101,24 +101,23 @@ func (a *Agent) reservations(network string) hostlocal.Config {
 	return hostlocal.Config{Network: network, DataDir: a.config.DataDir}
 }
 
-// count reads which addresses containers have, and asks for what follows from that.
+// count reads which addresses containers have, and asks for what follows from that. One count ends before the next begins, so
+// that the last to be kept is the last that was read.
 func (a *Agent) count() {
-	names := a.known.networks()
-	for name := range a.known.remembered() {
-		names = append(names, name)
-	}
-	for _, name := range names {
+	a.counting.Lock()
+	defer a.counting.Unlock()
+	for _, name := range a.known.anywhere() {
 		addrs, err := hostlocal.Reserved(a.reservations(name))
 		if err != nil {
 			slog.Warn("addresses in use are not known", "network", name, "error", err)
 			continue
 		}
-		before := len(a.known.reservedIn(name))
-		if a.known.setReserved(name, addrs) {
-			a.remote.set()
-			if len(addrs) == 0 || before == 0 {
-				a.local.set() // a network that was deleted goes with its last container
-			}
+		if !a.known.setReserved(name, addrs) {
+			continue
+		}
+		a.remote.set()
+		if len(addrs) == 0 {
+			a.news.set() // a network that was deleted goes with its last container
 		}
 	}
 }
@@ -152,7 +151,7 @@ func (a *Agent) watchDirectories(watcher *fsnotify.Watcher, first bool) {
 	if err := watcher.Add(a.config.DataDir); err != nil && first {
 		slog.Warn("containers are noticed late: raise fs.inotify.max_user_watches", "error", err)
 	}
-	for _, name := range a.known.networks() {
+	for _, name := range a.known.anywhere() {
 		_ = watcher.Add(filepath.Join(a.config.DataDir, name)) // there may be none yet
 	}
 }

@@ -10,18 +10,20 @@ import (
 	"github.com/fairway-cni/fairway/pkg/state"
 )
 
-// errUnderlay says that the host has no address for its peers to send to.
-var errUnderlay = errors.New("underlay")
-
-// resolveUnderlay finds the address that peers send to: the one asked for, or one of the link asked for, or one of the link
-// of the default route. Of several, the present one stays, or else the first of IPv4, or else the first.
-func resolveUnderlay(k *kernel.Kernel, asked string, present netip.Addr) (netip.Addr, error) {
-	if addr, err := netip.ParseAddr(asked); err == nil {
-		if _, err := state.UnderlayOf(k, addr.Unmap()); err != nil {
-			return netip.Addr{}, fmt.Errorf("%w: %w", errUnderlay, err)
-		}
-		return addr.Unmap(), nil
+// resolveUnderlay finds the address that peers send to, and its link: the address asked for, or one of the link asked for, or
+// one of the link of the default route. Of several, the present one stays, or else the first of IPv4, or else the first.
+func resolveUnderlay(k *kernel.Kernel, asked string, present netip.Addr) (addr netip.Addr, link string, err error) {
+	if addr, err = netip.ParseAddr(asked); err == nil {
+		addr = addr.Unmap()
+	} else if addr, err = addressOfLink(k, asked, present); err != nil {
+		return addr, "", err
 	}
+	u, err := state.UnderlayOf(k, addr) // is it there, and up?
+	return addr, u.Link, err
+}
+
+// addressOfLink chooses an address of the link asked for.
+func addressOfLink(k *kernel.Kernel, asked string, present netip.Addr) (netip.Addr, error) {
 	name, index, err := underlayLink(k, asked)
 	if err != nil {
 		return netip.Addr{}, err
@@ -36,10 +38,9 @@ func resolveUnderlay(k *kernel.Kernel, asked string, present netip.Addr) (netip.
 	}
 	addr, ok := choose(addrs, present)
 	if !ok {
-		return netip.Addr{}, fmt.Errorf("%w: link %s has no address: give it one, or name another by underlay", errUnderlay, name)
+		return netip.Addr{}, fmt.Errorf("link %s has no address: give it one, or name another by --underlay", name)
 	}
-	_, err = state.UnderlayOf(k, addr) // is it up?
-	return addr, err
+	return addr, nil
 }
 
 // underlayLink finds the link asked for.
@@ -47,14 +48,14 @@ func underlayLink(k *kernel.Kernel, asked string) (name string, index int, err e
 	if asked == "" {
 		link := k.Host.Uplink()
 		if link == nil {
-			return "", 0, fmt.Errorf("%w: there is no default route to tell its link: name a link or an address by underlay", errUnderlay)
+			return "", 0, errors.New("there is no default route to tell its link: name a link or an address by --underlay")
 		}
 		return link.Attrs().Name, link.Attrs().Index, nil
 	}
 	k.Host.Forget(asked)
 	link, err := k.Host.Link(asked)
 	if kernel.IsNotFound(err) {
-		return "", 0, fmt.Errorf("%w: there is no link %s: make it, or name another by underlay", errUnderlay, asked)
+		return "", 0, fmt.Errorf("there is no link %s: make it, or name another by --underlay", asked)
 	}
 	if err != nil {
 		return "", 0, err

@@ -165,15 +165,15 @@ func (o Overlay) Repair(k *kernel.Kernel) error {
 
 // Remove takes everything away, unless containers of the network are left.
 func (o Overlay) Remove(k *kernel.Kernel) error {
-	used, err := o.used(k)
+	used, err := o.Used(k)
 	if err != nil || used {
 		return err
 	}
 	return errors.Join(o.removeOthers(k), o.parts().Remove(k))
 }
 
-// used says whether the host has an end of a container's veth.
-func (o Overlay) used(k *kernel.Kernel) (bool, error) {
+// Used says whether the host has an end of a container's veth.
+func (o Overlay) Used(k *kernel.Kernel) (bool, error) {
 	links, err := kernel.Dump(k.Host.LinkList)
 	if err != nil {
 		return false, fmt.Errorf("ip link show: %w", err)
