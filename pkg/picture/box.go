@@ -3,7 +3,6 @@ package picture
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/fairway-cni/fairway/pkg/topology"
@@ -40,6 +39,8 @@ type box struct {
 
 // line is a text in a box.
 type line struct {
+	name  string // before the text, of an interface
+	in    int    // characters before the text
 	text  string
 	faint bool
 	node  string // ID of the interface that wires to this line lead to
@@ -63,7 +64,7 @@ func boxOf(g topology.Graph, n topology.Node) *box {
 	b.corner = clip(b.corner)
 	widest := utf8.RuneCountInString(b.title) + 3 + utf8.RuneCountInString(b.corner)
 	for _, l := range b.lines {
-		widest = max(widest, utf8.RuneCountInString(l.text))
+		widest = max(widest, l.in+utf8.RuneCountInString(l.text))
 	}
 	b.width = float64(widest)*charWidth + 2*padding
 	b.height = titleHeight + float64(len(b.lines))*lineHeight + padding
@@ -102,23 +103,21 @@ func (b *box) interfaces(g topology.Graph) {
 		if n.Container != b.node.ID {
 			continue
 		}
-		first := len(b.lines)
+		first, name := len(b.lines), clip(n.Name)
+		in := utf8.RuneCountInString(name) + 2
 		for _, a := range n.Addrs {
-			b.lines = append(b.lines, line{text: clip(n.Name + "  " + a.String()), node: n.ID})
-		}
-		for i := first + 1; i < len(b.lines); i++ {
-			blank := strings.Repeat(" ", utf8.RuneCountInString(n.Name)+2)
-			b.lines[i] = line{text: clip(blank + n.Addrs[i-first].String())}
+			b.lines = append(b.lines, line{in: in, text: clip(a.String())})
 		}
 		if len(n.Addrs) == 0 {
-			b.lines = append(b.lines, line{text: clip(n.Name), node: n.ID})
+			b.lines = append(b.lines, line{in: in})
 		}
+		b.lines[first].name, b.lines[first].node = name, n.ID
 		notes := slices.Clone(n.Marks)
 		if n.Down {
 			notes = append(notes, "down")
 		}
 		for _, text := range wrap(append(notes, n.Networks...)) {
-			b.lines = append(b.lines, line{text: clip(strings.Repeat(" ", utf8.RuneCountInString(n.Name)+2) + text), faint: true})
+			b.lines = append(b.lines, line{in: in, text: text, faint: true})
 		}
 	}
 }

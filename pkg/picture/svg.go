@@ -70,13 +70,18 @@ func (b *box) draw(out *strings.Builder) {
 		fmt.Fprintf(out, "<text class=\"faint\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%s</text>", b.x+b.width-padding/2, b.y+18, escape(b.corner))
 	}
 	for i, l := range b.lines {
+		x, y := b.x+padding, b.y+titleHeight+float64(i)*lineHeight+13
+		if l.name != "" {
+			fmt.Fprintf(out, "\n  <text x=\"%.1f\" y=\"%.1f\">%s</text>", x, y, escape(l.name))
+		}
+		if l.text == "" {
+			continue
+		}
 		class := ""
 		if l.faint {
 			class = " class=\"faint\""
 		}
-		text := strings.TrimLeft(l.text, " ")
-		x := b.x + padding + float64(len(l.text)-len(text))*charWidth
-		fmt.Fprintf(out, "\n  <text%s x=\"%.1f\" y=\"%.1f\">%s</text>", class, x, b.y+titleHeight+float64(i)*lineHeight+13, escape(text))
+		fmt.Fprintf(out, "\n  <text%s x=\"%.1f\" y=\"%.1f\">%s</text>", class, x+float64(l.in)*charWidth, y, escape(l.text))
 	}
 	out.WriteString("</g>\n")
 }

@@ -88,6 +88,7 @@ func office() topology.Facts {
 	web := container(0, "/run/netns/web", 6, "10.4.0.2/24", "fd00:4::2/64")
 	web.Links = append(web.Links, snapshot.Link{Index: 3, Name: "eth1", Kind: "macvlan", Mode: "bridge", Up: true, MTU: 1500,
 		Addrs: prefixes("198.51.100.7/24"), Lower: 13, LowerIn: 0})
+	web.Routes = append(web.Routes, snapshot.Route{Dst: netip.MustParsePrefix("0.0.0.0/0"), Link: 3, Kind: "unicast", Priority: 1})
 	job := container(3, "/run/netns/job", 9, "10.5.0.2/24")
 	job.Links[1].MTU = 1400
 	host.Links[8].Isolated = true

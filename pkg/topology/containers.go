@@ -38,13 +38,24 @@ func (b *builder) interfaceOf(container string, ns snapshot.Namespace, l snapsho
 	n.belong(network)
 	for _, r := range ns.Defaults() {
 		if r.Link == l.Index {
-			n.mark("default route")
+			n.mark(defaultMark(ns, r))
 		}
 	}
 	b.add(n)
 	if l.LowerIn != snapshot.None {
 		b.hang(ns, l, end{id: n.ID, network: network})
 	}
+}
+
+// defaultMark tells the default route that is taken, that of the least metric in its family, from those that take over when
+// it goes.
+func defaultMark(ns snapshot.Namespace, r snapshot.Route) string {
+	for _, other := range ns.Defaults() {
+		if other.Dst.Addr().Is4() == r.Dst.Addr().Is4() && other.Priority < r.Priority {
+			return fmt.Sprintf("default route metric %d", r.Priority)
+		}
+	}
+	return "default route"
 }
 
 // hang notes how an interface is connected with a link of the host, if it is.
