@@ -51,11 +51,15 @@ type reply struct {
 type keeper struct {
 	cmd   *exec.Cmd
 	alive io.WriteCloser // the keeper detaches when it is closed, by us or by our end
+	netns *os.File
+	order order
+	ended chan struct{} // closed when the keeper has ended; err is how
+	err   error
 }
 
 // startKeeper gives the namespace to a keeper, and waits until it has attached it.
-func startKeeper(netns *os.File, o order) (keeper, []attachment.Attachment, error) {
-	k := keeper{cmd: exec.Command(self)}
+func startKeeper(netns *os.File, o order) (*keeper, []attachment.Attachment, error) {
+	k := &keeper{cmd: exec.Command(self), netns: netns, order: o, ended: make(chan struct{})}
 	k.cmd.Args = []string{nameKeeper, o.Name}
 	k.cmd.ExtraFiles = []*os.File{netns}
 	k.cmd.Stderr = os.Stderr
@@ -63,38 +67,59 @@ func startKeeper(netns *os.File, o order) (keeper, []attachment.Attachment, erro
 	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	var err error
 	if k.alive, err = k.cmd.StdinPipe(); err != nil {
-		return k, nil, err
+		return nil, nil, err
 	}
 	answers, err := k.cmd.StdoutPipe()
 	if err != nil {
-		return k, nil, err
+		return nil, nil, err
 	}
 	if err := k.cmd.Start(); err != nil {
-		return k, nil, fmt.Errorf("keeper: %w", err)
-	}
-	if err := json.NewEncoder(k.alive).Encode(o); err != nil {
-		return k, nil, errors.Join(fmt.Errorf("keeper: %w", err), k.release())
+		return nil, nil, fmt.Errorf("keeper: %w", err)
 	}
 	var r reply
-	if err := json.NewDecoder(answers).Decode(&r); err != nil {
-		return k, nil, errors.Join(fmt.Errorf("keeper: no answer: %w", err), k.release())
+	err = json.NewEncoder(k.alive).Encode(o)
+	if err == nil {
+		err = json.NewDecoder(answers).Decode(&r)
 	}
-	if r.Problem != "" {
-		return k, nil, errors.Join(errors.New(r.Problem), k.release())
+	go k.wait() // which closes the pipes, and therefore had to be after they were read
+	switch {
+	case err != nil:
+		return nil, nil, errors.Join(fmt.Errorf("keeper: no answer: %w", err), k.release())
+	case r.Problem != "":
+		return nil, nil, errors.Join(errors.New(r.Problem), k.release())
 	}
 	return k, r.Attached, nil
 }
 
-// release lets the keeper detach, and waits for it. It has said itself what went wrong.
-func (k keeper) release() error {
+func (k *keeper) wait() {
+	k.err = k.cmd.Wait()
+	close(k.ended)
+}
+
+// release lets the keeper detach, and waits for it. It has said itself what went wrong. When it was killed before, this
+// process detaches in its place.
+func (k *keeper) release() error {
 	_ = k.alive.Close() // it may have been closed with the keeper
+	<-k.ended
+	err := k.err
 	var exit *exec.ExitError
-	if err := k.cmd.Wait(); errors.As(err, &exit) {
-		return fmt.Errorf("not all of the container's networks could be detached (%w): \"fairway gc\" tries again", exit)
-	} else if err != nil {
-		return fmt.Errorf("keeper: %w", err)
+	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled() {
+		err = k.replace()
+	}
+	if err != nil {
+		return fmt.Errorf("not all of the container's networks could be detached (%w): \"fairway gc\" tries again", err)
 	}
 	return nil
+}
+
+// replace detaches what the keeper had attached, by our own descriptor of the namespace.
+func (k *keeper) replace() error {
+	runtime := k.order.runtime()
+	left := k.order.present(runtime, nil)
+	for i := range left {
+		left[i].Netns = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), k.netns.Fd())
+	}
+	return detach(runtime, left)
 }
 
 // keep is the keeper's process.
@@ -107,7 +132,7 @@ func keep() int {
 	if err := in.Decode(&o); err != nil {
 		return 0 // Run's process has gone before it asked for anything
 	}
-	runtime := attachment.Runtime{Cache: o.Cache, Plugins: o.Plugins, Stderr: os.Stderr}
+	runtime := o.runtime()
 	attached, err := o.attach(runtime)
 	r := reply{Attached: attached}
 	if err != nil {
@@ -121,6 +146,10 @@ func keep() int {
 		return 1
 	}
 	return 0
+}
+
+func (o order) runtime() attachment.Runtime {
+	return attachment.Runtime{Cache: o.Cache, Plugins: o.Plugins, Stderr: os.Stderr}
 }
 
 // present is the container's attachments at its end: it may have been connected and disconnected meanwhile.

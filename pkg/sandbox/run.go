@@ -49,8 +49,18 @@ func Run(s Spec) (status int, err error) {
 	if s.Files != nil {
 		order.Files = s.Files(attached)
 	}
-	return supervise(netns, s.Env, order, signals)
+	status, err = supervise(k, s.Env, order, signals)
+	select {
+	case <-k.ended:
+		err = errors.Join(err, errKeeperGone)
+	default:
+	}
+	return status, err
 }
+
+// errKeeperGone says why a command was ended: without its keeper nobody would take away what a SIGKILL leaves, and others
+// take the container for one that has gone.
+var errKeeperGone = errors.New("the command was ended, because the process that keeps its networks was killed")
 
 func (s Spec) netns() (*os.File, error) {
 	if s.HostNetwork {
@@ -70,8 +80,8 @@ func (s Spec) order() (order, error) {
 	return o, nil
 }
 
-// supervise runs the init process in the namespace, until it ends.
-func supervise(netns *os.File, env []string, o initOrder, signals <-chan os.Signal) (status int, err error) {
+// supervise runs the init process in the namespace, until it ends, or the keeper does.
+func supervise(k *keeper, env []string, o initOrder, signals <-chan os.Signal) (status int, err error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return 0, err
@@ -86,7 +96,7 @@ func supervise(netns *os.File, env []string, o initOrder, signals <-chan os.Sign
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS, Pdeathsig: syscall.SIGKILL,
 	}
 	started, ended := make(chan error), make(chan error)
-	go runIn(netns, cmd, started, ended)
+	go runIn(k.netns, cmd, started, ended)
 	err = <-started
 	theirs.Close()
 	if err != nil {
@@ -100,6 +110,15 @@ func supervise(netns *os.File, env []string, o initOrder, signals <-chan os.Sign
 	}
 	reports := make(chan report)
 	go readReports(ours, reports)
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		select {
+		case <-k.ended:
+			_ = cmd.Process.Kill() // it may have ended
+		case <-over:
+		}
+	}()
 	return follow(cmd, ours, signals, reports, ended)
 }
 
