@@ -63,6 +63,36 @@ func TestFunctions(t *testing.T) {
 	}
 }
 
+func TestUnusable(t *testing.T) {
+	headings := map[string]string{"ID": "NETWORK ID", "Name": "NAME"}
+	for form, want := range map[string]string{
+		"{{.Size}}":               `the format cannot be used: <.Size>: map has no entry for key "Size": the fields are ID, Name`,
+		"table {{.Name}} {{.No}}": `the format cannot be used: <.No>: map has no entry for key "No": the fields are ID, Name`,
+		"{{.Name":                 "the format cannot be read: template: format:1: unclosed action",
+	} {
+		if _, err := NewRows(form, nil, headings); err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", form, err, want)
+		}
+	}
+	// What depends on the rows shows when they are printed.
+	rows, err := NewRows("{{slice .Name 0 4}}", nil, headings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "the format cannot be used: <slice .Name 0 4>: error calling slice: index out of range: 4"
+	if err := rows.Print(io.Discard, []Row{{"Name": "db"}}); err == nil || err.Error() != want {
+		t.Errorf("rows: got %v, want %s", err, want)
+	}
+	objects, err := NewObjects("{{.Size}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := objects.Print(io.Discard, []any{container{}}); err == nil ||
+		err.Error() != "the format cannot be used: <.Size>: can't evaluate field Size in type format.container" {
+		t.Errorf("objects: got %v", err)
+	}
+}
+
 // full is a device on which nothing can be written.
 type full struct{}
 

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"text/template"
@@ -42,12 +44,17 @@ func NewRows(form string, columns []string, headings map[string]string) (Rows, e
 		return Rows{}, err
 	}
 	r := Rows{body: body}
-	if isTable {
-		var above strings.Builder
-		if err := body.Execute(&above, headings); err != nil {
-			return Rows{}, fmt.Errorf("format %q: %w", form, err)
-		}
+	var above strings.Builder
+	err = body.Execute(&above, headings)
+	switch {
+	case err == nil && isTable:
 		r.header = above.String()
+	case err == nil:
+	case strings.Contains(err.Error(), "map has no entry for key"):
+		fields := slices.Sorted(maps.Keys(headings))
+		return Rows{}, fmt.Errorf("%w: the fields are %s", unusable(err), strings.Join(fields, ", "))
+	case isTable:
+		return Rows{}, unusable(err)
 	}
 	return r, nil
 }
@@ -81,7 +88,7 @@ func (r Rows) Print(out io.Writer, rows []Row) error {
 func (r Rows) lines(out io.Writer, rows []Row) error {
 	for _, row := range rows {
 		if err := r.body.Execute(out, row); err != nil {
-			return fmt.Errorf("format: %w", err)
+			return unusable(err)
 		}
 		if _, err := fmt.Fprintln(out); err != nil {
 			return err

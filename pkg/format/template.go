@@ -3,6 +3,7 @@ package format
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -33,6 +34,20 @@ func parse(text string) (*template.Template, error) {
 	return parsed, nil
 }
 
+// unusable is an error of a template that was executed, without what the library says of its place: it is short, and the
+// user's own.
+func unusable(err error) error {
+	var failed template.ExecError
+	if !errors.As(err, &failed) {
+		return fmt.Errorf("format: %w", err)
+	}
+	text := failed.Error()
+	if _, after, ok := strings.Cut(text, ` at <`); ok {
+		text = "<" + after
+	}
+	return fmt.Errorf("the format cannot be used: %s", text)
+}
+
 // Objects prints whole objects.
 type Objects struct {
 	body *template.Template
@@ -55,7 +70,7 @@ func (o Objects) Print(out io.Writer, objects []any) error {
 	}
 	for _, object := range objects {
 		if err := o.body.Execute(out, object); err != nil {
-			return fmt.Errorf("format: %w", err)
+			return unusable(err)
 		}
 		if _, err := fmt.Fprintln(out); err != nil {
 			return err
