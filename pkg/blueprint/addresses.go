@@ -45,7 +45,7 @@ func (o Order) addRanges(all []conflist.Pool) error {
 		if err != nil {
 			return err
 		}
-		pool, err := poolOf(all, "ip-range", part.Addr())
+		pool, err := poolOf(all, "ip-range", part)
 		if err != nil {
 			return err
 		}
@@ -66,7 +66,7 @@ func (o Order) addGateways(all []conflist.Pool) error {
 		if err != nil {
 			return err
 		}
-		pool, err := poolOf(all, "gateway", gateway)
+		pool, err := poolOf(all, "gateway", single(gateway))
 		if err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ func (o Order) addAux(all []conflist.Pool) error {
 		if err != nil {
 			return err
 		}
-		pool, err := poolOf(all, "aux-address", aux)
+		pool, err := poolOf(all, "aux-address", single(aux))
 		if err != nil {
 			return err
 		}
@@ -109,14 +109,20 @@ func (o Order) addAux(all []conflist.Pool) error {
 	return nil
 }
 
-// poolOf finds the subnet that contains an address.
-func poolOf(all []conflist.Pool, what string, addr netip.Addr) (*conflist.Pool, error) {
-	i := slices.IndexFunc(all, func(p conflist.Pool) bool { return p.Subnet.Contains(addr) })
+// poolOf finds the subnet to which a part of it, or an address, belongs.
+func poolOf(all []conflist.Pool, what string, part netip.Prefix) (*conflist.Pool, error) {
+	i := slices.IndexFunc(all, func(p conflist.Pool) bool { return p.Subnet.Overlaps(part) })
 	if i < 0 {
-		return nil, fmt.Errorf("no matching subnet for %s %s: give one that contains it", what, addr)
+		text := part.String()
+		if part.IsSingleIP() {
+			text = part.Addr().String()
+		}
+		return nil, fmt.Errorf("no matching subnet for %s %s: give one that contains it", what, text)
 	}
 	return &all[i], nil
 }
+
+func single(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr, addr.BitLen()) }
 
 func prefix(what, text string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(text)

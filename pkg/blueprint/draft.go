@@ -105,6 +105,9 @@ func (d *draft) check() error {
 	if strings.ContainsAny(d.Driver, "/\\") || strings.HasPrefix(d.Driver, ".") {
 		return fmt.Errorf("driver %q: give the name of a plugin, not a path", d.Driver)
 	}
+	if !IsDriver(d.Driver) && d.Driver != "overlay-vxlan" {
+		return fmt.Errorf("driver %s: this plugin makes no network by itself: choose bridge, macvlan, overlay, or another one that does", d.Driver)
+	}
 	if want := scopeOf(d.Driver); d.Scope != "" && d.Scope != want && !(d.Scope == "swarm" && want == "global") {
 		return fmt.Errorf("scope %s: a network of driver %s is %s, leave the scope out", d.Scope, d.Driver, want)
 	}
