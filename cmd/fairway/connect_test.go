@@ -98,6 +98,7 @@ func TestConnectErrors(t *testing.T) {
 		{"fairway: container web not found: containerd could not be asked: stat /run/containerd/containerd.sock: no such file or directory",
 			[]string{"connect", "lamp", "web"}},
 		{"fairway: container " + name + " is already connected to network lamp by its interface eth0", []string{"connect", "lamp", ref}},
+		{"fairway: container " + name + " has an interface eth0 already: choose another name", []string{"connect", "--ifname", "eth0", "other", ref}},
 		{"fairway: container " + ref + " is not connected to network other", []string{"disconnect", "other", ref}},
 		{"fairway: network lamp has no subnet with the address 10.9.0.1: choose one of 10.5.0.0/24 or fd05::/64",
 			[]string{"connect", "--ip", "10.9.0.1", "lamp", ref}},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
@@ -125,8 +126,11 @@ func (r Runtime) place(ctx context.Context, network string, request Request) (st
 		taken = append(taken, a.IfName)
 	}
 	name := request.IfName
-	if name == "" {
+	switch {
+	case name == "":
 		name = nextIfName(taken)
+	case name != "lo" && slices.Contains(taken, name): // lo is always there, and is what the plugin none is asked for
+		return "", fmt.Errorf("container %s has an interface %s already: choose another name", request.DisplayName(), name)
 	}
 	for _, a := range all {
 		if a.Network == network && a.ID == request.ID && a.IfName == name && !a.Alive() {
