@@ -17,7 +17,7 @@ import (
 type Network struct {
 	Name       string
 	Id         string //nolint:revive,staticcheck // Docker's spelling, which templates use
-	Created    string // RFC 3339; empty: the network is predefined
+	Created    string // RFC 3339; in the year 1, as Docker has it, where nobody has noted it
 	Scope      string
 	Driver     string
 	EnableIPv4 bool
@@ -66,12 +66,9 @@ type Container struct {
 // New describes a network and those of its attachments that are alive.
 func New(n conflist.Network, alive []attachment.Attachment) Network {
 	shown := Network{
-		Name: n.Name, Id: n.ID, Scope: n.Scope, Driver: n.Driver, EnableIPv4: n.Has4(), EnableIPv6: n.Has6() || n.IPv6,
+		Name: n.Name, Id: n.ID, Created: n.Created.UTC().Format(time.RFC3339Nano), Scope: n.Scope, Driver: n.Driver, EnableIPv4: n.Has4(), EnableIPv6: n.Has6() || n.IPv6,
 		IPAM: ipam(n.IPAM), Internal: n.Internal, Attachable: n.Attachable, ConfigFrom: ConfigFrom{n.ConfigFrom},
 		ConfigOnly: n.ConfigOnly, Containers: map[string]Container{}, Options: n.Options, Labels: n.Labels,
-	}
-	if !n.Created.IsZero() {
-		shown.Created = n.Created.UTC().Format(time.RFC3339Nano)
 	}
 	for _, a := range alive {
 		id := a.ID
