@@ -20,7 +20,9 @@ func endpoints(networks conflist.Networks, flags []string, first endpointFlags) 
 			return nil, false, usageError{err}
 		}
 		if i == 0 {
-			asked = asked.with(first)
+			if asked, err = asked.with(first); err != nil {
+				return nil, false, usageError{err}
+			}
 		}
 		endpoint, driver, err := endpointOn(networks, name, asked)
 		if err != nil {
@@ -90,15 +92,19 @@ func parseNetworkFlag(text string) (name string, asked endpointFlags, err error)
 	return name, asked, nil
 }
 
-// with adds what is asked for by other flags, unless these say it already.
-func (o endpointFlags) with(more endpointFlags) endpointFlags {
-	for _, field := range []struct{ own, other *string }{
-		{&o.ip, &more.ip}, {&o.ip6, &more.ip6}, {&o.mac, &more.mac}, {&o.ifname, &more.ifname},
+// with adds what is asked for by other flags. What these say already is an error, as one of the two would be ignored.
+func (o endpointFlags) with(more endpointFlags) (endpointFlags, error) {
+	for _, field := range []struct {
+		flag       string
+		own, other *string
+	}{
+		{"ip", &o.ip, &more.ip}, {"ip6", &o.ip6, &more.ip6}, {"mac-address", &o.mac, &more.mac}, {"ifname", &o.ifname, &more.ifname},
 	} {
-		if *field.own == "" {
-			*field.own = *field.other
+		if *field.own != "" && *field.other != "" {
+			return o, fmt.Errorf("--%s %s and --network …,%s=%s ask for the same: give one", field.flag, *field.other, field.flag, *field.own)
 		}
+		*field.own += *field.other
 	}
 	o.aliases = append(o.aliases, more.aliases...)
-	return o
+	return o, nil
 }

@@ -48,6 +48,7 @@ func TestRunErrors(t *testing.T) {
 			[]string{"--network", "lamp,ip=10.9.0.1"}},
 		{"fairway: network lamp: the requested address 10.5.0.1 is the gateway of its subnet: request another one",
 			[]string{"--network", "lamp", "--ip", "10.5.0.1"}},
+		{"fairway: --ip 10.5.0.8 and --network …,ip=10.5.0.9 ask for the same: give one" + see, []string{"--network", "lamp,ip=10.5.0.9", "--ip", "10.5.0.8"}},
 		{"fairway: --network none cannot be combined with another network" + see, []string{"--network", "lamp", "--network", "none"}},
 		{"fairway: --network host: there is no address, name or interface to ask for" + see, []string{"--network", "host", "--alias", "web"}},
 		{"fairway: --network host: the host's names and DNS servers are used, as they are" + see, []string{"--network", "host", "--dns", "1.1.1.1"}},
