@@ -26,6 +26,10 @@ type EtcdMember struct {
 	In *Namespace
 	// TLS is nil for plain HTTP.
 	TLS *EtcdTLS
+	// Life is UntilDown for a member that outlives the program.
+	Life Life
+	// Log is the file that such a member writes to.
+	Log string
 }
 
 // EtcdTLS is files in PEM.
@@ -103,7 +107,8 @@ func StartEtcd(members ...EtcdMember) (*Etcd, error) {
 }
 
 func (e *Etcd) launch(i int) (err error) {
-	e.processes[i], err = Start(e.members[i].command(e.members))
+	m := e.members[i]
+	e.processes[i], err = m.Life.start(m.command(e.members), m.Log)
 	return err
 }
 

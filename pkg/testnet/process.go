@@ -1,36 +1,68 @@
 package testnet
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
-	"sync"
+	"strings"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// Process is a daemon that a test runs.
+// Process is a daemon that a test runs, or that hosts have for longer.
 type Process struct {
-	cmd  *exec.Cmd
-	log  *log
-	done chan struct{}
-	err  error // of Wait; to be read after done
+	cmd   *exec.Cmd
+	log   *os.File
+	begin int64 // of what this process has logged
+	done  chan struct{}
+	err   error // of Wait; to be read after done
 }
 
 // Start starts a daemon. The kernel ends it with this program, however that ends.
 func Start(cmd *exec.Cmd) (*Process, error) {
-	p := &Process{cmd: cmd, log: newLog(), done: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = p.log, p.log
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	fd, err := unix.MemfdCreate("log", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create: %w", err)
 	}
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return start(cmd, os.NewFile(uintptr(fd), "log"))
+}
+
+// startApart starts a daemon that outlives this program and the terminal. What it says is added to a file.
+func startApart(cmd *exec.Cmd, path string) (*Process, error) {
+	log, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	return start(cmd, log)
+}
+
+// start starts a daemon for as long as hosts of its life are there. The path is where the log of those lies that stay.
+func (l Life) start(cmd *exec.Cmd, path string) (*Process, error) {
+	if l == UntilDown {
+		return startApart(cmd, path)
+	}
+	return Start(cmd)
+}
+
+func start(cmd *exec.Cmd, log *os.File) (*Process, error) {
+	before, err := log.Stat()
+	if err != nil {
+		return nil, err
+	}
+	p := &Process{cmd: cmd, log: log, begin: before.Size(), done: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = log, log
 	started := make(chan error)
 	go func() {
-		// The kernel sends the signal when the starting thread ends, so that thread has to stay.
+		// The kernel sends the parent-death signal when the starting thread ends, so that thread has to stay.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -39,7 +71,6 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 			p.err = cmd.Wait()
 		}
 		close(p.done)
-		p.log.close()
 	}()
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("%s: %w", cmd.Path, err)
@@ -49,18 +80,41 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 
 // Await waits until the daemon has logged a text, and fails when it ends before that.
 func (p *Process) Await(ctx context.Context, text string) error {
-	if p.log.await(ctx, text) {
-		return nil
+	for {
+		ended := p.ended() // before its last words are read
+		switch said := p.Log(); {
+		case strings.Contains(said, text):
+			return nil
+		case ended:
+			return fmt.Errorf("%s ended (%s) before it said %q:\n%s", p.cmd.Path, p.cmd.ProcessState, text, said)
+		case ctx.Err() != nil:
+			return fmt.Errorf("%s has not said %q in time:\n%s", p.cmd.Path, text, said)
+		}
+		select {
+		case <-p.done:
+		case <-ctx.Done():
+		case <-time.After(10 * time.Millisecond): // nothing tells that a file has grown which has no name
+		}
 	}
-	if ctx.Err() != nil {
-		return fmt.Errorf("%s has not said %q in time:\n%s", p.cmd.Path, text, p.Log())
+}
+
+func (p *Process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
 	}
-	<-p.done
-	return fmt.Errorf("%s ended (%w) before it said %q:\n%s", p.cmd.Path, p.err, text, p.Log())
 }
 
 // Log is what the daemon has written so far.
-func (p *Process) Log() string { return p.log.text() }
+func (p *Process) Log() string {
+	text, err := io.ReadAll(io.NewSectionReader(p.log, p.begin, math.MaxInt64-p.begin))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
 
 // Pid is the daemon's process ID.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
@@ -76,56 +130,4 @@ func (p *Process) Stop(signal syscall.Signal) error {
 		return nil
 	}
 	return p.err
-}
-
-// log collects output and wakes who waits for it.
-type log struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-	grown  chan struct{} // closed at each change, and replaced
-	ended  bool
-}
-
-func newLog() *log { return &log{grown: make(chan struct{})} }
-
-func (l *log) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.wake()
-	return l.buffer.Write(b)
-}
-
-func (l *log) wake() {
-	close(l.grown)
-	l.grown = make(chan struct{})
-}
-
-func (l *log) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ended = true
-	l.wake()
-}
-
-func (l *log) text() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buffer.String()
-}
-
-// await says whether the text came before the end of the output and of the context.
-func (l *log) await(ctx context.Context, text string) bool {
-	for {
-		l.mu.Lock()
-		found, ended, grown := bytes.Contains(l.buffer.Bytes(), []byte(text)), l.ended, l.grown
-		l.mu.Unlock()
-		if found || ended {
-			return found
-		}
-		select {
-		case <-grown:
-		case <-ctx.Done():
-			return false
-		}
-	}
 }
