@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,8 +17,12 @@ func Hide(dir string) error {
 	if err != nil {
 		return err
 	}
-	if parent != dir {
-		scratch, err := os.MkdirTemp("/run", "overlay")
+	hidden, err := scratched(parent)
+	if err != nil {
+		return err
+	}
+	if parent != dir && !hidden {
+		scratch, err := os.MkdirTemp(scratchParent, scratchPrefix)
 		if err != nil {
 			return err
 		}
@@ -32,6 +37,25 @@ func Hide(dir string) error {
 		return fmt.Errorf("mount -t tmpfs tmpfs %s: %w", dir, err)
 	}
 	return nil
+}
+
+// Where the overlays of Hide write to.
+const scratchParent, scratchPrefix = "/run", "overlay"
+
+// scratched says whether an overlay of Hide is on dir already. The kernel stacks two overlays and no third: hosts have one.
+func scratched(dir string) (bool, error) {
+	mounts, err := os.ReadFile("/proc/thread-self/mountinfo")
+	if err != nil {
+		return false, err
+	}
+	const mountPoint = 4 // proc_pid_mountinfo(5), counted from 0
+	found := false
+	for line := range strings.Lines(string(mounts)) {
+		if fields := strings.Fields(line); len(fields) > mountPoint && fields[mountPoint] == dir {
+			found = strings.Contains(line, ",upperdir="+filepath.Join(scratchParent, scratchPrefix)) // the last is on top
+		}
+	}
+	return found, nil
 }
 
 // nearest is dir itself or the first parent that exists.
