@@ -61,6 +61,9 @@ func (id processID) alive() bool {
 	return err == nil && now.Started == id.Started && now.state != "Z" && now.state != "X"
 }
 
+// file is the way to a file that the process sees.
+func (id processID) file(path string) string { return fmt.Sprintf("/proc/%d/root%s", id.Pid, path) }
+
 // namespace is the file of one of the process's namespaces.
 func (id processID) namespace(kind string) string { return fmt.Sprintf("/proc/%d/ns/%s", id.Pid, kind) }
 
@@ -109,7 +112,7 @@ func (h *holder) keep() error {
 	return errors.Join(err, h.confirm.Close())
 }
 
-// namespaces are those of the holder of a host.
+// namespaces are those of the holder.
 func (id processID) namespaces() Namespace {
 	return Namespace{Path: id.namespace("net"), mount: id.namespace("mnt"), uts: id.namespace("uts")}
 }

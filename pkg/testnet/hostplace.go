@@ -2,6 +2,7 @@ package testnet
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,11 +17,8 @@ const bootIDFile = "/proc/sys/kernel/random/boot_id"
 
 // furnish gives the mount and UTS namespaces that the calling thread is in to a host.
 func (h *Host) furnish() error {
-	if err := unix.Sethostname([]byte(h.Name)); err != nil {
-		return fmt.Errorf("hostname %s: %w", h.Name, err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("mount --make-rprivate /: %w", err)
+	if err := name(h.Name); err != nil {
+		return err
 	}
 	// Not all mount points are there, and the machine is to have none for this.
 	for _, dir := range []string{"/etc", "/opt", "/var/lib"} {
@@ -37,7 +35,7 @@ func (h *Host) furnish() error {
 			return err
 		}
 	}
-	if err := h.boot(); err != nil {
+	if err := h.Home.show(h.dir); err != nil {
 		return err
 	}
 	// The last: what the mounts before it come from may lie below /run.
@@ -45,6 +43,31 @@ func (h *Host) furnish() error {
 		return err
 	}
 	return os.Mkdir(netnsDir, 0o755)
+}
+
+// furnishUnderlay does the same for the underlay, where etcd runs.
+func (h *Hosts) furnishUnderlay() error {
+	dir := filepath.Join(h.config.Dir, "underlay")
+	if err := errors.Join(name("underlay"), h.under.show(dir), os.Mkdir(h.etcdDir(), 0o700)); err != nil {
+		return err
+	}
+	// A ramfs takes memory for what is written alone. On a tmpfs, etcd would have 128 MiB reserved for each member
+	// (fallocate(2)), of a /run that may not have more.
+	if err := unix.Mount("ramfs", h.etcdDir(), "ramfs", 0, "mode=0700"); err != nil {
+		return fmt.Errorf("mount -t ramfs ramfs %s: %w", h.etcdDir(), err)
+	}
+	return nil
+}
+
+// name gives a name to the namespaces that the calling thread is in, and keeps their mounts from the machine.
+func name(hostname string) error {
+	if err := unix.Sethostname([]byte(hostname)); err != nil {
+		return fmt.Errorf("hostname %s: %w", hostname, err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("mount --make-rprivate /: %w", err)
+	}
+	return nil
 }
 
 func (h *Host) bindDir(source, dir string) error {
@@ -63,10 +86,14 @@ func bind(source, target string) error {
 	return nil
 }
 
-// boot gives the host a boot of its own.
-func (h *Host) boot() error {
-	file := filepath.Join(h.dir, "boot_id")
-	if err := os.WriteFile(file, []byte(newUUID()+"\n"), 0o444); err != nil {
+// show puts the boot ID in the machine's place, in the mount namespace that the calling thread is in. The directory is for
+// a file.
+func (h home) show(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	file := filepath.Join(dir, "boot_id")
+	if err := os.WriteFile(file, []byte(h.Boot+"\n"), 0o444); err != nil {
 		return err
 	}
 	return bind(file, bootIDFile)

@@ -41,18 +41,18 @@ type HostsConfig struct {
 // Hosts are several hosts on this machine, each in namespaces of its own, and the underlay that joins them: a bridge in a
 // namespace that is the gateway of them all, at 192.0.2.1 and 2001:db8::1 (RFC 5737, RFC 3849).
 type Hosts struct {
-	// Underlay has a link for each host, named as the host, on its bridge.
+	// Underlay has a link for each host, named as the host, on its bridge, and a file system for etcd.
 	Underlay *Namespace
 	// All are the hosts, in the order of their numbers, which begin with 1.
 	All []*Host
 
 	config HostsConfig
-	under  processID
+	under  home
 }
 
 // record is what a further program has to know, in Dir.
 type record struct {
-	Underlay processID    `json:"underlay"`
+	Underlay home         `json:"underlay"`
 	Plugins  string       `json:"plugins,omitempty"`
 	Hosts    []hostRecord `json:"hosts"`
 }
@@ -64,7 +64,7 @@ func RaiseHosts(c HostsConfig) (*Hosts, error) {
 	if c.Count < 1 || c.Count > MaxHosts {
 		return nil, fmt.Errorf("%d hosts: give 1 to %d", c.Count, MaxHosts)
 	}
-	if err := os.Mkdir(c.Dir, 0o755); err != nil {
+	if err := os.Mkdir(c.Dir, 0o700); err != nil {
 		return nil, err
 	}
 	h := &Hosts{config: c, Underlay: &Namespace{}}
@@ -93,17 +93,20 @@ func (h *Hosts) raiseUnderlay() error {
 	if err != nil {
 		return err
 	}
-	h.under = held.processID
-	h.Underlay.Path = held.namespace("net")
+	h.under = home{held.processID, newUUID()}
+	*h.Underlay = h.under.namespaces()
 	if err := errors.Join(h.save(), held.keep()); err != nil {
+		return err
+	}
+	if err := h.Underlay.Do(h.furnishUnderlay); err != nil {
 		return err
 	}
 	// Without an address of its own, a bridge takes the lowest of its ports', which change.
 	return h.Underlay.batch(`link set lo up
 link add sw address 02:00:c0:00:02:01 type bridge
 link set sw up
-addr add ` + gateway4 + `/24 dev sw
-addr add ` + gateway6 + `/64 dev sw nodad`)
+addr add ` + Gateway4 + `/24 dev sw
+addr add ` + Gateway6 + `/64 dev sw nodad`)
 }
 
 // save writes the record in one step.
@@ -136,8 +139,8 @@ func OpenHosts(dir string) (*Hosts, error) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", dir, recordFile, err)
 	}
-	h := &Hosts{config: HostsConfig{Dir: dir, Plugins: r.Plugins, Life: UntilDown}, under: r.Underlay}
-	h.Underlay = &Namespace{Path: r.Underlay.namespace("net")}
+	h := &Hosts{config: HostsConfig{Dir: dir, Plugins: r.Plugins, Life: UntilDown}, under: r.Underlay, Underlay: &Namespace{}}
+	*h.Underlay = r.Underlay.namespaces()
 	for i, saved := range r.Hosts {
 		host := newHost(h, i+1)
 		host.hostRecord = saved
@@ -147,11 +150,17 @@ func OpenHosts(dir string) (*Hosts, error) {
 	return h, nil
 }
 
+// UnderlayProcesses is how many processes run in the underlay.
+func (h *Hosts) UnderlayProcesses() (count int, err error) {
+	found, err := h.under.residents()
+	return len(found), err
+}
+
 // Close ends what runs on the hosts, takes hosts and underlay down, and removes their directory.
 func (h *Hosts) Close() error {
 	var errs []error
 	for _, host := range h.All {
-		errs = append(errs, host.Holder.endAll())
+		errs = append(errs, host.Home.endAll())
 	}
 	errs = append(errs, h.under.endAll())
 	if err := errors.Join(errs...); err != nil {
@@ -180,8 +189,8 @@ func NewHosts(t testing.TB, count int) *Hosts {
 	return h
 }
 
-// Addresses of the underlay.
-const gateway4, gateway6 = "192.0.2.1", "2001:db8::1"
+// Gateway4 and Gateway6 are the addresses of the underlay.
+const Gateway4, Gateway6 = "192.0.2.1", "2001:db8::1"
 
 // hostAddresses are those of the host with a number.
 func hostAddresses(number int) (v4, v6 netip.Addr) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -47,8 +48,8 @@ func TestHosts(t *testing.T) {
 			reaches(t, from, to.V4)
 			reaches(t, from, to.V6)
 		}
-		reaches(t, from, netip.MustParseAddr(gateway4))
-		reaches(t, from, netip.MustParseAddr(gateway6))
+		reaches(t, from, netip.MustParseAddr(Gateway4))
+		reaches(t, from, netip.MustParseAddr(Gateway6))
 	}
 	t.Run("own directories", func(t *testing.T) { ownDirectories(t, hosts) })
 	t.Run("cut", func(t *testing.T) { cut(t, hosts.All[0], hosts.All[1]) })
@@ -93,7 +94,7 @@ func readdress(t *testing.T, a, b *Host) {
 	must(t, b.Readdress(netip.MustParseAddr("192.0.2.212"), netip.MustParseAddr("2001:db8::212")))
 	reaches(t, a, b.V4)
 	reaches(t, a, b.V6)
-	reaches(t, b, netip.MustParseAddr(gateway4))
+	reaches(t, b, netip.MustParseAddr(Gateway4))
 	if b.V4 == old4 || answers(a, old4) || answers(a, old6) {
 		t.Errorf("%s still answers at %s or %s", b.Name, old4, old6)
 	}
@@ -171,6 +172,51 @@ func TestHostsUntilDown(t *testing.T) {
 	nothingLeft(t, dir, found)
 	if _, err := OpenHosts(dir); !errors.Is(err, ErrNoHosts) {
 		t.Errorf("opened after Close: error %v, want ErrNoHosts", err)
+	}
+}
+
+// Whoever lives on hosts is found without those that keep the namespaces.
+func TestHostsWithoutHolders(t *testing.T) {
+	dir := filepath.Join("/run", "without-holders")
+	t.Setenv(markVar, "1")
+	h, err := RaiseHosts(HostsConfig{Dir: dir, Count: 2, Life: UntilDown})
+	must(t, err)
+	t.Cleanup(func() { _ = h.Close() }) // the test has failed before
+	etcd, err := h.StartEtcd(1)
+	must(t, err)
+	run := startContainer(t, h.All[0])
+	for _, holder := range []home{h.under, h.All[0].Home, h.All[1].Home} {
+		must(t, holder.end())
+	}
+	if count, err := h.All[0].Processes(); err != nil || count != 2 || h.All[0].Alive() { // unshare and its child
+		t.Errorf("processes of a host that was killed: %d, %v; want 2", count, err)
+	}
+	if count, err := h.UnderlayProcesses(); err != nil || count != 1 {
+		t.Errorf("processes of an underlay that was killed: %d, %v; want 1", count, err)
+	}
+	if count, err := h.All[1].Processes(); err != nil || count != 0 {
+		t.Errorf("processes of a host that has none: %d, %v", count, err)
+	}
+	must(t, h.Close())
+	if err := errors.Join(run.Stop(unix.SIGKILL), etcd.Close()); err != nil {
+		t.Errorf("container and etcd: %v", err)
+	}
+	nothingLeft(t, dir, h)
+}
+
+// The number of a holder that was killed may be that of a process in the machine's namespaces.
+func TestHomeOfAnother(t *testing.T) {
+	p, err := Start(exec.Command("sleep", "infinity"))
+	must(t, err)
+	defer func() { must(t, p.Stop(unix.SIGKILL)) }()
+	another, err := identify(p.Pid())
+	must(t, err)
+	gone := home{processID{Pid: another.Pid, Started: another.Started - 1}, newUUID()}
+	if found, err := gone.residents(); err != nil || len(found) > 0 {
+		t.Errorf("residents %v, %v; want none", found, err)
+	}
+	if _, err := (home{another.processID, newUUID()}).residents(); err == nil {
+		t.Error("a holder that has no namespaces of its own: no error")
 	}
 }
 

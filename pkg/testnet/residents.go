@@ -11,33 +11,53 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// home is the namespaces that a holder keeps.
+type home struct {
+	processID
+	// Boot is the boot ID of the host, which is seen there and nowhere else: it tells who lives there when the holder has
+	// been killed. The kernel gives the number of a namespace that has gone to another one.
+	Boot string `json:"boot"`
+}
+
 // kinds are the namespaces of a holder, none of which is anybody else's.
 var kinds = []string{"net", "mnt", "uts"}
 
-// homes are the holder's namespaces, as a link of /proc names them. A holder that has ended has none.
-func (id processID) homes() (map[string]bool, error) {
-	found := map[string]bool{}
+// spaces are the holder's namespaces, as a link of /proc names them. A holder that has ended has none.
+func (h home) spaces() (map[string]bool, error) {
+	found, shared := map[string]bool{}, error(nil)
 	for _, kind := range kinds {
-		home, err := os.Readlink(id.namespace(kind))
-		if err != nil && id.alive() {
+		space, err := os.Readlink(h.namespace(kind))
+		if err != nil && h.alive() {
 			return nil, err
 		}
-		found[home] = true
-		if own, err := os.Readlink("/proc/thread-self/ns/" + kind); err != nil || own == home {
-			return nil, fmt.Errorf("process %d has no %s namespace of its own: %w", id.Pid, kind, errors.Join(err, os.ErrInvalid))
+		found[space] = true
+		if own, err := os.Readlink("/proc/thread-self/ns/" + kind); err != nil || own == space {
+			shared = fmt.Errorf("process %d has no %s namespace of its own: %w", h.Pid, kind, errors.Join(err, os.ErrInvalid))
 		}
 	}
 	// The number may have become another's while it was read.
-	if !id.alive() {
+	if !h.alive() {
 		return nil, nil
 	}
-	return found, nil
+	return found, shared
 }
 
-// residents are the processes in one of the holder's namespaces, and all their descendants: containers have left them
-// all. The holder is not among them.
-func (id processID) residents() (found []processState, err error) {
-	homes, err := id.homes()
+// has says whether a process lives in the namespaces of the home, which are given, or in one that was made there.
+func (h home) has(p processID, spaces map[string]bool) bool {
+	for _, kind := range kinds {
+		at, err := os.Readlink(p.namespace(kind))
+		if err == nil && spaces[at] { // what cannot be read is another user's, or has ended
+			return true
+		}
+	}
+	boot, err := os.ReadFile(p.file(bootIDFile))
+	return err == nil && strings.TrimSpace(string(boot)) == h.Boot
+}
+
+// residents are the processes of the home, and all their descendants: containers have left all its namespaces. The holder
+// is not among them.
+func (h home) residents() (found []processState, err error) {
+	spaces, err := h.spaces()
 	if err != nil {
 		return nil, err
 	}
@@ -47,14 +67,9 @@ func (id processID) residents() (found []processState, err error) {
 	}
 	inside := map[int]bool{}
 	for _, p := range all {
-		if p.Pid == os.Getpid() {
-			continue // one of this program's threads may have been there; its children are not for that reason
-		}
-		for _, kind := range kinds {
-			at, err := os.Readlink(p.namespace(kind))
-			if err == nil && homes[at] { // what cannot be read is another user's, or has ended
-				inside[p.Pid] = true
-			}
+		// One of this program's threads may be there; its children are not for that reason.
+		if p.Pid != os.Getpid() && h.has(p.processID, spaces) {
+			inside[p.Pid] = true
 		}
 	}
 	for grown := true; grown; {
@@ -66,7 +81,7 @@ func (id processID) residents() (found []processState, err error) {
 		}
 	}
 	for _, p := range all {
-		if inside[p.Pid] && p.Pid != id.Pid {
+		if inside[p.Pid] && p.Pid != h.Pid {
 			found = append(found, p)
 		}
 	}
@@ -98,13 +113,10 @@ func processes() (all []processState, err error) {
 
 // endAll ends the residents and then the holder, and with it the namespaces. It stops the residents first, until there
 // is none that runs: what one has started a moment before it is killed would be nobody's child.
-func (id processID) endAll() error {
+func (h home) endAll() error {
 	stopped := map[processID]bool{}
 	for again := true; again; {
-		if !id.alive() {
-			return nil
-		}
-		found, err := id.residents()
+		found, err := h.residents()
 		if err != nil {
 			return err
 		}
@@ -123,7 +135,7 @@ func (id processID) endAll() error {
 			return err
 		}
 	}
-	return id.end()
+	return h.end()
 }
 
 // stop keeps the process from doing anything more, and waits until it has.

@@ -24,10 +24,9 @@ type hostRecord struct {
 	// Name is the host's own, and that of its link in the underlay: host1, host2, …
 	Name string `json:"name"`
 	// V4 and V6 are its addresses on eth0, the first in a /24, the second in a /64.
-	V4 netip.Addr `json:"v4"`
-	V6 netip.Addr `json:"v6"`
-	// Holder is the process that keeps the namespaces.
-	Holder processID `json:"holder"`
+	V4   netip.Addr `json:"v4"`
+	V6   netip.Addr `json:"v6"`
+	Home home       `json:"home"`
 }
 
 func newHost(h *Hosts, number int) *Host {
@@ -39,7 +38,7 @@ func newHost(h *Hosts, number int) *Host {
 }
 
 // locate finds the namespaces by the holder.
-func (h *Host) locate() { *h.Namespace = h.Holder.namespaces() }
+func (h *Host) locate() { *h.Namespace = h.Home.namespaces() }
 
 // raise boots the host.
 func (h *Host) raise() error {
@@ -47,7 +46,7 @@ func (h *Host) raise() error {
 	if err != nil {
 		return err
 	}
-	h.Holder = held.processID
+	h.Home = home{held.processID, newUUID()}
 	h.locate()
 	if err := errors.Join(h.hosts.save(), held.keep()); err != nil {
 		return err
@@ -62,7 +61,7 @@ func (h *Host) raise() error {
 func (h *Host) plug() error {
 	// A host has the same MAC after a reboot: its neighbours would not ask again for half a minute.
 	err := h.hosts.Underlay.batch(fmt.Sprintf(`link add %s type veth peer name eth0 netns %d address 02:00:c0:00:03:%02x
-link set %[1]s up master sw`, h.Name, h.Holder.Pid, h.number))
+link set %[1]s up master sw`, h.Name, h.Home.Pid, h.number))
 	if err != nil {
 		return err
 	}
@@ -77,7 +76,7 @@ func (h *Host) addressing() string {
 	return fmt.Sprintf(`addr add %s/24 dev eth0
 addr add %s/64 dev eth0 nodad
 route replace default via %s
-route replace default via %s`, h.V4, h.V6, gateway4, gateway6)
+route replace default via %s`, h.V4, h.V6, Gateway4, Gateway6)
 }
 
 // Cut takes the carrier from eth0.
@@ -102,17 +101,23 @@ func (h *Host) Reboot() error {
 	if err := h.hosts.Underlay.batch("link del " + h.Name); err != nil {
 		return err
 	}
-	if err := h.Holder.endAll(); err != nil {
+	if err := h.Home.endAll(); err != nil {
 		return err
 	}
 	return h.raise()
 }
 
 // File is the way from outside to a file of the host.
-func (h *Host) File(path string) string { return fmt.Sprintf("/proc/%d/root%s", h.Holder.Pid, path) }
+func (h *Host) File(path string) string { return h.Home.file(path) }
 
 // Alive says whether the host is still up: a holder may have been killed.
-func (h *Host) Alive() bool { return h.Holder.alive() }
+func (h *Host) Alive() bool { return h.Home.alive() }
+
+// Processes is how many processes the host has, with those of its containers.
+func (h *Host) Processes() (count int, err error) {
+	found, err := h.Home.residents()
+	return len(found), err
+}
 
 // batch runs commands of ip(8), one a line.
 func (n *Namespace) batch(commands string) error {
