@@ -111,7 +111,7 @@ func TestRunKilled(t *testing.T) {
 	}
 }
 
-// runShell is a shell in a running `fairway run`.
+// runShell is a shell that is being typed into: that of a `fairway run`, or on a host.
 type runShell struct {
 	cmd            *exec.Cmd
 	stdin          io.WriteCloser
@@ -120,7 +120,13 @@ type runShell struct {
 
 func startRun(t *testing.T, flags ...string) runShell {
 	t.Helper()
-	s := runShell{cmd: fairway(t, append(append([]string{"run"}, flags...), "sh")...)}
+	return runShellBy(t, fairway(t, append(append([]string{"run"}, flags...), "sh")...))
+}
+
+// runShellBy starts a command that ends up in a shell.
+func runShellBy(t *testing.T, cmd *exec.Cmd) runShell {
+	t.Helper()
+	s := runShell{cmd: cmd}
 	var err [3]error
 	s.stdin, err[0] = s.cmd.StdinPipe()
 	s.stdout, err[1] = s.cmd.StdoutPipe()
