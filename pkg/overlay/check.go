@@ -20,15 +20,15 @@ func (n Network) Check(h Hosts) error {
 func checkVTEPs(peers []Peer) error {
 	seen := make(map[netip.Addr]int, len(peers))
 	for i, p := range peers {
-		key := index("peers", i) + ".vtep"
+		key := func() string { return index("peers", i) + ".vtep" }
 		if !p.VTEP.IsValid() || p.VTEP.IsUnspecified() || p.VTEP.IsMulticast() || p.VTEP.IsLoopback() {
-			return invalidf("%s is %s: give the host's address on the underlay", key, p.VTEP)
+			return invalidf("%s is %s: give the host's address on the underlay", key(), p.VTEP)
 		}
 		if p.VTEP.Is4() != peers[0].VTEP.Is4() {
-			return invalidf("%s is %s and peers[0].vtep is %s: give all hosts addresses of one family", key, p.VTEP, peers[0].VTEP)
+			return invalidf("%s is %s and peers[0].vtep is %s: give all hosts addresses of one family", key(), p.VTEP, peers[0].VTEP)
 		}
 		if other, dup := seen[p.VTEP]; dup {
-			return invalidf("%s is %s, which is that of peers[%d] too: give each host one entry with all its subnets", key, p.VTEP, other)
+			return invalidf("%s is %s, which is that of peers[%d] too: give each host one entry with all its subnets", key(), p.VTEP, other)
 		}
 		seen[p.VTEP] = i
 	}
@@ -46,7 +46,7 @@ func (p placed) key() string { return index(index("peers", p.peer)+".subnets", p
 // checkBlocks sorts the blocks: of two that overlap, one contains the other's first address, and no block lies between
 // them that does not overlap either.
 func (n Network) checkBlocks(peers []Peer) error {
-	var all []placed
+	all := make([]placed, 0, len(peers))
 	for i, p := range peers {
 		for j, b := range p.Blocks {
 			at := placed{b, i, j}
@@ -79,6 +79,9 @@ func (n Network) contains(p netip.Prefix) bool {
 }
 
 func (n Network) checkPins(h Hosts) error {
+	if len(h.Pins) == 0 {
+		return nil
+	}
 	known := make(map[netip.Addr]bool, len(h.Peers))
 	for _, p := range h.Peers {
 		known[p.VTEP] = true

@@ -29,15 +29,14 @@ type documentText struct {
 // Decode reads a document and checks it. One that was cut short is no JSON, and an error. Errors are ErrConfig,
 // *json.SyntaxError or *json.UnmarshalTypeError.
 func Decode(data []byte) (Document, error) {
-	var t documentText
-	if err := json.Unmarshal(data, &t); err != nil {
+	t, err := decodeText(data)
+	if err != nil {
 		return Document{}, undecodable(err)
 	}
 	if t.Peers == nil {
 		return Document{}, invalidf(`key peers is missing: write {"peers": [{"vtep": …, "subnets": […]}, …]}`)
 	}
 	d := Document{Revision: t.Revision, Partial: t.Partial}
-	var err error
 	if d.Hosts, err = t.PeersText.Parse(); err != nil {
 		return Document{}, err
 	}
@@ -50,6 +49,17 @@ func Decode(data []byte) (Document, error) {
 	}
 	d.Network = &network
 	return d, network.Check(d.Hosts)
+}
+
+func decodeText(data []byte) (t documentText, err error) {
+	peers, rest, ok := quickPeers(data)
+	if ok && json.Unmarshal(rest, &t) == nil && t.readAlready() {
+		t.Peers = peers
+		return t, nil
+	}
+	t = documentText{}
+	err = json.Unmarshal(data, &t)
+	return t, err
 }
 
 // undecodable words the errors of encoding/json for people.

@@ -71,13 +71,13 @@ func (t NetworkText) Parse() (Network, error) {
 func (t NetworkText) subnets() ([]netip.Prefix, error) {
 	var subnets []netip.Prefix
 	if t.Subnet != "" {
-		p, err := parsePrefix("key subnet", t.Subnet)
+		p, err := parsePrefix(named("key subnet"), t.Subnet)
 		if err != nil {
 			return nil, err
 		}
 		subnets = append(subnets, p)
 	}
-	more, err := parsePrefixes("subnets", t.Subnets)
+	more, err := parsePrefixes(named("subnets"), t.Subnets)
 	if err != nil {
 		return nil, err
 	}

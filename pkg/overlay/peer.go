@@ -54,19 +54,22 @@ type Hosts struct {
 // Parse reads the hosts, without regard to a network. Errors are ErrConfig.
 func (t PeersText) Parse() (h Hosts, err error) {
 	if t.Self != "" {
-		if h.Self, err = parseAddr("key self", t.Self); err != nil {
+		if h.Self, err = parseAddr(named("key self"), t.Self); err != nil {
 			return Hosts{}, err
 		}
 	}
 	for i, text := range t.Peers {
-		peer, err := text.parse(index("peers", i))
+		if h.Peers == nil {
+			h.Peers = make([]Peer, 0, len(t.Peers))
+		}
+		peer, err := text.parse(i)
 		if err != nil {
 			return Hosts{}, err
 		}
 		h.Peers = append(h.Peers, peer)
 	}
 	for i, text := range t.Pins {
-		pin, err := text.parse(index("pins", i))
+		pin, err := text.parse(i)
 		if err != nil {
 			return Hosts{}, err
 		}
@@ -75,20 +78,20 @@ func (t PeersText) Parse() (h Hosts, err error) {
 	return h, nil
 }
 
-func (t PeerText) parse(key string) (p Peer, err error) {
+func (t PeerText) parse(i int) (p Peer, err error) {
 	p.Node = t.Node
-	if p.VTEP, err = parseAddr(key+".vtep", t.VTEP); err != nil {
+	if p.VTEP, err = parseAddr(func() string { return index("peers", i) + ".vtep" }, t.VTEP); err != nil {
 		return Peer{}, err
 	}
-	p.Blocks, err = parsePrefixes(key+".subnets", t.Subnets)
+	p.Blocks, err = parsePrefixes(func() string { return index("peers", i) + ".subnets" }, t.Subnets)
 	return p, err
 }
 
-func (t PinText) parse(key string) (p Pin, err error) {
-	if p.Address, err = parseAddr(key+".address", t.Address); err != nil {
+func (t PinText) parse(i int) (p Pin, err error) {
+	if p.Address, err = parseAddr(func() string { return index("pins", i) + ".address" }, t.Address); err != nil {
 		return Pin{}, err
 	}
-	p.VTEP, err = parseAddr(key+".vtep", t.VTEP)
+	p.VTEP, err = parseAddr(func() string { return index("pins", i) + ".vtep" }, t.VTEP)
 	return p, err
 }
 
@@ -111,20 +114,28 @@ func (h Hosts) text() PeersText {
 	return t
 }
 
+// key names a value for an error. Of a thousand values that are right none is named.
+type key func() string
+
+func named(name string) key { return func() string { return name } }
+
 func index(key string, i int) string { return key + "[" + strconv.Itoa(i) + "]" }
 
 // parseAddr reads an address of a host. A zone has no meaning on another host.
-func parseAddr(key, text string) (netip.Addr, error) {
+func parseAddr(k key, text string) (netip.Addr, error) {
 	addr, err := netip.ParseAddr(text)
 	if err != nil || addr.Zone() != "" {
-		return netip.Addr{}, invalidf("%s is %q: give an IP address, such as 192.0.2.11", key, text)
+		return netip.Addr{}, invalidf("%s is %q: give an IP address, such as 192.0.2.11", k(), text)
 	}
 	return addr.Unmap(), nil
 }
 
-func parsePrefixes(key string, texts []string) (prefixes []netip.Prefix, err error) {
+func parsePrefixes(k key, texts []string) (prefixes []netip.Prefix, err error) {
+	if len(texts) > 0 {
+		prefixes = make([]netip.Prefix, 0, len(texts))
+	}
 	for i, text := range texts {
-		p, err := parsePrefix(index(key, i), text)
+		p, err := parsePrefix(func() string { return index(k(), i) }, text)
 		if err != nil {
 			return nil, err
 		}
@@ -133,13 +144,13 @@ func parsePrefixes(key string, texts []string) (prefixes []netip.Prefix, err err
 	return prefixes, nil
 }
 
-func parsePrefix(key, text string) (netip.Prefix, error) {
+func parsePrefix(k key, text string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(text)
 	switch {
 	case err != nil, p.Addr().Is4In6():
-		return netip.Prefix{}, invalidf("%s is %q: give a subnet, such as 10.42.1.0/24", key, text)
+		return netip.Prefix{}, invalidf("%s is %q: give a subnet, such as 10.42.1.0/24", k(), text)
 	case p != p.Masked():
-		return netip.Prefix{}, invalidf("%s is %s, which has host bits: write %s", key, p, p.Masked())
+		return netip.Prefix{}, invalidf("%s is %s, which has host bits: write %s", k(), p, p.Masked())
 	}
 	return p, nil
 }

@@ -17,9 +17,16 @@ func LinkName(vni uint32) string { return LinkPrefix + strconv.FormatUint(uint64
 // VTEPMAC is the address of a host's VXLAN device, locally administered and unicast. It follows from VNI and VTEP, so
 // that all hosts know it without being told, and a device made anew has the same.
 func VTEPMAC(vni uint32, vtep netip.Addr) net.HardwareAddr {
-	input := append(binary.BigEndian.AppendUint32([]byte("fairway vtep\x00"), vni), vtep.Unmap().AsSlice()...)
+	var buffer [64]byte
+	input := binary.BigEndian.AppendUint32(append(buffer[:0], "fairway vtep\x00"...), vni)
+	address := vtep.Unmap().As16()
+	if vtep.Unmap().Is4() {
+		input = append(input, address[12:]...)
+	} else {
+		input = append(input, address[:]...)
+	}
 	sum := sha256.Sum256(input)
-	mac := net.HardwareAddr(sum[:6:6])
+	mac := net.HardwareAddr(append([]byte(nil), sum[:6]...))
 	mac[0] = mac[0]&^0x01 | 0x02 // IEEE 802: U/L and I/G bits
 	return mac
 }
