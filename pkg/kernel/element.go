@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"bytes"
+
 	"github.com/google/nftables"
 	"github.com/google/nftables/userdata"
 	"github.com/mdlayher/netlink"
@@ -57,66 +59,50 @@ func (e Element) encodeJump(verdict *netlink.AttributeEncoder) error {
 	return nil
 }
 
-// decodeAll reads the elements that replies are about.
-func decodeAll(set *nftables.Set, replies [][]byte) ([]Element, error) {
-	var elements []Element
-	for _, reply := range replies {
-		decoder, err := netlink.NewAttributeDecoder(reply[sizeofGenmsg:])
-		if err != nil {
-			return nil, err
-		}
-		for decoder.Next() {
-			if decoder.Type() != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
-				continue
-			}
-			decoder.Nested(func(list *netlink.AttributeDecoder) error {
-				for list.Next() {
-					e := Element{Set: set}
-					list.Nested(e.decode)
-					elements = append(elements, e)
-				}
-				return nil
-			})
-		}
-		if err := decoder.Err(); err != nil {
-			return nil, err
-		}
-	}
-	return elements, nil
+// decoder reads the elements that replies are about. Their keys are parts of these.
+type decoder struct {
+	set  *nftables.Set
+	each func(Element)
+	// comment is that of the last element: many in a row have the same, which is copied once.
+	comment string
 }
 
-func (e *Element) decode(element *netlink.AttributeDecoder) error {
-	for element.Next() {
-		switch element.Type() {
+func (d *decoder) decode(reply []byte) {
+	eachAttribute(reply[sizeofGenmsg:], func(kind uint16, list []byte) {
+		if kind == unix.NFTA_SET_ELEM_LIST_ELEMENTS {
+			eachAttribute(list, func(_ uint16, attributes []byte) { d.element(attributes) })
+		}
+	})
+}
+
+func (d *decoder) element(attributes []byte) {
+	e := Element{Set: d.set}
+	eachAttribute(attributes, func(kind uint16, value []byte) {
+		switch kind {
 		case unix.NFTA_SET_ELEM_KEY:
-			element.Nested(func(key *netlink.AttributeDecoder) error {
-				for key.Next() {
-					e.Key = key.Bytes()
-				}
-				return nil
-			})
+			eachAttribute(value, func(_ uint16, key []byte) { e.Key = key })
 		case unix.NFTA_SET_ELEM_DATA:
-			element.Nested(e.decodeData)
+			e.decodeData(value)
 		case unix.NFTA_SET_ELEM_USERDATA:
-			e.Comment, _ = userdata.GetString(element.Bytes(), userdata.NFTNL_UDATA_SET_ELEM_COMMENT)
+			comment := bytes.TrimRight(userdata.Get(value, userdata.NFTNL_UDATA_SET_ELEM_COMMENT), "\x00")
+			if d.comment != string(comment) {
+				d.comment = string(comment)
+			}
+			e.Comment = d.comment
 		}
-	}
-	return nil
+	})
+	d.each(e)
 }
 
-func (e *Element) decodeData(data *netlink.AttributeDecoder) error {
-	for data.Next() {
-		if data.Type() != unix.NFTA_DATA_VERDICT {
-			continue
+func (e *Element) decodeData(data []byte) {
+	eachAttribute(data, func(kind uint16, verdict []byte) {
+		if kind != unix.NFTA_DATA_VERDICT {
+			return
 		}
-		data.Nested(func(verdict *netlink.AttributeDecoder) error {
-			for verdict.Next() {
-				if verdict.Type() == unix.NFTA_VERDICT_CHAIN {
-					e.Jump = verdict.String()
-				}
+		eachAttribute(verdict, func(kind uint16, chain []byte) {
+			if kind == unix.NFTA_VERDICT_CHAIN {
+				e.Jump = string(bytes.TrimRight(chain, "\x00"))
 			}
-			return nil
 		})
-	}
-	return nil
+	})
 }

@@ -25,24 +25,27 @@ type RouteEntry struct {
 }
 
 // Routes lists the routes of the main table, of both families. A protocol of 0 lists those of all.
-func (k *Kernel) Routes(protocol uint8) (routes []RouteEntry, err error) {
+func (k *Kernel) Routes(protocol uint8) ([]RouteEntry, error) {
+	return Dump(func() (routes []RouteEntry, err error) {
+		err = k.EachRoute(protocol, func(r RouteEntry) { routes = append(routes, r) })
+		return routes, err
+	})
+}
+
+// EachRoute calls each with what Routes lists. The error wraps ErrInterrupted when routes may be missing.
+func (k *Kernel) EachRoute(protocol uint8, each func(RouteEntry)) error {
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		header := routeHeader(family, 0, protocol, 0)
-		some, err := Dump(func() (some []RouteEntry, err error) {
-			err = k.List(unix.RTM_GETROUTE, header, func(body []byte) error {
-				if r, ok := decodeRoute(body); ok && (protocol == 0 || r.Protocol == protocol) {
-					some = append(some, r)
-				}
-				return nil
-			})
-			return some, err
+		err := k.List(unix.RTM_GETROUTE, routeHeader(family, 0, protocol, 0), func(body []byte) error {
+			if r, ok := decodeRoute(body); ok && (protocol == 0 || r.Protocol == protocol) {
+				each(r)
+			}
+			return nil
 		})
 		if err != nil {
-			return nil, fmt.Errorf("ip route show: %w", err)
+			return fmt.Errorf("ip route show: %w", err)
 		}
-		routes = append(routes, some...)
 	}
-	return routes, nil
+	return nil
 }
 
 // Add is the request that adds the route. Flags say what becomes of one that is there: NLM_F_EXCL or NLM_F_REPLACE.
@@ -105,41 +108,45 @@ func decodeRoute(body []byte) (r RouteEntry, ok bool) {
 	return r, r.Dst.IsValid()
 }
 
+// MAC is the address of an Ethernet link, as a value that can be compared.
+type MAC [6]byte
+
+func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }
+
 // NeighbourEntry is a permanent neighbour of a link of the host, or an entry of a VXLAN device's forwarding database.
 type NeighbourEntry struct {
 	Link int
 	// Addr is the neighbour's; in a forwarding database, the VTEP that frames for MAC are sent to.
 	Addr netip.Addr
-	MAC  net.HardwareAddr
+	MAC  MAC
 	// FDB makes it an entry of the forwarding database.
 	FDB bool
 }
 
-// Neighbours lists the permanent neighbours of a link, of both families.
-func (k *Kernel) Neighbours(link int) ([]NeighbourEntry, error) {
+// EachNeighbour calls each with the permanent neighbours of a link, of both families. The error wraps ErrInterrupted when
+// some may be missing.
+func (k *Kernel) EachNeighbour(link int, each func(NeighbourEntry)) error {
 	request := appendAttribute(neighbourHeader(unix.AF_UNSPEC, 0, 0, 0), unix.NDA_IFINDEX, uint32Value(uint32(link)))
-	return k.neighbours(link, request, false)
+	return k.eachNeighbour(link, request, false, each)
 }
 
-// FDB lists the forwarding database of a VXLAN device, learned entries included.
-func (k *Kernel) FDB(link int) ([]NeighbourEntry, error) {
-	return k.neighbours(link, neighbourHeader(unix.AF_BRIDGE, link, 0, 0), true)
+// EachForwarding calls each with the forwarding database of a VXLAN device, learned entries included. The error wraps
+// ErrInterrupted when some may be missing.
+func (k *Kernel) EachForwarding(link int, each func(NeighbourEntry)) error {
+	return k.eachNeighbour(link, neighbourHeader(unix.AF_BRIDGE, link, 0, 0), true, each)
 }
 
-func (k *Kernel) neighbours(link int, request []byte, fdb bool) ([]NeighbourEntry, error) {
-	entries, err := Dump(func() (some []NeighbourEntry, err error) {
-		err = k.List(unix.RTM_GETNEIGH, request, func(body []byte) error {
-			if e, ok := decodeNeighbour(body, fdb); ok && e.Link == link {
-				some = append(some, e)
-			}
-			return nil
-		})
-		return some, err
+func (k *Kernel) eachNeighbour(link int, request []byte, fdb bool, each func(NeighbourEntry)) error {
+	err := k.List(unix.RTM_GETNEIGH, request, func(body []byte) error {
+		if e, ok := decodeNeighbour(body, fdb); ok && e.Link == link {
+			each(e)
+		}
+		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("ip neigh show: %w", err)
+		return fmt.Errorf("ip neigh show: %w", err)
 	}
-	return entries, nil
+	return nil
 }
 
 // Replace is the request that makes the entry, whatever entry is there for the neighbour, or for the MAC.
@@ -167,7 +174,7 @@ func (e NeighbourEntry) encode() []byte {
 	if e.Addr.IsValid() {
 		body = appendAttribute(body, unix.NDA_DST, e.Addr.AsSlice())
 	}
-	return appendAttribute(body, unix.NDA_LLADDR, e.MAC)
+	return appendAttribute(body, unix.NDA_LLADDR, e.MAC[:])
 }
 
 // decodeNeighbour reads an entry; ok is false for a neighbour that is not permanent.
@@ -182,7 +189,7 @@ func decodeNeighbour(body []byte, fdb bool) (e NeighbourEntry, ok bool) {
 		case unix.NDA_DST:
 			e.Addr, _ = netip.AddrFromSlice(value)
 		case unix.NDA_LLADDR:
-			e.MAC = append(net.HardwareAddr(nil), value...)
+			copy(e.MAC[:], value)
 		}
 	})
 	return e, fdb || state&unix.NUD_PERMANENT != 0

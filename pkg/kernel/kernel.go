@@ -35,6 +35,7 @@ type Kernel struct {
 	nft     *nftables.Conn
 	sockets map[int]*nl.SocketHandle // by protocol
 	rt      *rtSocket                // for many requests at a time
+	buffer  []byte                   // for listings
 	pathMTU *int                     // nil: not asked for yet
 	later   []func() error
 }

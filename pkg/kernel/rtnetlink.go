@@ -50,8 +50,17 @@ func (k *Kernel) rtnetlink() (*rtSocket, error) {
 	// more, which is sorted out here.
 	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
 	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
-	k.rt = &rtSocket{fd: fd, buffer: make([]byte, dumpBuffer)}
+	k.rt = &rtSocket{fd: fd, buffer: k.dumpBuffer()}
 	return k.rt, nil
+}
+
+// dumpBuffer is made once: on a host with many containers or peers, an ADD lists a lot, and memory that is touched first
+// costs more than what is read into it.
+func (k *Kernel) dumpBuffer() []byte {
+	if k.buffer == nil {
+		k.buffer = make([]byte, dumpBuffer)
+	}
+	return k.buffer
 }
 
 func (s *rtSocket) close() { _ = unix.Close(s.fd) } // nothing is buffered in the socket
@@ -89,11 +98,11 @@ func (s *rtSocket) batch(requests []Message, errs []error) error {
 		return os.NewSyscallError("sendto", err)
 	}
 	for {
-		messages, err := s.receive()
+		received, err := s.receive()
 		if err != nil {
 			return err
 		}
-		for _, m := range messages {
+		for m, rest, ok := cutMessage(received); ok; m, rest, ok = cutMessage(rest) {
 			at := m.Header.Seq - first
 			if m.Header.Type != unix.NLMSG_ERROR || at >= uint32(len(requests)) {
 				continue
@@ -106,7 +115,8 @@ func (s *rtSocket) batch(requests []Message, errs []error) error {
 	}
 }
 
-// List lists what a request asks for, and calls each with the body of every object.
+// List lists what a request asks for, and calls each with the body of every object, which is good until it returns. The
+// error is ErrInterrupted when objects may be missing.
 func (k *Kernel) List(kind uint16, body []byte, each func(body []byte) error) error {
 	s, err := k.rtnetlink()
 	if err != nil {
@@ -126,11 +136,11 @@ func (s *rtSocket) list(request Message, each func(body []byte) error) error {
 	}
 	interrupted := false
 	for {
-		messages, err := s.receive()
+		received, err := s.receive()
 		if err != nil {
 			return err
 		}
-		for _, m := range messages {
+		for m, rest, ok := cutMessage(received); ok; m, rest, ok = cutMessage(rest) {
 			if m.Header.Seq != s.seq {
 				continue
 			}
@@ -168,17 +178,36 @@ func (s *rtSocket) append(datagram []byte, m Message) []byte {
 }
 
 // receive receives one datagram. Its messages are good until the next.
-func (s *rtSocket) receive() ([]syscall.NetlinkMessage, error) {
+func (s *rtSocket) receive() ([]byte, error) {
 	for {
 		size, _, err := unix.Recvfrom(s.fd, s.buffer, 0)
-		if errors.Is(err, unix.EINTR) {
-			continue
+		switch {
+		case err == nil:
+			return s.buffer[:size], nil
+		case errors.Is(err, unix.EAGAIN): // a socket of the netlink library
+			_, err = unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, -1)
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, unix.EINTR) {
 			return nil, os.NewSyscallError("recvfrom", err)
 		}
-		return syscall.ParseNetlinkMessage(s.buffer[:size])
 	}
+}
+
+// cutMessage reads the first message of a datagram, and gives what is behind it. ok is false at the end.
+func cutMessage(datagram []byte) (m syscall.NetlinkMessage, rest []byte, ok bool) {
+	if len(datagram) < unix.SizeofNlMsghdr {
+		return m, nil, false
+	}
+	m.Header = syscall.NlMsghdr{
+		Len: binary.NativeEndian.Uint32(datagram), Type: binary.NativeEndian.Uint16(datagram[4:]),
+		Flags: binary.NativeEndian.Uint16(datagram[6:]), Seq: binary.NativeEndian.Uint32(datagram[8:]),
+	}
+	size := int(m.Header.Len)
+	if size < unix.SizeofNlMsghdr || size > len(datagram) {
+		return m, nil, false
+	}
+	m.Data = datagram[unix.SizeofNlMsghdr:size]
+	return m, datagram[min(align(size), len(datagram)):], true
 }
 
 // answer is the error that an answer to a request says, nil for success.

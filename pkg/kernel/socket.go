@@ -37,6 +37,21 @@ func (k *Kernel) execute(protocol int, request *nl.NetlinkRequest) ([][]byte, er
 	return request.Execute(protocol, 0)
 }
 
+// listNetfilter lists what a request of netfilter asks for, and calls each with every reply, which is good until it returns.
+// The netlink library takes new memory for each part of a listing.
+func (k *Kernel) listNetfilter(request netlink.Message, each func(reply []byte)) error {
+	handle, err := k.socket(unix.NETLINK_NETFILTER)
+	if err != nil {
+		return err
+	}
+	s := rtSocket{fd: handle.Socket.GetFd(), seq: atomic.AddUint32(&handle.Seq, 1) - 1, buffer: k.dumpBuffer()}
+	m := Message{Kind: uint16(request.Header.Type), Flags: uint16(request.Header.Flags), Body: request.Data}
+	return s.list(m, func(reply []byte) error {
+		each(reply)
+		return nil
+	})
+}
+
 // transact sends messages to netfilter in one piece, of which the kernel makes a transaction, and receives the answer to
 // the message that asks for one, or the first error.
 func (k *Kernel) transact(messages []netlink.Message) error {

@@ -3,6 +3,9 @@ package state
 import (
 	"errors"
 	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 )
@@ -45,7 +48,10 @@ func (t tagged) ensure(k *kernel.Kernel) error {
 		return nil
 	}
 	keys := keysOf(surplus)
-	_, err = removeElementsIf(k, t.layout.sets, func(e kernel.Element) bool { return keys[elementID(e)] })
+	_, err = removeElementsIf(k, t.layout.sets, func(e kernel.Element) bool {
+		_, ok := keys[elementID(e)]
+		return ok
+	})
 	return err
 }
 
@@ -53,23 +59,25 @@ func (t tagged) ensure(k *kernel.Kernel) error {
 func (t tagged) compare(k *kernel.Kernel) (missing, surplus []kernel.Element, err error) {
 	want := keysOf(t.elements)
 	for _, set := range t.layout.sets {
-		found, err := elementsOf(k, set)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, e := range found {
+		err := k.EachElement(set, func(e kernel.Element) {
 			if e.Comment != t.tag {
-				continue
+				return
 			}
-			if id := elementID(e); want[id] {
-				delete(want, id)
-			} else {
+			switch there, declared := want[elementID(e)]; {
+			case declared && !there:
+				want[elementID(e)] = true
+			case !declared:
+				e.Key = slices.Clone(e.Key)
+				want[elementID(e)] = true // if it comes again
 				surplus = append(surplus, e)
 			}
+		})
+		if err != nil && !errors.Is(err, unix.ENOENT) { // a set that does not exist has none
+			return nil, nil, fmt.Errorf("nft list set %s %s: %w", tableName(set.Table), set.Name, unsupported(err))
 		}
 	}
 	for _, e := range t.elements {
-		if want[elementID(e)] {
+		if !want[elementID(e)] {
 			missing = append(missing, e)
 		}
 	}
@@ -121,12 +129,13 @@ func (t tagged) remove(k *kernel.Kernel) error {
 }
 
 // elementID tells elements of one layout apart.
-func elementID(e kernel.Element) string { return fmt.Sprintf("%s\x00%s", e.Set.Name, e.Key) }
+func elementID(e kernel.Element) string { return e.Set.Name + "\x00" + string(e.Key) }
 
+// keysOf is elements by their IDs, for a note about each.
 func keysOf(elements []kernel.Element) map[string]bool {
 	keys := make(map[string]bool, len(elements))
 	for _, e := range elements {
-		keys[elementID(e)] = true
+		keys[elementID(e)] = false
 	}
 	return keys
 }

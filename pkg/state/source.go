@@ -54,10 +54,18 @@ func (f SourceFilter) tagged() tagged {
 	network := binary.BigEndian.AppendUint16(nil, f.Port)
 	network = append(network, 0, 0) // each part of a concatenation is filled up to a multiple of four bytes
 	network = append(network, vniWord(f.VNI)...)
-	elements := []kernel.Element{{Set: vxlanSet(), Key: network, Comment: tag}}
+	elements := make([]kernel.Element, 0, 1+len(f.Sources))
+	elements = append(elements, kernel.Element{Set: vxlanSet(), Key: network, Comment: tag})
+	var keys []byte // of all, as one piece of memory
+	set4, set6 := sourceSet(netip.IPv4Unspecified()), sourceSet(netip.IPv6Unspecified())
 	for _, addr := range f.Sources {
-		key := append(append([]byte(nil), network...), addr.AsSlice()...)
-		elements = append(elements, kernel.Element{Set: sourceSet(addr), Key: key, Comment: tag})
+		set := set4
+		if addr.Is6() {
+			set = set6
+		}
+		from := len(keys)
+		keys = append(append(keys, network...), addr.AsSlice()...)
+		elements = append(elements, kernel.Element{Set: set, Key: keys[from:len(keys):len(keys)], Comment: tag})
 	}
 	return tagged{layout: sourceLayout(), tag: tag, elements: elements}
 }
