@@ -4,6 +4,7 @@ package vtep
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/state"
@@ -30,6 +31,7 @@ func Declare(n overlay.Network, h overlay.Hosts, own overlay.Peer, underlayMTU i
 	}
 	o.Peers.Unreachable = append(append([]netip.Prefix(nil), n.Subnets...), own.Blocks...)
 	pins := pinsByVTEP(h.Pins)
+	o.Filter.Sources, o.Peers.Peers = make([]netip.Addr, 0, len(h.Peers)), make([]state.Peer, 0, len(h.Peers))
 	for _, p := range h.Peers {
 		if p.VTEP == own.VTEP {
 			continue
@@ -37,7 +39,7 @@ func Declare(n overlay.Network, h overlay.Hosts, own overlay.Peer, underlayMTU i
 		o.Filter.Sources = append(o.Filter.Sources, p.VTEP)
 		o.Peers.Peers = append(o.Peers.Peers, state.Peer{
 			VTEP: p.VTEP, MAC: overlay.VTEPMAC(n.VNI, p.VTEP),
-			Prefixes: append(append([]netip.Prefix(nil), p.Blocks...), pins[p.VTEP]...),
+			Prefixes: slices.Concat(p.Blocks, pins[p.VTEP]),
 		})
 	}
 	return o

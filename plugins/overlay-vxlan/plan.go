@@ -32,6 +32,9 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 
 // overlay is the host's part of the network.
 func (c conf) overlay(network string) state.Overlay {
+	if c.declared != nil {
+		return *c.declared
+	}
 	n := c.network
 	n.Name = network
 	o := vtep.Declare(n, c.hosts, c.own, c.underlayMTU)

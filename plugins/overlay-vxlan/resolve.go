@@ -35,6 +35,8 @@ func resolve(c conf, k *attach.Kernel) (conf, error) {
 		return c, attach.Invalidf("key mtu is %d: link %s has an MTU of %d, which leaves %d beside VXLAN, give no more or leave it out",
 			c.network.MTU, underlay.Link, underlay.MTU, most)
 	}
+	declared := c.overlay(c.Name)
+	c.declared = &declared
 	return c, nil
 }
 
@@ -61,6 +63,7 @@ func (c *conf) readPeers() error {
 		name := c.network.Name
 		c.network = *document.Network
 		c.network.Name = name
+		return nil // Decode has checked the hosts against it
 	}
 	return c.network.Check(c.hosts)
 }
