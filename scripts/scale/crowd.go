@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/fairway-cni/fairway/pkg/agentapi"
 	"github.com/fairway-cni/fairway/pkg/registry"
 )
@@ -20,7 +22,6 @@ const networkName = "scale"
 type crowd struct {
 	clients []*registry.Client
 	network *registry.Network // as it was when nobody had joined
-	stop    context.CancelFunc
 	ends    sync.WaitGroup
 
 	mu    sync.Mutex
@@ -31,11 +32,10 @@ type crowd struct {
 // newCrowd makes the network and the clients.
 func newCrowd(ctx context.Context, hosts int, endpoints []string) (*crowd, error) {
 	c := &crowd{known: make([]int, hosts), grown: make(chan struct{}, 1)}
-	ctx, c.stop = context.WithCancel(ctx)
 	for range hosts {
 		client, err := registry.Open(registry.Config{Endpoints: endpoints})
 		if err != nil {
-			return nil, errors.Join(err, ctx.Err())
+			return c, err
 		}
 		c.clients = append(c.clients, client)
 	}
@@ -43,15 +43,19 @@ func newCrowd(ctx context.Context, hosts int, endpoints []string) (*crowd, error
 		Name: networkName, VNI: 4096, Subnets: []agentapi.Subnet{{Prefix: netip.MustParsePrefix("10.0.0.0/10"), BlockLength: 26}},
 	})
 	if err != nil {
-		return nil, err
+		return c, err
 	}
-	made := make(chan *registry.Network, 1)
-	for i, client := range c.clients {
-		c.ends.Go(func() { client.Follow(ctx, &watcher{crowd: c, host: i, made: made}) })
-	}
+	c.network, err = c.follow(ctx, 0, 0)
+	return c, err
+}
+
+// follow has a host follow the network, and waits until it knows so many nodes.
+func (c *crowd) follow(ctx context.Context, host, count int) (*registry.Network, error) {
+	w := &watcher{crowd: c, host: host, count: count, knows: make(chan *registry.Network, 1)}
+	c.ends.Go(func() { c.clients[host].Follow(ctx, w) })
 	select {
-	case c.network = <-made:
-		return c, nil
+	case n := <-w.knows:
+		return n, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -61,7 +65,9 @@ func newCrowd(ctx context.Context, hosts int, endpoints []string) (*crowd, error
 type watcher struct {
 	*crowd
 	host int
-	made chan<- *registry.Network
+	// knows gets the network when count nodes are known.
+	count int
+	knows chan *registry.Network
 }
 
 // Update counts the nodes.
@@ -70,9 +76,11 @@ func (w *watcher) Update(s registry.State, _ []string) {
 	if n == nil || n.Created == 0 {
 		return
 	}
-	select {
-	case w.made <- n:
-	default:
+	if len(n.Nodes) >= w.count {
+		select {
+		case w.knows <- n:
+		default: // it has been told
+		}
 	}
 	w.mu.Lock()
 	w.known[w.host] = len(n.Nodes)
@@ -90,18 +98,35 @@ func (w *watcher) Disturbed(err error) {
 	}
 }
 
-// join has every host join at once, and waits until each knows all.
+// width is how many hosts do the same at a time. A thousand at once would run into the deadlines of their requests, on one
+// machine with all of them and etcd.
+const width = 16
+
+// each has every host do something.
+func (c *crowd) each(f func(host int) error) error {
+	var g errgroup.Group
+	g.SetLimit(width)
+	for host := range c.clients {
+		g.Go(func() error { return f(host) })
+	}
+	return g.Wait()
+}
+
+// join makes every host one of the network.
 func (c *crowd) join(ctx context.Context) error {
-	errs := make([]error, len(c.clients))
-	var all sync.WaitGroup
-	for i := range c.clients {
-		all.Go(func() { errs[i] = c.enter(ctx, i) })
-	}
-	all.Wait()
-	if err := errors.Join(errs...); err != nil {
+	return c.each(func(host int) error { return c.enter(ctx, host) })
+}
+
+// read has the hosts other than the first, which follows the network from the beginning, follow it too.
+func (c *crowd) read(ctx context.Context) error {
+	err := c.each(func(host int) error {
+		if host == 0 {
+			return nil
+		}
+		_, err := c.follow(ctx, host, len(c.clients))
 		return err
-	}
-	return c.await(ctx, len(c.clients))
+	})
+	return errors.Join(err, c.await(ctx, len(c.clients)))
 }
 
 // enter makes a host one of the network: sign of life, block, record.
@@ -156,8 +181,8 @@ func (c *crowd) oneMore(ctx context.Context, i int) (time.Duration, error) {
 	return time.Since(start), err
 }
 
+// close waits for what goes on in the background, and has to end with its context.
 func (c *crowd) close() {
-	c.stop()
 	for _, client := range c.clients {
 		client.Close()
 	}

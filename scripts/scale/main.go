@@ -63,16 +63,25 @@ func run(o options) (err error) {
 
 // measure prints one row for each figure.
 func measure(ctx context.Context, o options, endpoints []string, dir string) error {
-	start := time.Now()
+	ctx, stop := context.WithCancel(ctx)
 	c, err := newCrowd(ctx, o.hosts, endpoints)
+	defer func() {
+		stop()
+		c.close()
+	}()
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	start := time.Now()
 	if err := c.join(ctx); err != nil {
 		return err
 	}
-	row(fmt.Sprintf("%d hosts start at once, until each knows all", o.hosts), time.Since(start))
+	row(fmt.Sprintf("%d hosts claim a block and publish, %d at a time", o.hosts, width), time.Since(start))
+	start = time.Now()
+	if err := c.read(ctx); err != nil {
+		return err
+	}
+	row(fmt.Sprintf("%d hosts begin to follow, %d at a time", o.hosts, width), time.Since(start))
 
 	agent, err := startAgent(o.fairwayd, dir, endpoints)
 	if err != nil {
