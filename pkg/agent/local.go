@@ -88,6 +88,7 @@ func (a *Agent) findUnderlay(k *kernel.Kernel) {
 	}
 	if before.IsValid() {
 		slog.Info("the address on the underlay has changed", "from", before, "to", addr)
+		a.registry.Leave(before)
 	}
 	a.remote.set()
 }

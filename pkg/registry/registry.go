@@ -12,6 +12,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -58,23 +59,25 @@ func reconnect() grpc.ConnectParams {
 
 // Client is a connection to etcd. It may be used by several goroutines.
 type Client struct {
-	etcd   *clientv3.Client
-	config Config
+	etcd        *clientv3.Client
+	config      Config
+	connections *connections
 }
 
 // Open prepares a client. It does not wait for etcd, which may be down.
 func Open(c Config) (*Client, error) {
+	connections := &connections{all: make(map[*net.TCPConn]bool)}
 	etcd, err := clientv3.New(clientv3.Config{
 		Endpoints: c.Endpoints, TLS: c.TLS,
 		DialTimeout: requestTimeout, DialKeepAliveTime: keepAliveTime, DialKeepAliveTimeout: keepAliveTimeout,
 		PermitWithoutStream: true,
-		DialOptions:         []grpc.DialOption{grpc.WithConnectParams(reconnect())},
+		DialOptions:         []grpc.DialOption{grpc.WithConnectParams(reconnect()), grpc.WithContextDialer(connections.dial)},
 		Logger:              zap.NewNop(), // what goes wrong is returned, and logged once by who calls
 	})
 	if err != nil {
 		return nil, fmt.Errorf("etcd client: %w", err)
 	}
-	return &Client{etcd: etcd, config: Config{Endpoints: slices.Clone(c.Endpoints), TLS: c.TLS}}, nil
+	return &Client{etcd: etcd, config: Config{Endpoints: slices.Clone(c.Endpoints), TLS: c.TLS}, connections: connections}, nil
 }
 
 // Close ends the connections, and everything that goes on with them.
