@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -23,13 +24,13 @@ const (
 // teller tells etcd what it does not know of this host. It is used by one goroutine.
 type teller struct {
 	*Agent
-	// unused is since when a pin has been without a container.
-	unused map[netip.Addr]time.Time
+	// unused is since when a network's pins have been without a container.
+	unused map[string]map[netip.Addr]time.Time
 }
 
 // tell compares what etcd holds of this host with how it is, when something asks for it.
 func (a *Agent) tell(ctx context.Context) error {
-	t := teller{Agent: a, unused: make(map[netip.Addr]time.Time)}
+	t := teller{Agent: a, unused: make(map[string]map[netip.Addr]time.Time)}
 	for {
 		select {
 		case <-ctx.Done():
@@ -49,7 +50,9 @@ func (a *Agent) tell(ctx context.Context) error {
 			again = again || errors.Is(err, agentapi.ErrUnavailable)
 			a.known.note(aboutClaims(name), untold(err))
 		}
-		a.known.noteOnly(aboutClaims, a.known.networks())
+		present := a.known.networks()
+		a.known.noteOnly(aboutClaims, present)
+		maps.DeleteFunc(t.unused, func(name string, _ map[netip.Addr]time.Time) bool { return !slices.Contains(present, name) })
 		if again {
 			time.AfterFunc(retryAfter/2+rand.N(retryAfter), a.remote.set)
 		}
@@ -134,22 +137,32 @@ func (t teller) regain(ctx context.Context, n *registry.Network, own []netip.Pre
 // pins gives back those whose containers are gone.
 func (t teller) pins(ctx context.Context, n *registry.Network) error {
 	name := n.Definition.Name
-	reserved := t.known.reservedIn(name)
+	unused, over := overdue(n.PinsOf(t.config.Node), t.known.reservedIn(name), t.unused[name], time.Now())
+	t.unused[name] = unused
 	var errs []error
-	for _, addr := range n.PinsOf(t.config.Node) {
-		if slices.Contains(reserved, addr) {
-			delete(t.unused, addr)
-			continue
-		}
-		since, waiting := t.unused[addr]
-		if !waiting {
-			t.unused[addr] = time.Now()
-		} else if time.Since(since) > pinPatience {
-			delete(t.unused, addr)
-			errs = append(errs, t.registry.Unpin(ctx, name, addr, n.Pins[addr]))
-		}
+	for _, addr := range over {
+		errs = append(errs, t.registry.Unpin(ctx, name, addr, n.Pins[addr]))
 	}
 	return errors.Join(errs...)
+}
+
+// overdue is since when pins have been without a container, and which of them have been for too long.
+func overdue(pins, reserved []netip.Addr, before map[netip.Addr]time.Time, now time.Time) (unused map[netip.Addr]time.Time, over []netip.Addr) {
+	unused = make(map[netip.Addr]time.Time)
+	for _, addr := range pins {
+		if slices.Contains(reserved, addr) {
+			continue
+		}
+		since, waiting := before[addr]
+		if !waiting {
+			since = now
+		}
+		unused[addr] = since
+		if now.Sub(since) > pinPatience {
+			over = append(over, addr)
+		}
+	}
+	return unused, over
 }
 
 // looks is how many times an undertaker looks during a hold.
