@@ -3,6 +3,7 @@ package state
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 
@@ -56,7 +57,7 @@ func (f SourceFilter) tagged() tagged {
 	network = append(network, vniWord(f.VNI)...)
 	elements := make([]kernel.Element, 0, 1+len(f.Sources))
 	elements = append(elements, kernel.Element{Set: vxlanSet(), Key: network, Comment: tag})
-	var keys []byte // of all, as one piece of memory
+	keys := make([]byte, 0, len(f.Sources)*(len(network)+net.IPv6len)) // of all, as one piece of memory
 	set4, set6 := sourceSet(netip.IPv4Unspecified()), sourceSet(netip.IPv6Unspecified())
 	for _, addr := range f.Sources {
 		set := set4
