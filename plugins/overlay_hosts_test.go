@@ -236,7 +236,7 @@ func TestOverlayPathMTU(t *testing.T) {
 			c1.Sh(t, "ip", "link", "set", "eth0", "mtu", "1500")
 			h1.Sh(t, "ip", "link", "set", result.Interfaces[1].Name, "mtu", "1500")
 			whole(t, c1, v4, mtu)
-			_, err := sendWhole(c1, v4, mtu+1)
+			_, err := testnet.SendWhole(c1, v4, mtu+1)
 			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("mtu %d", mtu)) {
 				t.Errorf("a packet of %d bytes: %v, want an ICMP error with mtu %d", mtu+1, err, mtu)
 			}
@@ -247,7 +247,7 @@ func TestOverlayPathMTU(t *testing.T) {
 // whole expects an answer to a packet of a size that may not be fragmented.
 func whole(t *testing.T, from *testnet.Namespace, to string, size int) {
 	t.Helper()
-	if answered, err := sendWhole(from, to, size); err != nil || !answered {
+	if answered, err := testnet.SendWhole(from, to, size); err != nil || !answered {
 		t.Errorf("a packet of %d bytes: answered %t, %v", size, answered, err)
 	}
 }

@@ -1,4 +1,4 @@
-package plugins
+package testnet
 
 import (
 	"errors"
@@ -8,19 +8,17 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
-// sendWhole sends an ICMP echo request of a size in bytes that may not be fragmented (RFC 791, DF), and says whether it
+// SendWhole sends an ICMP echo request of a size in bytes that may not be fragmented (RFC 791, DF), and says whether it
 // was answered. The error is what the sender was told: "message too long" with the mtu of the path.
-func sendWhole(from *testnet.Namespace, to string, size int) (answered bool, err error) {
+func SendWhole(from *Namespace, to string, size int) (answered bool, err error) {
 	err = from.Do(func() error {
 		conn, err := net.Dial("ip4:icmp", to)
 		if err != nil {
 			return err
 		}
-		defer conn.Close()
+		defer func() { _ = conn.Close() }() // all has been read
 		const patience = 20 * time.Second
 		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 			return err
