@@ -25,7 +25,7 @@ runtime, by the ID or name under which it is on a network already; the process p
   fairway connect lamp pid:4711
   fairway connect lamp netns:/run/netns/blue`,
 		Args:              arguments(2, 2),
-		ValidArgsFunction: e.completeNetworkAndContainer,
+		ValidArgsFunction: e.completeConnect,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request, err := o.request()
 			if err != nil {

@@ -187,12 +187,39 @@ func TestCompletion(t *testing.T) {
 	ns := testnet.NewNS(t, "web")
 	s.succeed(t, "connect", "lamp", "netns:"+ns.Path)
 	t.Cleanup(func() { s.succeed(t, "disconnect", "lamp", "netns:"+ns.Path) })
-	out, _, _ := s.run("__completeNoDesc", "connect", "")
-	if diff := cmp.Diff("lamp\nbridge\nhost\nnone\n:4\n", out); diff != "" {
-		t.Errorf("networks (-want +got):\n%s", diff)
+	name := filepath.Base(ns.Path)
+	for args, want := range map[string]string{
+		"connect|":                "lamp\nbridge\n:4\n",
+		"connect|bridge|":         name + "\n:4\n",
+		"connect|bridge|netns:":   name + "\nnetns:" + name + "\n:4\n",
+		"disconnect|":             "lamp\nbridge\n:4\n",
+		"disconnect|lamp|":        name + "\n:4\n",
+		"disconnect|lamp|a-name|": ":4\n",
+		"disconnect|bridge|":      ":4\n",
+	} {
+		out, _, _ := s.run(append([]string{"__completeNoDesc"}, strings.Split(args, "|")...)...)
+		if diff := cmp.Diff(want, out); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", args, diff)
+		}
 	}
-	out, _, _ = s.run("__completeNoDesc", "disconnect", "lamp", "")
-	if diff := cmp.Diff(filepath.Base(ns.Path)+"\n:4\n", out); diff != "" {
-		t.Errorf("containers (-want +got):\n%s", diff)
+}
+
+// TestCompletionOfWhatHasGone: what disconnect --force is for.
+func TestCompletionOfWhatHasGone(t *testing.T) {
+	s := newShell(t)
+	s.network(t, "lamp", dualStack)
+	ns, err := testnet.New("gone")
+	if err != nil {
+		t.Fatal(err)
 	}
+	s.succeed(t, "connect", "lamp", "netns:gone")
+	if err := ns.Close(); err != nil {
+		t.Fatal(err)
+	}
+	out, _, _ := s.run("__complete", "disconnect", "-f", "lamp", "")
+	name, _, _ := strings.Cut(out, "\t")
+	if want := name + "\tgone, give --force\n:4\n"; name == "" || out != want {
+		t.Errorf("got %q, want %q", out, want)
+	}
+	s.succeed(t, "disconnect", "-f", "lamp", name)
 }

@@ -3,14 +3,12 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/fairway-cni/fairway/pkg/blueprint"
-	"github.com/fairway-cni/fairway/pkg/pluginpath"
 )
 
 // createFlags are the options of create.
@@ -59,7 +57,8 @@ that is its own, and the command is the same on every host.`,
 	o.addFlags(cmd.Flags())
 	e.addAgentFlag(cmd)
 	for flag, complete := range map[string]cobra.CompletionFunc{
-		"driver": e.completeDriver, "config-from": e.completeNetwork, "scope": cobra.FixedCompletions([]cobra.Completion{"local", "global"}, cobra.ShellCompDirectiveNoFileComp),
+		"driver": e.completeDriver, "opt": completeOption, "config-from": e.completeNetwork,
+		"scope": cobra.FixedCompletions([]cobra.Completion{"local", "global"}, completed),
 	} {
 		must(cmd.RegisterFlagCompletionFunc(flag, complete))
 	}
@@ -120,15 +119,4 @@ func dryRun(cmd *cobra.Command, e *env, o createFlags) error {
 	}
 	fmt.Fprintln(e.stdout, strings.TrimSpace(string(content)))
 	return nil
-}
-
-// completeDriver proposes Docker's drivers and the plugins that are installed, but for those that are no driver.
-func (e *env) completeDriver(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	drivers := []cobra.Completion{"bridge", "macvlan", "overlay"}
-	for _, kind := range pluginpath.Path(e.pluginDirs()).Types() {
-		if blueprint.IsDriver(kind) && !slices.Contains(drivers, kind) {
-			drivers = append(drivers, kind)
-		}
-	}
-	return drivers, cobra.ShellCompDirectiveNoFileComp
 }

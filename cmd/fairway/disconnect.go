@@ -22,7 +22,7 @@ another network of the container takes over. CONTAINER is what "fairway connect 
 		Example: `  fairway disconnect lamp web
   fairway disconnect -f lamp web    # also when the container has gone`,
 		Args:              arguments(2, 2),
-		ValidArgsFunction: e.completeNetworkAndContainer,
+		ValidArgsFunction: e.completeDisconnect,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := untilInterrupted(cmd)
 			defer cancel()

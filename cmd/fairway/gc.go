@@ -35,6 +35,7 @@ it, so that it is better run while they are not starting many containers.`,
 	}
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would be detached, and remove nothing")
 	cmd.Flags().StringVar(&o.format, "format", "", `"table", "table TEMPLATE", "json", or a Go template`)
+	must(cmd.RegisterFlagCompletionFunc("format", completeFormat("json", "table")))
 	return cmd
 }
 

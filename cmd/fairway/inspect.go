@@ -21,7 +21,7 @@ func newInspect(e *env) *cobra.Command {
   fairway inspect -f '{{range .Containers}}{{.Name}} {{.IPv4Address}}{{println}}{{end}}' lamp
   fairway inspect --verbose lamp      # with the file it is made of`,
 		Args:              arguments(1, many),
-		ValidArgsFunction: e.completeNetworks,
+		ValidArgsFunction: e.completeNetworks(anyNetwork),
 		RunE: func(_ *cobra.Command, args []string) error {
 			objects, err := format.NewObjects(form)
 			if err != nil {
@@ -33,6 +33,7 @@ func newInspect(e *env) *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&form, "format", "f", "", `"json", or a Go template`)
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show the network's file and its content as well")
+	must(cmd.RegisterFlagCompletionFunc("format", completeFormat("json")))
 	return cmd
 }
 

@@ -35,6 +35,8 @@ func newLs(e *env) *cobra.Command {
 	flags.BoolVar(&o.NoTrunc, "no-trunc", false, "print IDs in full")
 	flags.StringVar(&o.Format, "format", "", `"table", "table TEMPLATE", "json", or a Go template`)
 	flags.StringArrayVarP(&o.Filters, "filter", "f", nil, "print only networks that match `KEY=VALUE`: "+listing.FilterKeys)
+	must(cmd.RegisterFlagCompletionFunc("filter", completeKeys(listing.FilterKeys)))
+	must(cmd.RegisterFlagCompletionFunc("format", completeFormat("json", "table")))
 	return cmd
 }
 

@@ -44,6 +44,7 @@ as a kubelet may depend on them.`,
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "do not ask")
 	cmd.Flags().StringArrayVar(&filters, "filter", nil, "remove only networks that match `KEY=VALUE`: "+lifecycle.PruneKeys)
 	e.addAgentFlag(cmd)
+	must(cmd.RegisterFlagCompletionFunc("filter", completeKeys(lifecycle.PruneKeys)))
 	return cmd
 }
 

@@ -22,7 +22,7 @@ named.`,
 		Example: `  fairway rm lamp
   fairway rm -f lamp old      # no matter whether they are there`,
 		Args:              arguments(1, many),
-		ValidArgsFunction: e.completeNetworks,
+		ValidArgsFunction: e.completeNetworks(removable),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := untilInterrupted(cmd)
 			defer cancel()

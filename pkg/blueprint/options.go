@@ -26,6 +26,8 @@ type dialect struct {
 	docker map[string]string
 	// keys are the plugin's own. Nil: any; the plugin is somebody else's.
 	keys map[string]form
+	// others are understood as well, and stand for no key by themselves.
+	others []string
 }
 
 const dockerMTU = "com.docker.network.driver.mtu"
@@ -45,6 +47,7 @@ var bridgeDialect = dialect{
 		"preserveDefaultVlan": boolean, "macspoofchk": boolean, "enabledad": boolean, "portIsolation": boolean,
 		"internal": boolean, "icc": boolean, "isolated": boolean, "disableContainerInterface": boolean, "dns": document,
 	},
+	others: slices.Collect(maps.Keys(gatewayModes)),
 }
 
 var macvlanDialect = dialect{
@@ -114,9 +117,24 @@ func (d dialect) key(option string) (string, error) {
 	if slices.Contains(reserved, option) {
 		return "", fmt.Errorf("option %s cannot be given: the key is written by fairway itself", option)
 	}
-	known := append(slices.Collect(maps.Keys(d.docker)), slices.Collect(maps.Keys(d.keys))...)
-	slices.Sort(known)
-	return "", fmt.Errorf("driver %s cannot honour the option %s: leave it out, or use one of %s", d.driver, option, strings.Join(known, ", "))
+	return "", fmt.Errorf("driver %s cannot honour the option %s: leave it out, or use one of %s", d.driver, option, strings.Join(d.options(), ", "))
+}
+
+// options are all that can be named, sorted.
+func (d dialect) options() []string {
+	all := slices.Concat(slices.Collect(maps.Keys(d.docker)), slices.Collect(maps.Keys(d.keys)), d.others)
+	slices.Sort(all)
+	return all
+}
+
+// Options are the names of the options that a driver understands, for proposals. Those of other plugins are not known.
+func Options(driver string) []string {
+	for _, d := range []dialect{bridgeDialect, macvlanDialect, overlayDialect} {
+		if d.driver == driver {
+			return d.options()
+		}
+	}
+	return foreign(driver).options()
 }
 
 func (d dialect) value(key, value string) (any, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -14,6 +15,16 @@ import (
 
 // netnsDir is where ip-netns(8) binds namespaces to files.
 const netnsDir = "/run/netns"
+
+// Bound is the names of the namespaces that ip-netns(8) has made.
+func Bound() []string {
+	entries, _ := os.ReadDir(netnsDir) // where there is none, there is no name
+	names := make([]string, len(entries))
+	for i, entry := range entries {
+		names[i] = entry.Name()
+	}
+	return names
+}
 
 // process is the container that is one process.
 func (f Finder) process(number string) (Container, error) {
