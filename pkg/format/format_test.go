@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
 type container struct {
@@ -117,6 +119,24 @@ func TestPrintSaysThatNothingWasWritten(t *testing.T) {
 		if err := objects.Print(full{}, []any{row[0]}); !errors.Is(err, errFull) {
 			t.Errorf("objects %q: got %v, want %v", form, err, errFull)
 		}
+	}
+}
+
+// TestColour: a terminal gets colours, unless it or its user want none.
+func TestColour(t *testing.T) {
+	_, line := testnet.Terminal(t)
+	for _, test := range []struct {
+		term, noColour string
+		want           bool
+	}{{"xterm", "", true}, {"xterm", "1", false}, {"xterm", "0", false}, {"dumb", "", false}} {
+		t.Setenv("TERM", test.term)
+		t.Setenv("NO_COLOR", test.noColour)
+		if got := Colour(line); got != test.want {
+			t.Errorf("TERM=%s NO_COLOR=%s: got %v", test.term, test.noColour, got)
+		}
+	}
+	if got := Bold("x", true); got != "\x1b[1mx\x1b[0m" {
+		t.Errorf("Bold: got %q", got)
 	}
 }
 
