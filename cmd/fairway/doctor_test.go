@@ -20,6 +20,17 @@ func TestDoctor(t *testing.T) {
 		"ok       forwarding  the host forwards what containers need\nok       mtu         every MTU fits the link it leads to\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
+	const healthy = `[
+  {
+    "check": "mtu",
+    "level": "ok",
+    "message": "every MTU fits the link it leads to"
+  }
+]
+`
+	if got := s.succeed(t, "doctor", "--check", "mtu", "--json"); got != healthy {
+		t.Errorf("JSON: got\n%swant\n%s", got, healthy)
+	}
 	web.Sh(t, "ip", "link", "set", "eth0", "mtu", "1400")
 	stdout, stderr, status := s.run("doctor", "--check", "mtu", "--json")
 	var findings []doctor.Finding
