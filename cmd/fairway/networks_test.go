@@ -261,14 +261,14 @@ func TestNamesAreCompleted(t *testing.T) {
 	s := newShell(t)
 	s.network(t, "lamp", `[[{"subnet": "10.5.0.0/24"}]]`)
 	for args, want := range map[string]string{
-		"rm|":                    "lamp\n:4\n",
-		"run|--network|":         "lamp\nbridge\nhost\nnone\n:4\n",
-		"ls|--filter|":           "dangling=\ndriver=\nid=\nlabel=\nname=\nscope=\ntype=\n:6\n",
-		"ls|--format|":           "json\ntable\n:4\n",
-		"prune|--filter|":        "label=\nlabel!=\nuntil=\n:6\n",
+		"rm|":             "lamp\n:4\n",
+		"run|--network|":  "lamp\nbridge\nhost\nnone\n:4\n",
+		"ls|--filter|":    "dangling=\ndriver=\nid=\nlabel=\nname=\nscope=\ntype=\n:6\n",
+		"ls|--format|":    "json\ntable\n:4\n",
+		"prune|--filter|": "label=\nlabel!=\nuntil=\n:6\n",
 		"create|-d|macvlan|-o|": "bcqueuelen=\ncom.docker.network.driver.mtu=\ndns=\nenabledad=\nhostAccess=\nlinkInContainer=\n" +
 			"mac=\nmacvlan_mode=\nmaster=\nmode=\nmtu=\nparent=\n:6\n",
-		"create|-d|ptp|-o|": "com.docker.network.driver.mtu=\n:6\n",
+		"create|-d|ptp|-o|":      "com.docker.network.driver.mtu=\n:6\n",
 		"network|inspect|lamp|":  "bridge\nhost\nnone\n:4\n",
 		"create|-d|":             "bridge\nmacvlan\noverlay\n:4\n",
 		"create|--config-from|l": "lamp\nbridge\nhost\nnone\n:4\n",

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 )
 
@@ -25,6 +27,7 @@ is the same as "fairway ls", and so with the other commands.`,
 	}
 	e.addFlags(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), cobraUsage, ourUsage, 1))
 	root.SetIn(e.stdin)
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
@@ -35,6 +38,16 @@ is the same as "fairway ls", and so with the other commands.`,
 	plainUseLines(root)
 	return root
 }
+
+// A command that has others below does nothing by itself, of which cobra's template knows only when it cannot be run at all.
+const (
+	cobraUsage = `{{if .Runnable}}
+  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} [command]{{end}}`
+	ourUsage = `{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} COMMAND{{else}}
+  {{.UseLine}}{{end}}`
+)
 
 // networkCommands are those of `docker network` about a network.
 func networkCommands(e *env) []*cobra.Command {

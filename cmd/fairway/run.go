@@ -63,9 +63,9 @@ func (o *runFlags) addFlags(e *env, cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.SetInterspersed(false) // what follows the command is the command's
 	flags.StringArrayVar(&o.networks, "network", nil,
-		"`NETWORK[,ip=…,ip6=…,alias=…,mac-address=…,ifname=…]`, several times for several (default: bridge)")
+		"`NETWORK` to attach to, or NETWORK,KEY=VALUE… with ip, ip6, alias, mac-address, ifname; several times for several (default: bridge)")
 	o.endpoint.addFlags(flags)
-	flags.StringArrayVar(&o.networkAliases, "network-alias", nil, "the same as --alias")
+	flags.StringArrayVar(&o.networkAliases, "network-alias", nil, "the same `name` as --alias gives")
 	flags.StringVar(&o.name, "name", "", "`name` of the container")
 	flags.StringVar(&o.hostname, "hostname", "", "host `name` (default: the container's)")
 	flags.StringArrayVarP(&o.env, "env", "e", nil, "set a variable of the environment, as `KEY=VALUE`")

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+)
+
+var update = flag.Bool("update", false, "write the golden files afresh")
+
+// TestHelp holds what each command says of itself. A command says the same under Docker's name.
+func TestHelp(t *testing.T) {
+	for _, variable := range []string{"NETCONFPATH", "CNI_PATH", "CONTAINERD_ADDRESS"} {
+		t.Setenv(variable, "") // which would be the defaults
+	}
+	s := newShell(t)
+	for path := range commandPaths(newRoot(&env{})) {
+		args := append(strings.Fields(path)[1:], "--help")
+		got := s.succeed(t, args...)
+		if _, below, ok := strings.Cut(path, " network "); ok {
+			want := s.succeed(t, append(strings.Fields(below), "--help")...)
+			if diff := cmp.Diff(want, strings.ReplaceAll(got, "fairway network "+below+" ", "fairway "+below+" ")); diff != "" {
+				t.Errorf("%s (-fairway %s +got):\n%s", path, below, diff)
+			}
+			continue
+		}
+		golden(t, strings.ReplaceAll(path, " ", "-"), got)
+	}
+}
+
+// commandPaths are those of a command and of all below it that help is offered for.
+func commandPaths(cmd *cobra.Command) map[string]bool {
+	paths := map[string]bool{cmd.CommandPath(): true}
+	for _, below := range cmd.Commands() {
+		if below.Hidden {
+			continue
+		}
+		for path := range commandPaths(below) {
+			paths[path] = true
+		}
+	}
+	return paths
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", "help", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", path, diff)
+	}
+}
