@@ -16,21 +16,21 @@ import (
 )
 
 // cni prepares a run of cnitool on a host.
-func (h *member) cni(t *testing.T, verb, network string, c guest) *exec.Cmd {
+func (h *member) cni(t *testing.T, verb, network string, ns *testnet.Namespace) *exec.Cmd {
 	t.Helper()
 	root, err := moduleRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := h.Command(filepath.Join(root, ".tools", "cnitool"), verb, network, c.inside)
-	return with(cmd, "NETCONFPATH="+confDir, "CNI_PATH="+pluginDir)
+	cmd := h.inBoot(t, filepath.Join(root, ".tools", "cnitool"), verb, network, ns.Path)
+	return with(cmd, "NETCONFPATH="+h.netconfDir(), "CNI_PATH="+pluginDir)
 }
 
 // add attaches a new container and gives its namespace and its first address.
-func (h *member) add(t *testing.T, network, name string) (guest, string) {
+func (h *member) add(t *testing.T, network, name string) (*testnet.Namespace, string) {
 	t.Helper()
-	made := h.newGuest(t, name)
-	return made, addressOf(t, succeed(t, h.cni(t, "add", network, made)))
+	ns := testnet.NewNS(t, name)
+	return ns, addressOf(t, succeed(t, h.cni(t, "add", network, ns)))
 }
 
 // addressOf is the first address of a result.
@@ -45,7 +45,7 @@ func addressOf(t *testing.T, result string) string {
 }
 
 // refuse runs the plugin itself, as cnitool leaves out the code of an error, and expects one.
-func (h *member) refuse(t *testing.T, network string, c guest) (code int, text string) {
+func (h *member) refuse(t *testing.T, network string, ns *testnet.Namespace) (code int, text string) {
 	t.Helper()
 	content, err := os.ReadFile(h.conflist(network))
 	if err != nil {
@@ -60,8 +60,8 @@ func (h *member) refuse(t *testing.T, network string, c guest) (code int, text s
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := with(h.Command(filepath.Join(pluginDir, "overlay-vxlan")),
-		"CNI_COMMAND=ADD", "CNI_CONTAINERID=late", "CNI_IFNAME=eth0", "CNI_NETNS="+c.inside, "CNI_PATH="+pluginDir)
+	cmd := with(h.inBoot(t, filepath.Join(pluginDir, "overlay-vxlan")),
+		"CNI_COMMAND=ADD", "CNI_CONTAINERID=late", "CNI_IFNAME=eth0", "CNI_NETNS="+ns.Path, "CNI_PATH="+pluginDir)
 	cmd.Stdin = bytes.NewReader(stdin)
 	stdout, stderr, err := run(cmd)
 	if err == nil {
@@ -132,7 +132,7 @@ func TestContainersOnThreeHosts(t *testing.T) {
 		})
 	})
 	t.Run("in use", func(t *testing.T) {
-		err := h3.Agent().Delete(t.Context(), "blue")
+		err := h3.api().Delete(t.Context(), "blue")
 		if !errors.Is(err, agentapi.ErrInUse) {
 			t.Errorf("delete: error %v, want one that is ErrInUse", err)
 		}
@@ -142,9 +142,9 @@ func TestContainersOnThreeHosts(t *testing.T) {
 }
 
 // containerFlow is flow between containers.
-func containerFlow(t *testing.T, from, to guest, addr string, meanwhile func()) {
+func containerFlow(t *testing.T, from, to *testnet.Namespace, addr string, meanwhile func()) {
 	t.Helper()
-	f, err := testnet.StartFlow(from.Namespace, to.Namespace, netip.MustParseAddr(addr))
+	f, err := testnet.StartFlow(from, to, netip.MustParseAddr(addr))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,24 +155,24 @@ func containerFlow(t *testing.T, from, to guest, addr string, meanwhile func()) 
 }
 
 // comeAndGo attaches a container, reaches it from another host, and detaches it twice.
-func comeAndGo(t *testing.T, h *member, from guest, other string) {
+func comeAndGo(t *testing.T, h *member, from *testnet.Namespace, other string) {
 	t.Helper()
 	ns, addr := h.add(t, "blue", "guest")
 	ping(t, ns.Path, other)
 	ping(t, from.Path, addr)
 	succeed(t, h.cni(t, "del", "blue", ns))
 	succeed(t, h.cni(t, "del", "blue", ns))
-	wantLinks(t, ns.Namespace, "lo")
+	wantLinks(t, ns, "lo")
 }
 
 // pinnedAddress gives a container an address outside of its host's blocks.
-func pinnedAddress(t *testing.T, h *member, from guest) {
+func pinnedAddress(t *testing.T, h *member, from *testnet.Namespace) {
 	const addr = "10.42.250.77"
-	ns := h.newGuest(t, "pinned")
+	ns := testnet.NewNS(t, "pinned")
 	asked := "CNI_ARGS=IgnoreUnknown=1;IP=" + addr
 	fail(t, with(h.cni(t, "add", "blue", ns), asked))
 	pin := agentapi.Pin{Address: netip.MustParseAddr(addr), ContainerID: "c", IfName: "eth0"}
-	if err := h.Agent().Pin(t.Context(), "blue", pin); err != nil {
+	if err := h.api().Pin(t.Context(), "blue", pin); err != nil {
 		t.Fatal(err)
 	}
 	if got := addressOf(t, succeed(t, with(h.cni(t, "add", "blue", ns), asked))); got != addr {
@@ -187,13 +187,13 @@ func pinnedAddress(t *testing.T, h *member, from guest) {
 // Four blocks of three addresses, for three hosts: two need another one, and one gets it.
 func exhausted(t *testing.T, c *cluster) {
 	h1, h2 := c.hosts[0], c.hosts[1]
-	if _, err := h1.Agent().Put(t.Context(), agentapi.Network{Name: "tight", Subnets: []agentapi.Subnet{
+	if _, err := h1.api().Put(t.Context(), agentapi.Network{Name: "tight", Subnets: []agentapi.Subnet{
 		{Prefix: netip.MustParsePrefix("10.48.0.0/28"), BlockLength: 30},
 	}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, h := range c.hosts {
-		eventually(t, h.Name+" owns a block", func() bool { return blocksOf(h, "tight") == 1 })
+		eventually(t, h.name+" owns a block", func() bool { return blocksOf(h, "tight") == 1 })
 	}
 	for _, name := range []string{"1", "2", "3"} {
 		h1.add(t, "tight", name)
@@ -204,15 +204,15 @@ func exhausted(t *testing.T, c *cluster) {
 		h2.add(t, "tight", name)
 	}
 	eventually(t, "h2 says that there is no block left", func() bool {
-		health, err := h2.Agent().Health(t.Context())
+		health, err := h2.api().Health(t.Context())
 		return err == nil && strings.Contains(strings.Join(health.Problems, "\n"), "all in use")
 	})
 	const tryAgain = 11
-	if code, text := h2.refuse(t, "tight", h2.newGuest(t, "8")); code != tryAgain {
+	if code, text := h2.refuse(t, "tight", testnet.NewNS(t, "8")); code != tryAgain {
 		t.Errorf("add without a free address: code %d (%s), want %d", code, text, tryAgain)
 	}
 	h2.kill(t)
-	if code, text := h2.refuse(t, "tight", h2.newGuest(t, "9")); code != tryAgain {
+	if code, text := h2.refuse(t, "tight", testnet.NewNS(t, "9")); code != tryAgain {
 		t.Errorf("the same without an agent: code %d (%s), want %d", code, text, tryAgain)
 	}
 	h2.start(t)
@@ -220,7 +220,7 @@ func exhausted(t *testing.T, c *cluster) {
 
 // blocksOf is how many blocks a host owns, as far as its own agent knows.
 func blocksOf(h *member, network string) int {
-	peers, err := h.Agent().Peers(h.ends.Context(), network)
+	peers, err := h.api().Peers(h.ends.Context(), network)
 	if err != nil {
 		return 0
 	}

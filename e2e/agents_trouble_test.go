@@ -23,13 +23,13 @@ func TestCompactionDuringAPartition(t *testing.T) {
 		h2.Sh(t, "ip", "route", "add", "blackhole", "192.0.2.1")
 		h2.Sh(t, "ss", "-K", "dst", "192.0.2.1") // the kernel may not be able to: then the agent gives the connection up itself
 		eventually(t, "h2 is cut off", func() bool {
-			health, err := h2.Agent().Health(t.Context())
+			health, err := h2.api().Health(t.Context())
 			return err == nil && !health.Etcd.Connected
 		})
-		if _, err := h1.Agent().Put(t.Context(), overlayNet("green", "10.43.0.0/16")); err != nil {
+		if _, err := h1.api().Put(t.Context(), overlayNet("green", "10.43.0.0/16")); err != nil {
 			t.Fatal(err)
 		}
-		health, err := h1.Agent().Health(t.Context())
+		health, err := h1.api().Health(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -51,14 +51,14 @@ func TestNoBlockForTheLast(t *testing.T) {
 	c := newCluster(t, 3, 1)
 	c.start(t)
 	h1 := c.hosts[0]
-	if _, err := h1.Agent().Put(t.Context(), agentapi.Network{Name: "tight", Subnets: []agentapi.Subnet{
+	if _, err := h1.api().Put(t.Context(), agentapi.Network{Name: "tight", Subnets: []agentapi.Subnet{
 		{Prefix: netip.MustParsePrefix("10.42.0.0/29"), BlockLength: 30},
 	}}); err != nil {
 		t.Fatal(err)
 	}
 	var without *member
 	eventually(t, "two hosts own a block, and one says that it does not", func() bool {
-		peers, err := h1.Agent().Peers(t.Context(), "tight")
+		peers, err := h1.api().Peers(t.Context(), "tight")
 		if err != nil || len(peers) != 3 {
 			return false
 		}
@@ -72,11 +72,11 @@ func TestNoBlockForTheLast(t *testing.T) {
 		if owners != 2 || without == nil {
 			return false
 		}
-		health, err := without.Agent().Health(t.Context())
+		health, err := without.api().Health(t.Context())
 		return err == nil && strings.Contains(strings.Join(health.Problems, "\n"), "subnet 10.42.0.0/29 has 2 blocks, all in use")
 	})
 	for _, h := range c.hosts {
-		eventually(t, h.Name+" has its conflist", func() bool { return exists(h.conflist("tight")) })
+		eventually(t, h.name+" has its conflist", func() bool { return exists(h.conflist("tight")) })
 		if h != without {
 			awaitHealthy(t, h)
 		}
@@ -109,7 +109,7 @@ func TestBadInput(t *testing.T) {
 		"another definition":    {overlayNet("blue", "10.43.0.0/16"), agentapi.ErrExists, "network blue exists with another definition"},
 		"a name that is a path": {overlayNet("..", "10.43.0.0/16"), agentapi.ErrInvalid, `name ".."`},
 	} {
-		_, err := h.Agent().Put(t.Context(), test.network)
+		_, err := h.api().Put(t.Context(), test.network)
 		if name == "a name that is a path" && err != nil {
 			continue // refused on the way already
 		}
@@ -120,7 +120,7 @@ func TestBadInput(t *testing.T) {
 	if exists(h.conflist("green")) || strings.Contains(h.try("ip", "route"), "10.43.") {
 		t.Error("something is left of a network that was refused")
 	}
-	if _, err := h.Agent().Network(t.Context(), "green"); !errors.Is(err, agentapi.ErrNotFound) {
+	if _, err := h.api().Network(t.Context(), "green"); !errors.Is(err, agentapi.ErrNotFound) {
 		t.Errorf("network that was refused: error %v, want one that is ErrNotFound", err)
 	}
 	awaitHealthy(t, h)
@@ -145,7 +145,7 @@ func TestTroubleAtStart(t *testing.T) {
 	h1.flags["underlay"] = "eth7"
 	h1.start(t)
 	eventually(t, "h1 says what is wrong", func() bool {
-		health, err := h1.Agent().Health(t.Context())
+		health, err := h1.api().Health(t.Context())
 		said := strings.Join(health.Problems, "\n")
 		return err == nil && strings.Contains(said, "there is no link eth7") && strings.Contains(said, "nobody listens on http://192.0.2.1:2379")
 	})
@@ -171,13 +171,13 @@ func TestTroubleAtStart(t *testing.T) {
 func TestTwoHostsOfOneName(t *testing.T) {
 	c := newCluster(t, 2, 1)
 	h1, h2 := c.hosts[0], c.hosts[1]
-	h2.flags["node"] = h1.Name
+	h2.flags["node"] = h1.name
 	h1.start(t)
 	c.hosts = c.hosts[:1]
 	c.put(t, h1, overlayNet("blue", "10.42.0.0/16"))
 	h2.start(t)
 	eventually(t, "the second says so", func() bool {
-		health, err := h2.Agent().Health(t.Context())
+		health, err := h2.api().Health(t.Context())
 		return err == nil && strings.Contains(strings.Join(health.Problems, "\n"), "give each host its own name by --node")
 	})
 	if exists(h2.conflist("blue")) {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,30 +19,49 @@ import (
 // patience is how long a test waits for what has to come.
 const patience = time.Minute
 
-// cluster is hosts on one underlay, with etcd there.
+// cluster is hosts on one underlay, with etcd members beside them.
 type cluster struct {
-	etcd  *testnet.Etcd
-	hosts []*member
+	underlay *testnet.Namespace
+	etcd     *testnet.Etcd
+	hosts    []*member
 }
 
 // member is one host of a cluster, with its agent.
 type member struct {
-	*testnet.Host
-	etcd  []string
+	*testnet.Namespace
+	name  string
+	vtep  string
+	dir   string
+	boot  int               // number of the boot
 	flags map[string]string // of fairwayd
 	agent *testnet.Process  // nil: not running
 	ends  *testing.T        // the test with which the host ends
 }
 
-// newCluster raises hosts host1, host2, … at 192.0.2.11, …, and etcd members at 192.0.2.1, …. Agents are not started.
+// newCluster raises hosts h1, h2, … at 192.0.2.11, …, and etcd members at 192.0.2.1, …. Agents are not started.
 func newCluster(t *testing.T, hosts, members int) *cluster {
 	t.Helper()
-	root, err := moduleRoot()
-	if err != nil {
-		t.Fatal(err)
+	c := &cluster{underlay: testnet.NewNS(t, "underlay")}
+	c.underlay.Sh(t, "ip", "link", "set", "lo", "up")
+	c.underlay.Sh(t, "ip", "link", "add", "sw", "type", "bridge")
+	c.underlay.Sh(t, "ip", "link", "set", "sw", "up")
+	c.etcd = c.startEtcd(t, members)
+	for i := 1; i <= hosts; i++ {
+		c.hosts = append(c.hosts, c.newHost(t, i))
 	}
-	raised := testnet.NewHosts(t, hosts, filepath.Join(root, "bin"))
-	etcd, err := raised.StartEtcd(members)
+	return c
+}
+
+func (c *cluster) startEtcd(t *testing.T, count int) *testnet.Etcd {
+	t.Helper()
+	var members []testnet.EtcdMember
+	dir := t.TempDir()
+	for i := 1; i <= count; i++ {
+		addr := fmt.Sprintf("192.0.2.%d", i)
+		c.underlay.Sh(t, "ip", "addr", "add", addr+"/24", "dev", "sw")
+		members = append(members, testnet.EtcdMember{Name: fmt.Sprintf("m%d", i), Address: addr, Dir: dir, In: c.underlay})
+	}
+	etcd, err := testnet.StartEtcd(members...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,43 +70,80 @@ func newCluster(t *testing.T, hosts, members int) *cluster {
 			t.Error(err)
 		}
 	})
-	c := &cluster{etcd: etcd}
-	for _, h := range raised.All {
-		flags := map[string]string{"audit-interval": "2s", "alive-ttl": "5s", "log-level": "debug"}
-		c.hosts = append(c.hosts, &member{Host: h, etcd: etcd.Endpoints(), flags: flags, ends: t})
-	}
-	return c
+	return etcd
 }
 
-// What an agent has on its host, seen from outside.
-func (h *member) stateDir() string { return h.File("/var/lib/fairway") }
-func (h *member) dataDir() string  { return h.File(leaseDir) }
-
-func (h *member) bootID(t *testing.T) string {
+func (c *cluster) newHost(t *testing.T, i int) *member {
 	t.Helper()
-	return h.Sh(t, "cat", "/proc/sys/kernel/random/boot_id")
+	h := &member{
+		Namespace: testnet.NewNS(t, fmt.Sprintf("h%d", i)), name: fmt.Sprintf("h%d", i), vtep: fmt.Sprintf("192.0.2.%d", 10+i),
+		dir: t.TempDir(), ends: t,
+	}
+	port := fmt.Sprintf("port%d", i)
+	h.Sh(t, "ip", "link", "set", "lo", "up")
+	h.Sh(t, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", port)
+	h.Sh(t, "ip", "link", "set", port, "netns", c.underlay.Path)
+	c.underlay.Sh(t, "ip", "link", "set", port, "up", "master", "sw")
+	h.Sh(t, "ip", "addr", "add", h.vtep+"/24", "dev", "eth0")
+	h.Sh(t, "ip", "link", "set", "eth0", "up")
+	h.flags = map[string]string{
+		"etcd-endpoints": strings.Join(c.etcd.Endpoints(), ","), "underlay": "eth0", "node": h.name,
+		"netconf-dir": h.netconfDir(), "run-dir": h.runDir(), "state-dir": h.stateDir(), "data-dir": h.dataDir(),
+		"audit-interval": "2s", "alive-ttl": "5s", "log-level": "debug",
+	}
+	return h
 }
+
+func (h *member) netconfDir() string { return filepath.Join(h.dir, "net.d") }
+func (h *member) runDir() string     { return filepath.Join(h.dir, "run") }
+func (h *member) stateDir() string   { return filepath.Join(h.dir, "lib") }
+func (h *member) dataDir() string    { return filepath.Join(h.dir, "cni") }
+
+// started is what fairwayd logs when its socket is there and its snapshots are in place.
+const started = "msg=running"
+
+// inBoot prepares a command on the host, which has boots of its own.
+func (h *member) inBoot(t *testing.T, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	boot := filepath.Join(h.dir, "boot_id")
+	if err := os.WriteFile(boot, []byte(h.bootID()+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const script = `mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"`
+	return h.Command("unshare", append([]string{"--mount", "sh", "-c", script, boot, name}, args...)...)
+}
+
+func (h *member) bootID() string { return fmt.Sprintf("boot-%s-%d", h.name, h.boot) }
 
 // start starts the host's agent and waits until it is ready.
 func (h *member) start(t *testing.T) {
 	t.Helper()
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var flags []string
 	for name, value := range h.flags {
 		flags = append(flags, "--"+name+"="+value)
 	}
-	agent, err := h.StartAgent(h.etcd, flags...)
+	agent, err := testnet.Start(h.inBoot(t, filepath.Join(root, "bin", "fairwayd"), flags...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.agent = agent
 	h.ends.Cleanup(func() {
 		if err := agent.Stop(unix.SIGKILL); err != nil && h.agent == agent {
-			h.ends.Errorf("%s: %v", h.Name, err)
+			h.ends.Errorf("%s: %v", h.name, err)
 		}
 		if h.ends.Failed() {
-			h.ends.Logf("log of %s:\n%s", h.Name, agent.Log())
+			h.ends.Logf("log of %s:\n%s", h.name, agent.Log())
 		}
 	})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := agent.Await(ctx, started); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // kill ends the agent as a crash does.
@@ -105,25 +162,10 @@ func (c *cluster) start(t *testing.T) {
 	}
 }
 
-// conflist is the file of a network, seen from outside.
+func (h *member) api() *agentapi.Client { return agentapi.New(agentapi.Socket(h.runDir())) }
+
 func (h *member) conflist(network string) string {
-	return h.File(filepath.Join(confDir, "fairway-"+network+".conflist"))
-}
-
-// guest is a network namespace on a host.
-type guest struct {
-	*testnet.Namespace
-	// inside is its file, for what runs on the host.
-	inside string
-}
-
-// newGuest makes a namespace on the host for one test, with which it ends.
-func (h *member) newGuest(t *testing.T, name string) guest {
-	t.Helper()
-	h.Sh(t, "ip", "netns", "add", name)
-	t.Cleanup(func() { h.Sh(t, "ip", "netns", "del", name) })
-	inside := filepath.Join(netnsDir, name)
-	return guest{&testnet.Namespace{Path: h.File(inside)}, inside}
+	return filepath.Join(h.netconfDir(), "fairway-"+network+".conflist")
 }
 
 func exists(path string) bool {
@@ -172,13 +214,13 @@ func (h *member) release(t *testing.T, network, addr string) {
 // put makes a network by the host's agent, and waits until each host has a block of it and the way to all others.
 func (c *cluster) put(t *testing.T, by *member, n agentapi.Network) agentapi.Network {
 	t.Helper()
-	made, err := by.Agent().Put(t.Context(), n)
+	made, err := by.api().Put(t.Context(), n)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, h := range c.hosts {
 		if h.agent != nil {
-			eventually(t, h.Name+" has its conflist", func() bool { return exists(h.conflist(n.Name)) })
+			eventually(t, h.name+" has its conflist", func() bool { return exists(h.conflist(n.Name)) })
 			c.awaitPeers(t, h, made, len(c.hosts)-1)
 		}
 	}
@@ -189,7 +231,7 @@ func (c *cluster) put(t *testing.T, by *member, n agentapi.Network) agentapi.Net
 func (c *cluster) awaitPeers(t *testing.T, h *member, n agentapi.Network, count int) {
 	t.Helper()
 	link := fmt.Sprintf("fwvx%d", n.VNI)
-	eventually(t, fmt.Sprintf("%s has %d peers", h.Name, count), func() bool {
+	eventually(t, fmt.Sprintf("%s has %d peers", h.name, count), func() bool {
 		return strings.Count(h.try("ip", "route", "show", "dev", link), "onlink") == count &&
 			strings.Count(h.try("bridge", "fdb", "show", "dev", link), "dst") == count
 	})
@@ -198,7 +240,7 @@ func (c *cluster) awaitPeers(t *testing.T, h *member, n agentapi.Network, count 
 // address is one that the host itself has in a network: the first of its first block.
 func (h *member) address(t *testing.T, network string) string {
 	t.Helper()
-	peers, err := h.Agent().Peers(t.Context(), network)
+	peers, err := h.api().Peers(t.Context(), network)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,14 +249,14 @@ func (h *member) address(t *testing.T, network string) string {
 			return p.Blocks[0].Addr().String()
 		}
 	}
-	t.Fatalf("%s owns no block of %s: %+v", h.Name, network, peers)
+	t.Fatalf("%s owns no block of %s: %+v", h.name, network, peers)
 	return ""
 }
 
 // ping expects an answer from another host through the overlay.
 func (h *member) ping(t *testing.T, addr string) {
 	t.Helper()
-	eventually(t, h.Name+" reaches "+addr, func() bool {
+	eventually(t, h.name+" reaches "+addr, func() bool {
 		return exec.Command("nsenter", "--net="+h.Path, "busybox", "ping", "-c1", "-W2", addr).Run() == nil
 	})
 }
