@@ -86,8 +86,8 @@ func (l lab) raise(ctx context.Context, count int) (err error) {
 		return err
 	}
 	for _, host := range h.All {
-		if err := ctx.Err(); err != nil {
-			return err
+		if ctx.Err() != nil {
+			return errors.New("interrupted: what was raised is taken down again")
 		}
 		if _, err := host.StartAgent(etcd.Endpoints()); err != nil {
 			return err
