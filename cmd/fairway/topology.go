@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -67,7 +69,12 @@ func (e *env) topology(o topologyFlags, file []string) error {
 	if err := o.draw(&content, graph, false); err != nil {
 		return err
 	}
-	return renameio.WriteFile(file[0], content.Bytes(), 0o644)
+	err = renameio.WriteFile(file[0], content.Bytes(), 0o644)
+	var failed *fs.PathError
+	if errors.As(err, &failed) {
+		err = fmt.Errorf("%s: %w", file[0], failed.Err) // without the name of what would have become the file
+	}
+	return err
 }
 
 func (o topologyFlags) draw(w io.Writer, g topology.Graph, colour bool) error {

@@ -51,5 +51,6 @@ func TestTopology(t *testing.T) {
 	if dot := s.succeed(t, "topology", "-o", "dot"); !strings.Contains(dot, `"link/blue0" -> "interface/`+id+`/eth0"`) {
 		t.Errorf("DOT:\n%s", dot)
 	}
+	s.fail(t, "fairway: /none-such/host.svg: no such file or directory", "topology", "-o", "svg", "/none-such/host.svg")
 	s.fail(t, `fairway: --output "png": give one of text, svg, dot, json`+"\nSee 'fairway topology --help'.", "topology", "-o", "png")
 }
