@@ -19,7 +19,7 @@ type knowledge struct {
 	snapshots map[string]snapshot       // as on disk
 	blocks    map[string][]netip.Prefix // that this host has had, by network
 	read      *registry.State           // nil until etcd has been read for the first time
-	alive     bool                      // our sign of life has been in etcd since the start
+	alive     bool                      // our sign of life has been in etcd, and no other machine's since
 	address   netip.Addr                // on the underlay; zero: none yet
 	link      string                    // that has the address; empty: none yet
 	reserved  map[string][]netip.Addr   // addresses of containers, by network
@@ -83,7 +83,6 @@ func (k *knowledge) remembered() (all map[string]snapshot) {
 
 func (k *knowledge) setSnapshot(s snapshot)        { k.with(func() { k.snapshots[s.definition.Name] = s }) }
 func (k *knowledge) setState(s registry.State)     { k.with(func() { k.read = &s }) }
-func (k *knowledge) setAlive()                     { k.with(func() { k.alive = true }) }
 func (k *knowledge) underlayLink() (name string)   { k.with(func() { name = k.link }); return name }
 func (k *knowledge) vtep() (addr netip.Addr)       { k.with(func() { addr = k.address }); return addr }
 func (k *knowledge) setFollows(is bool)            { k.setConnection(func() { k.follows = is }) }
@@ -109,6 +108,11 @@ func (k *knowledge) setConnection(change func()) {
 			k.since = time.Now()
 		}
 	})
+}
+
+func (k *knowledge) setAlive(is bool) (changed bool) {
+	k.with(func() { changed, k.alive = is != k.alive, is })
+	return changed
 }
 
 // state is what the registry holds. Until this host's own sign of life is there, another one of its name may own what it

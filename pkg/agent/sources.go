@@ -65,14 +65,14 @@ func (a *Agent) connections(ctx context.Context) error {
 // giveSign keeps this host's sign of life in etcd.
 func (a *Agent) giveSign(ctx context.Context) error {
 	a.registry.StayAlive(ctx, a.config.Node, a.bootID, a.config.AliveTTL, func(err error) {
-		if errors.Is(err, registry.ErrNodeTaken) || err == nil {
-			a.known.note(aboutNode, err) // anything else is told by the one who follows
+		if err != nil && !errors.Is(err, registry.ErrNodeTaken) {
+			return // told by the one who follows
 		}
-		if err == nil {
-			a.known.setAlive()
+		a.known.note(aboutNode, err)
+		if a.known.setAlive(err == nil) {
 			a.local.set()
-			a.remote.set()
 		}
+		a.remote.set()
 	})
 	return ctx.Err()
 }
