@@ -37,6 +37,7 @@ type Agent struct {
 	usage     trigger // look at what containers have
 	remote    trigger // tell etcd
 	counting  sync.Mutex
+	adopted   bool // of the local loop
 }
 
 // Run runs the agent until the context ends, and calls ready when the socket is there and all that the snapshots tell is

@@ -2,9 +2,11 @@ package agent
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
@@ -106,6 +108,32 @@ func (c conflists) find(name string) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// made are the networks whose files this agent wrote, as far as these tell.
+func (c conflists) made() (map[string]agentapi.Network, error) {
+	all, err := conflist.Load(c.dir)
+	if err != nil {
+		return nil, err
+	}
+	made := make(map[string]agentapi.Network)
+	for _, n := range all.All {
+		if !n.Agent || n.List == nil || len(n.List.Plugins) == 0 {
+			continue
+		}
+		var plugin pluginConf
+		if err := json.Unmarshal(n.List.Plugins[0].Bytes, &plugin); err != nil || plugin.PeersFile != c.store.path(n.Name) {
+			continue // another agent's, or changed by hand
+		}
+		definition := agentapi.Network{Name: n.Name, VNI: plugin.VNI}
+		for _, text := range plugin.Subnets {
+			if prefix, err := netip.ParsePrefix(text); err == nil {
+				definition.Subnets = append(definition.Subnets, agentapi.Subnet{Prefix: prefix})
+			}
+		}
+		made[n.Name] = definition
+	}
+	return made, nil
 }
 
 // remove deletes the network's file, if an agent wrote it.

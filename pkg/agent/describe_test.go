@@ -231,6 +231,14 @@ func TestConflists(t *testing.T) {
 	if err := os.WriteFile(hand, []byte(`{"cniVersion": "1.0.0", "name": "hand", "plugins": [{"type": "bridge"}]}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	want := map[string]agentapi.Network{"blue": {Name: "blue", VNI: 4096, Subnets: []agentapi.Subnet{{Prefix: prefix("10.42.0.0/16")}}}}
+	made, err := c.made()
+	if diff := cmp.Diff(want, made, comparable); err != nil || diff != "" {
+		t.Errorf("networks in files of the agent: %v (-want +got):\n%s", err, diff)
+	}
+	if made, err := newConflists(config, store{"/elsewhere"}).made(); err != nil || len(made) != 0 {
+		t.Errorf("networks in files of another agent: %v, %v", made, err)
+	}
 	n.Name = "hand"
 	if err := c.ensure(n); err == nil || !strings.Contains(err.Error(), hand) {
 		t.Errorf("over a network made by hand: error %v, want one that names %s", err, hand)

@@ -55,6 +55,7 @@ func (a *Agent) reconcile(ctx context.Context, s scope) {
 	}
 	defer k.Close()
 	a.findUnderlay(k)
+	a.adopt()
 	wanted, gone := a.wanted()
 	for _, name := range slices.Sorted(maps.Keys(gone)) {
 		a.known.note(aboutNetwork(name), a.retire(k, gone[name]))
@@ -116,6 +117,29 @@ func (a *Agent) wanted() (wanted, gone map[string]snapshot) {
 		}
 	}
 	return wanted, gone
+}
+
+// adopt remembers, when etcd has been read for the first time, the networks of which this host has a conflist and neither a
+// snapshot nor word from etcd: they were deleted while the agent was away, and their snapshots are lost or damaged. They go as
+// any others.
+func (a *Agent) adopt() {
+	s, ok := a.known.state()
+	if !ok || a.adopted {
+		return
+	}
+	made, err := a.conflists.made()
+	if err != nil {
+		slog.Warn("networks that were deleted meanwhile are not looked for yet", "error", err)
+		return
+	}
+	a.adopted = true
+	remembered := a.known.remembered()
+	for name, definition := range made {
+		if _, is := remembered[name]; !is && (s.Networks[name] == nil || s.Networks[name].Created == 0) {
+			a.known.setSnapshot(snapshot{definition: definition})
+		}
+	}
+	a.count() // they may have containers
 }
 
 // settledAs says whether the last pass has left a network as it is wanted.
