@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -45,7 +46,7 @@ func addressOf(t *testing.T, result string) string {
 }
 
 // refuse runs the plugin itself, as cnitool leaves out the code of an error, and expects one.
-func (h *member) refuse(t *testing.T, network string, ns *testnet.Namespace) (code int, text string) {
+func (h *member) refuse(t *testing.T, verb, network string, ns *testnet.Namespace) (code int, text string) {
 	t.Helper()
 	content, err := os.ReadFile(h.conflist(network))
 	if err != nil {
@@ -61,11 +62,11 @@ func (h *member) refuse(t *testing.T, network string, ns *testnet.Namespace) (co
 		t.Fatal(err)
 	}
 	cmd := with(h.inBoot(t, filepath.Join(pluginDir, "overlay-vxlan")),
-		"CNI_COMMAND=ADD", "CNI_CONTAINERID=late", "CNI_IFNAME=eth0", "CNI_NETNS="+ns.Path, "CNI_PATH="+pluginDir)
+		"CNI_COMMAND="+verb, "CNI_CONTAINERID=late", "CNI_IFNAME=eth0", "CNI_NETNS="+ns.Path, "CNI_PATH="+pluginDir)
 	cmd.Stdin = bytes.NewReader(stdin)
 	stdout, stderr, err := run(cmd)
 	if err == nil {
-		t.Fatalf("add: got success, want an error: %s", stdout)
+		t.Fatalf("%s: got success, want an error: %s", verb, stdout)
 	}
 	var said struct {
 		Code int
@@ -77,73 +78,85 @@ func (h *member) refuse(t *testing.T, network string, ns *testnet.Namespace) (co
 	return said.Code, said.Msg
 }
 
+// Codes of errors (CNI specification 1.1.0, section 5).
+const (
+	tryAgain = 11
+	limited  = 51
+)
+
+// wantRefusal expects an error of a code from a plugin.
+func wantRefusal(t *testing.T, h *member, verb, network string, code int, text string) {
+	t.Helper()
+	ns := testnet.NewNS(t, "late")
+	if got, said := h.refuse(t, verb, network, ns); got != code || !strings.Contains(said, text) {
+		t.Errorf("%s on %s: code %d (%s), want %d (… %s …)", verb, h.name, got, said, code, text)
+	}
+	wantLinks(t, ns, "lo")
+}
+
 // Containers of three hosts, whose agents and etcd come and go.
 func TestContainersOnThreeHosts(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, 3)
 	c.start(t)
 	h1, h2, h3 := c.hosts[0], c.hosts[1], c.hosts[2]
-	c.put(t, h1, agentapi.Network{Name: "blue", Subnets: []agentapi.Subnet{
+	blue := c.put(t, h1, agentapi.Network{Name: "blue", Subnets: []agentapi.Subnet{
 		{Prefix: netip.MustParsePrefix("10.42.0.0/16")}, {Prefix: netip.MustParsePrefix("fd42::/64")},
 	}})
-	a, addrA := h1.add(t, "blue", "a")
-	b, addrB := h2.add(t, "blue", "b")
-	_, addrC := h3.add(t, "blue", "c")
-	ping(t, a.Path, addrB)
-	ping(t, a.Path, addrC)
-	ping(t, b.Path, addrC)
-	succeed(t, h1.cni(t, "status", "blue", a))
+	p := &pair{cluster: c, network: blue}
+	p.a, p.addrA = h1.add(t, "blue", "a")
+	p.b, p.addrB = h2.add(t, "blue", "b")
+	third, addrC := h3.add(t, "blue", "c")
+	for _, way := range [][2]*testnet.Namespace{{p.a, p.b}, {p.a, third}, {p.b, p.a}, {p.b, third}, {third, p.a}, {third, p.b}} {
+		for _, addr := range addressesIn(t, way[1]) {
+			ping(t, way[0].Path, addr)
+		}
+	}
+	succeed(t, h1.cni(t, "status", "blue", p.a))
 
-	t.Run("agents killed", func(t *testing.T) {
-		containerFlow(t, a, b, addrB, func() {
-			for _, h := range c.hosts {
-				h.kill(t)
-			}
-			said := fail(t, h1.cni(t, "status", "blue", a))
-			if !strings.Contains(said, "node agent") {
-				t.Errorf("status without an agent: %s", said)
-			}
-			comeAndGo(t, h1, b, addrA)
-			c.start(t)
-			for _, h := range c.hosts {
-				awaitHealthy(t, h)
-			}
-			succeed(t, h1.cni(t, "check", "blue", a))
-		})
-	})
-	t.Run("etcd stopped", func(t *testing.T) {
-		containerFlow(t, a, b, addrB, func() {
-			for i := range 3 {
-				if err := c.etcd.Kill(i); err != nil {
-					t.Fatal(err)
-				}
-			}
-			comeAndGo(t, h1, b, addrA)
-			succeed(t, h1.cni(t, "check", "blue", a))
-			eventually(t, "status says that etcd is away", func() bool {
-				_, stderr, err := run(h1.cni(t, "status", "blue", a))
-				return err != nil && strings.Contains(stderr, "no connection to etcd")
-			})
-			if err := c.etcd.Restart(0, 1, 2); err != nil {
-				t.Fatal(err)
-			}
-			for _, h := range c.hosts {
-				awaitHealthy(t, h)
-			}
-		})
-	})
+	t.Run("path MTU", p.pathMTU)
+	t.Run("a stranger's packet", p.stranger)
+	t.Run("another network", p.isolated)
+	t.Run("agents killed", p.agentsKilled)
+	t.Run("etcd stopped for a minute", p.etcdStopped)
+	t.Run("etcd's leader killed", p.leaderKilled)
 	t.Run("in use", func(t *testing.T) {
 		err := h3.api().Delete(t.Context(), "blue")
-		if !errors.Is(err, agentapi.ErrInUse) {
-			t.Errorf("delete: error %v, want one that is ErrInUse", err)
+		if !errors.Is(err, agentapi.ErrInUse) || !strings.Contains(err.Error(), "h3") {
+			t.Errorf("delete: error %v, want one that is ErrInUse and names h3", err)
 		}
 	})
-	t.Run("pinned address", func(t *testing.T) { pinnedAddress(t, h1, b) })
-	t.Run("exhausted", func(t *testing.T) { exhausted(t, c) })
+	t.Run("pinned address", func(t *testing.T) { pinnedAddress(t, h1, p.b) })
+	t.Run("rebooted", func(t *testing.T) { p.rebooted(t, addrC) })
 }
 
-// containerFlow is flow between containers.
-func containerFlow(t *testing.T, from, to *testnet.Namespace, addr string, meanwhile func()) {
+// pair is a container on the first host and one on the second, on one network of three hosts.
+type pair struct {
+	*cluster
+	network      agentapi.Network
+	a, b         *testnet.Namespace
+	addrA, addrB string
+}
+
+// addressesIn are those of eth0, one of each family.
+func addressesIn(t *testing.T, ns *testnet.Namespace) (addrs []string) {
 	t.Helper()
+	for _, line := range strings.Split(ns.Sh(t, "ip", "-o", "addr", "show", "dev", "eth0", "scope", "global"), "\n") {
+		if fields := strings.Fields(line); len(fields) > 3 {
+			addr, _, _ := strings.Cut(fields[3], "/")
+			addrs = append(addrs, addr)
+		}
+	}
+	if len(addrs) != 2 {
+		t.Fatalf("addresses %v, want one of each family", addrs)
+	}
+	return addrs
+}
+
+// flow sends packets from one namespace to another until the given function returns, and expects all to arrive.
+func flow(t *testing.T, from, to *testnet.Namespace, addr string, meanwhile func()) {
+	t.Helper()
+	ping(t, from.Path, addr)
 	f, err := testnet.StartFlow(from, to, netip.MustParseAddr(addr))
 	if err != nil {
 		t.Fatal(err)
@@ -154,10 +167,11 @@ func containerFlow(t *testing.T, from, to *testnet.Namespace, addr string, meanw
 	}
 }
 
-// comeAndGo attaches a container, reaches it from another host, and detaches it twice.
+// comeAndGo attaches a container to a host, reaches it from another host, and detaches it twice.
 func comeAndGo(t *testing.T, h *member, from *testnet.Namespace, other string) {
 	t.Helper()
-	ns, addr := h.add(t, "blue", "guest")
+	h.guests++
+	ns, addr := h.add(t, "blue", fmt.Sprintf("%s-guest%d", h.name, h.guests))
 	ping(t, ns.Path, other)
 	ping(t, from.Path, addr)
 	succeed(t, h.cni(t, "del", "blue", ns))
@@ -182,52 +196,4 @@ func pinnedAddress(t *testing.T, h *member, from *testnet.Namespace) {
 		return commandIn(t, from.Path, "busybox", "ping", "-c1", "-W2", addr).Run() == nil
 	})
 	succeed(t, with(h.cni(t, "del", "blue", ns), asked))
-}
-
-// Four blocks of three addresses, for three hosts: two need another one, and one gets it.
-func exhausted(t *testing.T, c *cluster) {
-	h1, h2 := c.hosts[0], c.hosts[1]
-	if _, err := h1.api().Put(t.Context(), agentapi.Network{Name: "tight", Subnets: []agentapi.Subnet{
-		{Prefix: netip.MustParsePrefix("10.48.0.0/28"), BlockLength: 30},
-	}}); err != nil {
-		t.Fatal(err)
-	}
-	for _, h := range c.hosts {
-		eventually(t, h.name+" owns a block", func() bool { return blocksOf(h, "tight") == 1 })
-	}
-	for _, name := range []string{"1", "2", "3"} {
-		h1.add(t, "tight", name)
-	}
-	eventually(t, "h1 has claimed another block", func() bool { return blocksOf(h1, "tight") == 2 })
-	h1.add(t, "tight", "4")
-	for _, name := range []string{"5", "6", "7"} {
-		h2.add(t, "tight", name)
-	}
-	eventually(t, "h2 says that there is no block left", func() bool {
-		health, err := h2.api().Health(t.Context())
-		return err == nil && strings.Contains(strings.Join(health.Problems, "\n"), "all in use")
-	})
-	const tryAgain = 11
-	if code, text := h2.refuse(t, "tight", testnet.NewNS(t, "8")); code != tryAgain {
-		t.Errorf("add without a free address: code %d (%s), want %d", code, text, tryAgain)
-	}
-	h2.kill(t)
-	if code, text := h2.refuse(t, "tight", testnet.NewNS(t, "9")); code != tryAgain {
-		t.Errorf("the same without an agent: code %d (%s), want %d", code, text, tryAgain)
-	}
-	h2.start(t)
-}
-
-// blocksOf is how many blocks a host owns, as far as its own agent knows.
-func blocksOf(h *member, network string) int {
-	peers, err := h.api().Peers(h.ends.Context(), network)
-	if err != nil {
-		return 0
-	}
-	for _, p := range peers {
-		if p.Self {
-			return len(p.Blocks)
-		}
-	}
-	return 0
 }

@@ -4,22 +4,27 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fairway-cni/fairway/pkg/agentapi"
 )
 
-// A host is cut off from etcd, which meanwhile forgets how it got to where it is.
+// A host is cut off from etcd, which meanwhile forgets how it got to where it is: another host moved on the underlay, a
+// network was made, and one of a name is another one.
 func TestCompactionDuringAPartition(t *testing.T) {
-	c := newCluster(t, 2, 1)
+	t.Parallel()
+	c := newCluster(t, 3, 1)
 	c.start(t)
-	h1, h2 := c.hosts[0], c.hosts[1]
-	n := c.put(t, h1, overlayNet("blue", "10.42.0.0/16"))
-	flow(t, h1, h2, h2.address(t, "blue"), func() {
+	h1, h2, h3 := c.hosts[0], c.hosts[1], c.hosts[2]
+	blue := c.put(t, h1, overlayNet("blue", "10.42.0.0/16"))
+	c.put(t, h1, overlayNet("red", "10.44.0.0/16"))
+	var red agentapi.Network
+	flow(t, h1.Namespace, h2.Namespace, h2.address(t, "blue"), func() {
 		h2.Sh(t, "ip", "route", "add", "blackhole", "192.0.2.1")
 		h2.Sh(t, "ss", "-K", "dst", "192.0.2.1") // the kernel may not be able to: then the agent gives the connection up itself
 		eventually(t, "h2 is cut off", func() bool {
@@ -29,6 +34,17 @@ func TestCompactionDuringAPartition(t *testing.T) {
 		if _, err := h1.api().Put(t.Context(), overlayNet("green", "10.43.0.0/16")); err != nil {
 			t.Fatal(err)
 		}
+		if err := h1.api().Delete(t.Context(), "red"); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if red, err = h1.api().Put(t.Context(), overlayNet("red", "10.45.0.0/16")); err != nil {
+			t.Fatal(err)
+		}
+		h3.Sh(t, "ip", "addr", "del", "192.0.2.13/24", "dev", "eth0")
+		h3.Sh(t, "ip", "addr", "add", "192.0.2.33/24", "dev", "eth0")
+		link := fmt.Sprintf("fwvx%d", blue.VNI)
+		eventually(t, "h1 follows h3", func() bool { return strings.Contains(h1.try("bridge", "fdb", "show", "dev", link), "dst 192.0.2.33") })
 		health, err := h1.api().Health(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -39,54 +55,28 @@ func TestCompactionDuringAPartition(t *testing.T) {
 		h2.Sh(t, "ip", "route", "del", "blackhole", "192.0.2.1")
 		awaitHealthy(t, h2)
 		eventually(t, "h2 has the network that was made meanwhile", func() bool { return exists(h2.conflist("green")) })
+		eventually(t, "h2 follows h3", func() bool {
+			fdb := h2.try("bridge", "fdb", "show", "dev", link)
+			return strings.Contains(fdb, "dst 192.0.2.33") && !strings.Contains(fdb, "dst 192.0.2.13")
+		})
 	})
 	if !strings.Contains(h2.agent.Log(), "compacted") {
 		t.Error("h2 has not met the compaction")
 	}
-	c.awaitPeers(t, h2, n, 1)
-}
-
-// Three hosts and a network of two blocks.
-func TestNoBlockForTheLast(t *testing.T) {
-	c := newCluster(t, 3, 1)
-	c.start(t)
-	h1 := c.hosts[0]
-	if _, err := h1.api().Put(t.Context(), agentapi.Network{Name: "tight", Subnets: []agentapi.Subnet{
-		{Prefix: netip.MustParsePrefix("10.42.0.0/29"), BlockLength: 30},
-	}}); err != nil {
-		t.Fatal(err)
-	}
-	var without *member
-	eventually(t, "two hosts own a block, and one says that it does not", func() bool {
-		peers, err := h1.api().Peers(t.Context(), "tight")
-		if err != nil || len(peers) != 3 {
-			return false
-		}
-		owners := 0
-		for i, p := range peers {
-			owners += len(p.Blocks)
-			if len(p.Blocks) == 0 {
-				without = c.hosts[i]
-			}
-		}
-		if owners != 2 || without == nil {
-			return false
-		}
-		health, err := without.api().Health(t.Context())
-		return err == nil && strings.Contains(strings.Join(health.Problems, "\n"), "subnet 10.42.0.0/29 has 2 blocks, all in use")
-	})
 	for _, h := range c.hosts {
-		eventually(t, h.name+" has its conflist", func() bool { return exists(h.conflist("tight")) })
-		if h != without {
-			awaitHealthy(t, h)
-		}
+		c.awaitPeers(t, h, blue, 2)
+		c.awaitPeers(t, h, red, 2)
+		awaitHealthy(t, h)
 	}
+	h2.ping(t, h3.address(t, "blue"))
+	h2.ping(t, h3.address(t, "red"))
 }
 
 func TestBadInput(t *testing.T) {
-	c := newCluster(t, 1, 1)
+	t.Parallel()
+	c := newCluster(t, 2, 1)
 	c.start(t)
-	h := c.hosts[0]
+	h, other := c.hosts[0], c.hosts[1]
 	blue := c.put(t, h, overlayNet("blue", "10.42.0.0/16"))
 	h.Sh(t, "ip", "route", "add", "10.99.1.0/24", "via", "192.0.2.1")
 	with := func(change func(*agentapi.Network)) agentapi.Network {
@@ -124,17 +114,44 @@ func TestBadInput(t *testing.T) {
 		t.Errorf("network that was refused: error %v, want one that is ErrNotFound", err)
 	}
 	awaitHealthy(t, h)
+	h.ping(t, other.address(t, "blue"))
+
+	// The host that makes a network cannot know of another's routes.
+	other.Sh(t, "ip", "route", "add", "10.98.1.0/24", "via", "192.0.2.1")
+	if _, err := h.api().Put(t.Context(), overlayNet("red", "10.98.0.0/16")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the other host says so", func() bool {
+		return says(t, other, "network red: subnet 10.98.0.0/16 overlaps the host's route to 10.98.1.0/24 through eth0")
+	})
+	if exists(other.conflist("red")) {
+		t.Error("the other host offers a network that it cannot have")
+	}
+	other.ping(t, h.address(t, "blue"))
+	other.Sh(t, "ip", "route", "del", "10.98.1.0/24")
+	c.put(t, h, overlayNet("news", "10.97.0.0/16")) // whatever is new, what had a problem is looked at again
+	awaitHealthy(t, other)
+	other.ping(t, h.address(t, "red"))
 }
 
 // Neither etcd nor the underlay are there at first, and a snapshot is damaged.
 func TestTroubleAtStart(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 2, 1)
 	c.start(t)
 	h1, h2 := c.hosts[0], c.hosts[1]
 	blue := c.put(t, h1, overlayNet("blue", "10.42.0.0/16"))
 	c.put(t, h1, overlayNet("green", "10.43.0.0/16"))
+	c.put(t, h1, overlayNet("lost", "10.44.0.0/16"))
 	far := h2.address(t, "blue")
 	h1.kill(t)
+	if err := h2.api().Delete(t.Context(), "lost"); err != nil {
+		t.Fatal(err)
+	}
+	lost := filepath.Join(h1.stateDir(), "networks", "lost.json")
+	if err := os.Truncate(lost, 40); err != nil {
+		t.Fatal(err)
+	}
 	if err := c.etcd.Kill(0); err != nil {
 		t.Fatal(err)
 	}
@@ -166,9 +183,32 @@ func TestTroubleAtStart(t *testing.T) {
 		data, err := os.ReadFile(cut)
 		return err == nil && json.Valid(data)
 	})
+	eventually(t, "what was deleted meanwhile goes, although its snapshot was cut short", func() bool {
+		return !exists(lost) && !exists(h1.conflist("lost")) &&
+			!strings.Contains(h1.try("ip", "-d", "link"), "overlay lost") && !strings.Contains(h1.try("ip", "route"), "10.44.")
+	})
+
+	link := fmt.Sprintf("fwvx%d", blue.VNI)
+	h1.Sh(t, "ip", "link", "set", "eth0", "down")
+	eventually(t, "h1 says that its underlay is down", func() bool { return says(t, h1, "link eth0 of address 192.0.2.11 is down, raise it") })
+	if !strings.Contains(h1.Sh(t, "ip", "route", "show", "dev", link), "onlink") {
+		t.Error("what leads to peers was torn down with the underlay")
+	}
+	h1.Sh(t, "ip", "link", "set", "eth0", "up")
+	awaitHealthy(t, h1)
+	h1.ping(t, far)
+
+	h1.kill(t)
+	h1.flags["etcd-endpoints"] = "https://192.0.2.1:2379"
+	h1.start(t)
+	eventually(t, "h1 says that TLS does not fit", func() bool {
+		return says(t, h1, "TLS mismatch with https://192.0.2.1:2379: etcd speaks plain HTTP there: write http:// in etcd-endpoints")
+	})
+	h1.ping(t, far)
 }
 
 func TestTwoHostsOfOneName(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 2, 1)
 	h1, h2 := c.hosts[0], c.hosts[1]
 	h2.flags["node"] = h1.name
@@ -184,4 +224,26 @@ func TestTwoHostsOfOneName(t *testing.T) {
 		t.Error("the second host uses the blocks of the first")
 	}
 	awaitHealthy(t, h1)
+
+	// The first is away for so long that the second takes over. Then the first waits.
+	if err := unix.Kill(h1.agent.Pid(), unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	awaitHealthy(t, h2)
+	if err := unix.Kill(h1.agent.Pid(), unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the first says so", func() bool { return says(t, h1, "give each host its own name by --node") })
+	if _, err := h2.api().Put(t.Context(), overlayNet("green", "10.43.0.0/16")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the first has heard of the new network", func() bool {
+		first, err := h1.api().Health(t.Context())
+		second, err2 := h2.api().Health(t.Context())
+		return err == nil && err2 == nil && first.Etcd.Revision == second.Etcd.Revision
+	})
+	h1.Sh(t, "ip", "link", "set", "eth0", "alias", "underlay") // an event
+	if all, err := h1.api().Networks(t.Context()); err != nil || len(all) != 1 || exists(h1.conflist("green")) {
+		t.Errorf("the first goes on with %v, %v, want the network that it had", all, err)
+	}
 }

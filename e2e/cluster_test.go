@@ -36,6 +36,8 @@ type member struct {
 	flags map[string]string // of fairwayd
 	agent *testnet.Process  // nil: not running
 	ends  *testing.T        // the test with which the host ends
+	// guests is how many containers came and went.
+	guests int
 }
 
 // newCluster raises hosts h1, h2, … at 192.0.2.11, …, and etcd members at 192.0.2.1, …. Agents are not started.
@@ -89,7 +91,8 @@ func (c *cluster) newHost(t *testing.T, i int) *member {
 	h.flags = map[string]string{
 		"etcd-endpoints": strings.Join(c.etcd.Endpoints(), ","), "underlay": "eth0", "node": h.name,
 		"netconf-dir": h.netconfDir(), "run-dir": h.runDir(), "state-dir": h.stateDir(), "data-dir": h.dataDir(),
-		"audit-interval": "2s", "alive-ttl": "5s", "log-level": "debug",
+		// What comes back sooner than with an audit, comes back with an event.
+		"audit-interval": "1h", "alive-ttl": "5s", "log-level": "debug",
 	}
 	return h
 }
@@ -118,15 +121,34 @@ func (h *member) bootID() string { return fmt.Sprintf("boot-%s-%d", h.name, h.bo
 // start starts the host's agent and waits until it is ready.
 func (h *member) start(t *testing.T) {
 	t.Helper()
+	h.launch(t)
+	h.awaitReady(t)
+}
+
+// launch starts the host's agent.
+func (h *member) launch(t *testing.T) {
+	t.Helper()
+	args := []string{fairwayd(t)}
+	for name, value := range h.flags {
+		args = append(args, "--"+name+"="+value)
+	}
+	h.run(t, h.inBoot(t, args[0], args[1:]...))
+}
+
+// fairwayd is the path of the agent.
+func fairwayd(t *testing.T) string {
+	t.Helper()
 	root, err := moduleRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var flags []string
-	for name, value := range h.flags {
-		flags = append(flags, "--"+name+"="+value)
-	}
-	agent, err := testnet.Start(h.inBoot(t, filepath.Join(root, "bin", "fairwayd"), flags...))
+	return filepath.Join(root, "bin", "fairwayd")
+}
+
+// run runs a command as the host's agent.
+func (h *member) run(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	agent, err := testnet.Start(cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,9 +161,13 @@ func (h *member) start(t *testing.T) {
 			h.ends.Logf("log of %s:\n%s", h.name, agent.Log())
 		}
 	})
+}
+
+func (h *member) awaitReady(t *testing.T) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := agent.Await(ctx, started); err != nil {
+	if err := h.agent.Await(ctx, started); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -155,10 +181,22 @@ func (h *member) kill(t *testing.T) {
 	h.agent = nil
 }
 
+// start starts all agents at once.
 func (c *cluster) start(t *testing.T) {
 	t.Helper()
 	for _, h := range c.hosts {
-		h.start(t)
+		h.launch(t)
+	}
+	for _, h := range c.hosts {
+		h.awaitReady(t)
+	}
+}
+
+// kill ends all agents as a crash does.
+func (c *cluster) kill(t *testing.T) {
+	t.Helper()
+	for _, h := range c.hosts {
+		h.kill(t)
 	}
 }
 
@@ -214,10 +252,14 @@ func (h *member) release(t *testing.T, network, addr string) {
 // put makes a network by the host's agent, and waits until each host has a block of it and the way to all others.
 func (c *cluster) put(t *testing.T, by *member, n agentapi.Network) agentapi.Network {
 	t.Helper()
+	asked := time.Now()
 	made, err := by.api().Put(t.Context(), n)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() {
+		t.Logf("network %s was on all hosts after %v", n.Name, time.Since(asked).Round(time.Millisecond))
+	}()
 	for _, h := range c.hosts {
 		if h.agent != nil {
 			eventually(t, h.name+" has its conflist", func() bool { return exists(h.conflist(n.Name)) })
