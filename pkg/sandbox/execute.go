@@ -38,6 +38,9 @@ func execute(args []string) (status int) {
 	if errors.As(err, &path) {
 		err = path.Err
 	}
+	if errors.Is(err, exec.ErrNotFound) {
+		err = fmt.Errorf("%w of this machine, whose commands are what can be run: there are no images", err)
+	}
 	fmt.Fprintf(os.Stderr, "fairway: %s: %v\n", command[0], err)
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, unix.ENOENT) {
 		return notFound

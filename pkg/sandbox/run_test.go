@@ -54,7 +54,7 @@ func TestStatus(t *testing.T) {
 		{"success", []string{"true"}, 0, ""},
 		{"failure", []string{"sh", "-c", "exit 7"}, 7, ""},
 		{"signal", []string{"sh", "-c", "kill -KILL $$"}, 137, ""},
-		{"no such command", []string{"no-such-command"}, 127, "fairway: no-such-command: executable file not found in $PATH\n"},
+		{"no such command", []string{"no-such-command"}, 127, "fairway: no-such-command: executable file not found in $PATH of this machine, whose commands are what can be run: there are no images\n"},
 		{"no such file", []string{"/no/such/command"}, 127, "fairway: /no/such/command: no such file or directory\n"},
 		{"not executable", []string{"/etc/passwd"}, 126, "fairway: /etc/passwd: permission denied\n"},
 		{"orphans are waited for", []string{"sh", "-c", "(sleep 0.01 &) ; (exit 3 &) ; exit 4"}, 4, ""},
