@@ -13,7 +13,8 @@ import (
 // later, so that behind a path in /proc the interface has to be there too. Where it cannot be told, the container is taken
 // for alive: to take the network from one that lives is worse than to keep what a dead one has left.
 func (a Attachment) Alive() bool {
-	if a.Netns == "" {
+	ofProcess := strings.HasPrefix(a.Netns, "/proc/")
+	if a.Netns == "" || ofProcess && inSandbox() {
 		return true
 	}
 	k, err := kernel.Open(a.Netns)
@@ -24,7 +25,17 @@ func (a Attachment) Alive() bool {
 		return true
 	}
 	defer k.Close()
-	return !strings.HasPrefix(a.Netns, "/proc/") || a.hasInterface(k)
+	return !ofProcess || a.hasInterface(k)
+}
+
+// SandboxInit is what the first process of a container of `fairway run` is called.
+const SandboxInit = "fairway-init"
+
+// inSandbox says whether this is a process in a container of `fairway run`. It sees the cache of the machine, and none of the
+// machine's processes.
+func inSandbox() bool {
+	first, err := os.ReadFile("/proc/1/cmdline")
+	return err == nil && bytes.HasPrefix(first, []byte(SandboxInit+"\x00"))
 }
 
 // hasInterface looks for the interface by its name, or by its MAC in case the container has renamed it.

@@ -42,7 +42,7 @@ type Endpoint struct {
 // The names, argv[0], under which this package starts its own program again.
 const (
 	nameKeeper = "fairway-keeper"
-	nameInit   = "fairway-init"
+	nameInit   = attachment.SandboxInit
 	nameExec   = "fairway-exec"
 )
 
