@@ -9,12 +9,11 @@ import (
 	"testing"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
-	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
 // blocksOf is how many blocks a host owns, as far as its own agent knows.
 func blocksOf(h *member, network string) int {
-	peers, err := h.api().Peers(h.ends.Context(), network)
+	peers, err := h.Agent().Peers(h.ends.Context(), network)
 	if err != nil {
 		return 0
 	}
@@ -34,7 +33,7 @@ func pieces(name, subnet string) agentapi.Network {
 // says tells whether a host's health has a sentence with a text.
 func says(t *testing.T, h *member, text string) bool {
 	t.Helper()
-	health, err := h.api().Health(t.Context())
+	health, err := h.Agent().Health(t.Context())
 	return err == nil && strings.Contains(strings.Join(health.Problems, "\n"), text)
 }
 
@@ -44,7 +43,7 @@ func TestNoBlockForTheLast(t *testing.T) {
 	c := newCluster(t, 3, 1)
 	c.start(t)
 	h1 := c.hosts[0]
-	if _, err := h1.api().Put(t.Context(), pieces("tight", "10.42.0.0/29")); err != nil {
+	if _, err := h1.Agent().Put(t.Context(), pieces("tight", "10.42.0.0/29")); err != nil {
 		t.Fatal(err)
 	}
 	var without *member
@@ -60,13 +59,13 @@ func TestNoBlockForTheLast(t *testing.T) {
 		return owners == 2 && says(t, without, "subnet 10.42.0.0/29 has 2 blocks, all in use")
 	})
 	for _, h := range c.hosts {
-		eventually(t, h.name+" has its conflist", func() bool { return exists(h.conflist("tight")) })
+		eventually(t, h.Name+" has its conflist", func() bool { return exists(h.conflist("tight")) })
 		if h != without {
 			awaitHealthy(t, h)
 		}
 	}
 	wantRefusal(t, without, "ADD", "tight", tryAgain, "no block of the network is this host's yet")
-	if err := without.api().Delete(t.Context(), "tight"); err != nil {
+	if err := without.Agent().Delete(t.Context(), "tight"); err != nil {
 		t.Fatal(err)
 	}
 	awaitHealthy(t, without)
@@ -99,7 +98,7 @@ func fill(t *testing.T, network, round string, hosts ...*member) {
 	var commands []*exec.Cmd
 	for _, h := range hosts {
 		for i := range room {
-			commands = append(commands, h.cni(t, "add", network, testnet.NewNS(t, fmt.Sprintf("%s-%s-%d", round, h.name, i))))
+			commands = append(commands, h.cni(t, "add", network, h.newGuest(t, fmt.Sprintf("%s%d", round, i))))
 		}
 	}
 	errs := make([]error, len(commands))
@@ -141,7 +140,7 @@ func TestFiftyAgents(t *testing.T) {
 	c := newCluster(t, agents, 1)
 	h1 := c.hosts[0]
 	h1.start(t)
-	if _, err := h1.api().Put(t.Context(), pieces("tight", "10.42.0.0/24")); err != nil {
+	if _, err := h1.Agent().Put(t.Context(), pieces("tight", "10.42.0.0/24")); err != nil {
 		t.Fatal(err)
 	}
 	own := h1.address(t, "tight")
@@ -159,9 +158,9 @@ func TestFiftyAgents(t *testing.T) {
 	}
 	c.start(t)
 	for _, h := range c.hosts {
-		eventually(t, h.name+" has its block", func() bool { return blocksOf(h, "tight") == 1 && exists(h.conflist("tight")) })
+		eventually(t, h.Name+" has its block", func() bool { return blocksOf(h, "tight") == 1 && exists(h.conflist("tight")) })
 	}
-	made, err := h1.api().Network(t.Context(), "tight")
+	made, err := h1.Agent().Network(t.Context(), "tight")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,21 +17,21 @@ import (
 )
 
 // cni prepares a run of cnitool on a host.
-func (h *member) cni(t *testing.T, verb, network string, ns *testnet.Namespace) *exec.Cmd {
+func (h *member) cni(t *testing.T, verb, network string, c guest) *exec.Cmd {
 	t.Helper()
 	root, err := moduleRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := h.inBoot(t, filepath.Join(root, ".tools", "cnitool"), verb, network, ns.Path)
-	return with(cmd, "NETCONFPATH="+h.netconfDir(), "CNI_PATH="+pluginDir)
+	cmd := h.Command(filepath.Join(root, ".tools", "cnitool"), verb, network, c.inside)
+	return with(cmd, "NETCONFPATH="+confDir, "CNI_PATH="+pluginDir)
 }
 
 // add attaches a new container and gives its namespace and its first address.
-func (h *member) add(t *testing.T, network, name string) (*testnet.Namespace, string) {
+func (h *member) add(t *testing.T, network, name string) (guest, string) {
 	t.Helper()
-	ns := testnet.NewNS(t, name)
-	return ns, addressOf(t, succeed(t, h.cni(t, "add", network, ns)))
+	made := h.newGuest(t, name)
+	return made, addressOf(t, succeed(t, h.cni(t, "add", network, made)))
 }
 
 // addressOf is the first address of a result.
@@ -46,7 +46,7 @@ func addressOf(t *testing.T, result string) string {
 }
 
 // refuse runs the plugin itself, as cnitool leaves out the code of an error, and expects one.
-func (h *member) refuse(t *testing.T, verb, network string, ns *testnet.Namespace) (code int, text string) {
+func (h *member) refuse(t *testing.T, verb, network string, c guest) (code int, text string) {
 	t.Helper()
 	content, err := os.ReadFile(h.conflist(network))
 	if err != nil {
@@ -61,8 +61,8 @@ func (h *member) refuse(t *testing.T, verb, network string, ns *testnet.Namespac
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := with(h.inBoot(t, filepath.Join(pluginDir, "overlay-vxlan")),
-		"CNI_COMMAND="+verb, "CNI_CONTAINERID=late", "CNI_IFNAME=eth0", "CNI_NETNS="+ns.Path, "CNI_PATH="+pluginDir)
+	cmd := with(h.Command(filepath.Join(pluginDir, "overlay-vxlan")),
+		"CNI_COMMAND="+verb, "CNI_CONTAINERID=late", "CNI_IFNAME=eth0", "CNI_NETNS="+c.inside, "CNI_PATH="+pluginDir)
 	cmd.Stdin = bytes.NewReader(stdin)
 	stdout, stderr, err := run(cmd)
 	if err == nil {
@@ -87,27 +87,29 @@ const (
 // wantRefusal expects an error of a code from a plugin.
 func wantRefusal(t *testing.T, h *member, verb, network string, code int, text string) {
 	t.Helper()
-	ns := testnet.NewNS(t, "late")
+	ns := h.newGuest(t, "late")
 	if got, said := h.refuse(t, verb, network, ns); got != code || !strings.Contains(said, text) {
-		t.Errorf("%s on %s: code %d (%s), want %d (… %s …)", verb, h.name, got, said, code, text)
+		t.Errorf("%s on %s: code %d (%s), want %d (… %s …)", verb, h.Name, got, said, code, text)
 	}
-	wantLinks(t, ns, "lo")
+	wantLinks(t, ns.Namespace, "lo")
 }
 
 // Containers of three hosts, whose agents and etcd come and go.
 func TestContainersOnThreeHosts(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 3, 3)
+	c := newCluster(t, 4, 3)
+	other := c.hosts[3] // none of the three
+	c.hosts = c.hosts[:3]
 	c.start(t)
 	h1, h2, h3 := c.hosts[0], c.hosts[1], c.hosts[2]
 	blue := c.put(t, h1, agentapi.Network{Name: "blue", Subnets: []agentapi.Subnet{
 		{Prefix: netip.MustParsePrefix("10.42.0.0/16")}, {Prefix: netip.MustParsePrefix("fd42::/64")},
 	}})
-	p := &pair{cluster: c, network: blue}
+	p := &pair{cluster: c, network: blue, other: other}
 	p.a, p.addrA = h1.add(t, "blue", "a")
 	p.b, p.addrB = h2.add(t, "blue", "b")
 	third, addrC := h3.add(t, "blue", "c")
-	for _, way := range [][2]*testnet.Namespace{{p.a, p.b}, {p.a, third}, {p.b, p.a}, {p.b, third}, {third, p.a}, {third, p.b}} {
+	for _, way := range [][2]guest{{p.a, p.b}, {p.a, third}, {p.b, p.a}, {p.b, third}, {third, p.a}, {third, p.b}} {
 		for _, addr := range addressesIn(t, way[1]) {
 			ping(t, way[0].Path, addr)
 		}
@@ -121,8 +123,8 @@ func TestContainersOnThreeHosts(t *testing.T) {
 	t.Run("etcd stopped for a minute", p.etcdStopped)
 	t.Run("etcd's leader killed", p.leaderKilled)
 	t.Run("in use", func(t *testing.T) {
-		err := h3.api().Delete(t.Context(), "blue")
-		if !errors.Is(err, agentapi.ErrInUse) || !strings.Contains(err.Error(), "h3") {
+		err := h3.Agent().Delete(t.Context(), "blue")
+		if !errors.Is(err, agentapi.ErrInUse) || !strings.Contains(err.Error(), "host3") {
 			t.Errorf("delete: error %v, want one that is ErrInUse and names h3", err)
 		}
 	})
@@ -134,12 +136,13 @@ func TestContainersOnThreeHosts(t *testing.T) {
 type pair struct {
 	*cluster
 	network      agentapi.Network
-	a, b         *testnet.Namespace
+	a, b         guest
 	addrA, addrB string
+	other        *member // a host without an agent
 }
 
 // addressesIn are those of eth0, one of each family.
-func addressesIn(t *testing.T, ns *testnet.Namespace) (addrs []string) {
+func addressesIn(t *testing.T, ns guest) (addrs []string) {
 	t.Helper()
 	for _, line := range strings.Split(ns.Sh(t, "ip", "-o", "addr", "show", "dev", "eth0", "scope", "global"), "\n") {
 		if fields := strings.Fields(line); len(fields) > 3 {
@@ -168,25 +171,25 @@ func flow(t *testing.T, from, to *testnet.Namespace, addr string, meanwhile func
 }
 
 // comeAndGo attaches a container to a host, reaches it from another host, and detaches it twice.
-func comeAndGo(t *testing.T, h *member, from *testnet.Namespace, other string) {
+func comeAndGo(t *testing.T, h *member, from guest, other string) {
 	t.Helper()
 	h.guests++
-	ns, addr := h.add(t, "blue", fmt.Sprintf("%s-guest%d", h.name, h.guests))
+	ns, addr := h.add(t, "blue", fmt.Sprintf("guest%d", h.guests))
 	ping(t, ns.Path, other)
 	ping(t, from.Path, addr)
 	succeed(t, h.cni(t, "del", "blue", ns))
 	succeed(t, h.cni(t, "del", "blue", ns))
-	wantLinks(t, ns, "lo")
+	wantLinks(t, ns.Namespace, "lo")
 }
 
 // pinnedAddress gives a container an address outside of its host's blocks.
-func pinnedAddress(t *testing.T, h *member, from *testnet.Namespace) {
+func pinnedAddress(t *testing.T, h *member, from guest) {
 	const addr = "10.42.250.77"
-	ns := testnet.NewNS(t, "pinned")
+	ns := h.newGuest(t, "pinned")
 	asked := "CNI_ARGS=IgnoreUnknown=1;IP=" + addr
 	fail(t, with(h.cni(t, "add", "blue", ns), asked))
 	pin := agentapi.Pin{Address: netip.MustParseAddr(addr), ContainerID: "c", IfName: "eth0"}
-	if err := h.api().Pin(t.Context(), "blue", pin); err != nil {
+	if err := h.Agent().Pin(t.Context(), "blue", pin); err != nil {
 		t.Fatal(err)
 	}
 	if got := addressOf(t, succeed(t, with(h.cni(t, "add", "blue", ns), asked))); got != addr {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,10 +18,10 @@ func (p *pair) agentsKilled(t *testing.T) {
 	h1, h3 := p.hosts[0], p.hosts[2]
 	p.put(t, h1, overlayNet("brief", "10.43.0.0/16"))
 	guest, _ := h3.add(t, "brief", "guest")
-	eventually(t, "h1 knows that h3 has a container", func() bool { return inUseBy(t, h1, "brief", "h3") })
+	eventually(t, "h1 knows that h3 has a container", func() bool { return inUseBy(t, h1, "brief", "host3") })
 	link := fmt.Sprintf("fwvx%d", p.network.VNI)
 	far := h3.address(t, "blue")
-	flow(t, p.a, p.b, p.addrB, func() {
+	flow(t, p.a.Namespace, p.b.Namespace, p.addrB, func() {
 		p.kill(t)
 		wantRefusal(t, h1, "STATUS", "blue", limited, "the node agent does not answer")
 		for _, h := range p.hosts {
@@ -34,15 +35,15 @@ func (p *pair) agentsKilled(t *testing.T) {
 		for i, want := range []int{1, 0, 0} {
 			awaitHealthy(t, p.hosts[i])
 			if got := repairs(p.hosts[i]); got != want {
-				t.Errorf("%s found something to change %d times, want %d:\n%s", p.hosts[i].name, got, want, p.hosts[i].agent.Log())
+				t.Errorf("%s found something to change %d times, want %d:\n%s", p.hosts[i].Name, got, want, p.hosts[i].agent.Log())
 			}
 		}
 		ping(t, p.a.Path, far)
 		succeed(t, h1.cni(t, "check", "blue", p.a))
 		succeed(t, h1.cni(t, "status", "blue", p.a))
 	})
-	eventually(t, "the agents have caught up with DEL", func() bool { return !inUseBy(t, h1, "brief", "h3") })
-	if err := h1.api().Delete(t.Context(), "brief"); err != nil {
+	eventually(t, "the agents have caught up with DEL", func() bool { return !inUseBy(t, h1, "brief", "host3") })
+	if err := h1.Agent().Delete(t.Context(), "brief"); err != nil {
 		t.Error(err)
 	}
 }
@@ -51,7 +52,7 @@ func (p *pair) agentsKilled(t *testing.T) {
 func (p *pair) etcdStopped(t *testing.T) {
 	h1, h2, h3 := p.hosts[0], p.hosts[1], p.hosts[2]
 	link := fmt.Sprintf("fwvx%d", p.network.VNI)
-	flow(t, p.a, p.b, p.addrB, func() {
+	flow(t, p.a.Namespace, p.b.Namespace, p.addrB, func() {
 		minute := time.After(time.Minute)
 		for i := range 3 {
 			if err := p.etcd.Kill(i); err != nil {
@@ -59,13 +60,13 @@ func (p *pair) etcdStopped(t *testing.T) {
 			}
 		}
 		eventually(t, "h1 says that etcd is away", func() bool {
-			health, err := h1.api().Health(t.Context())
+			health, err := h1.Agent().Health(t.Context())
 			return err == nil && !health.Etcd.Connected && !health.Healthy && strings.Contains(strings.Join(health.Problems, "\n"), "etcd: ")
 		})
 		wantRefusal(t, h1, "STATUS", "blue", limited, "no connection to etcd")
 		h2.kill(t) // it starts from its snapshot
 		h2.start(t)
-		if all, err := h2.api().Networks(t.Context()); err != nil || len(all) == 0 {
+		if all, err := h2.Agent().Networks(t.Context()); err != nil || len(all) == 0 {
 			t.Errorf("networks of an agent that was started without etcd: %v, %v", all, err)
 		}
 		h3.Sh(t, "ip", "link", "del", link)
@@ -94,7 +95,7 @@ func (p *pair) etcdStopped(t *testing.T) {
 
 // While etcd elects another leader, and with a member less, everything works.
 func (p *pair) leaderKilled(t *testing.T) {
-	flow(t, p.a, p.b, p.addrB, func() {
+	flow(t, p.a.Namespace, p.b.Namespace, p.addrB, func() {
 		leader := p.leader(t)
 		if err := p.etcd.Kill(leader); err != nil {
 			t.Fatal(err)
@@ -144,23 +145,23 @@ func (p *pair) rebooted(t *testing.T, old string) {
 	h := p.hosts[2]
 	link := fmt.Sprintf("fwvx%d", p.network.VNI)
 	block, mac := h.address(t, "blue"), macOf(h.Sh(t, "ip", "link", "show", link))
-	reservation := h.dataDir() + "/blue/" + old
-	if !exists(reservation) || !inUseBy(t, h, "blue", "h3") {
+	reserved := func() bool { return exists(filepath.Join(h.dataDir(), "blue", old)) }
+	if !reserved() || !inUseBy(t, h, "blue", "host3") {
 		t.Fatal("the container's address is not known before")
 	}
 	h.kill(t)
-	h.Sh(t, "sh", "-c", `for link in $(ls /sys/class/net); do case $link in lo|eth0) ;; *) ip link del $link ;; esac; done
-ip route flush proto 250; ip -6 route flush proto 250; nft flush ruleset; rm -r "$1"`, "sh", h.runDir())
-	h.boot++
+	if err := h.Reboot(); err != nil {
+		t.Fatal(err)
+	}
 	h.start(t)
 	eventually(t, "the device is back", func() bool { return h.try("ip", "link", "show", link) != "" })
 	if got := macOf(h.Sh(t, "ip", "link", "show", link)); got != mac {
 		t.Errorf("its device has MAC %s, and had %s before", got, mac)
 	}
-	if exists(reservation) {
+	if reserved() {
 		t.Error("an address of the earlier boot is still reserved")
 	}
-	eventually(t, "its containers are gone from etcd", func() bool { return !inUseBy(t, p.hosts[0], "blue", "h3") })
+	eventually(t, "its containers are gone from etcd", func() bool { return !inUseBy(t, p.hosts[0], "blue", "host3") })
 	if got := h.address(t, "blue"); got != block {
 		t.Errorf("its block begins with %s, and with %s before", got, block)
 	}

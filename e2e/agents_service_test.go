@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
 // unitSetting is a setting of the agent's unit for systemd.
@@ -68,12 +69,9 @@ func TestService(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1, 1)
 	h := c.hosts[0]
-	file := filepath.Join(h.dir, "fairwayd.yaml")
-	content := "etcd-endpoints: [" + c.etcd.Endpoints()[0] + "]\nnode: by-the-file\nmetrics-address: 127.0.0.1:9100\n"
-	for _, key := range []string{"underlay", "netconf-dir", "run-dir", "state-dir", "data-dir"} {
-		content += key + ": " + h.flags[key] + "\n"
-	}
-	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+	const file = "/etc/fairway/fairwayd.yaml"
+	content := "etcd-endpoints: [" + c.etcd.Endpoints()[0] + "]\nnode: by-the-file\nmetrics-address: 127.0.0.1:9100\nunderlay: eth0\n"
+	if err := os.WriteFile(h.File(file), []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got := unitSetting(t, "Type"); got != "notify" {
@@ -87,8 +85,13 @@ func TestService(t *testing.T) {
 		bounding += ",+" + strings.ToLower(strings.TrimPrefix(capability, "CAP_"))
 	}
 	systemd := newManager(t)
-	h.run(t, with(h.inBoot(t, "setpriv", "--bounding-set="+bounding, "--no-new-privs", fairwayd(t), "--config", file, "--node", h.name),
-		"NOTIFY_SOCKET="+systemd.LocalAddr().String()))
+	cmd := h.Command("setpriv", "--bounding-set="+bounding, "--no-new-privs", filepath.Join(pluginDir, "fairwayd"), "--config", file, "--node", h.Name)
+	agent, err := testnet.Start(with(cmd, "NOTIFY_SOCKET="+systemd.LocalAddr().String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.agent = agent
+	h.endAgent()
 	systemd.want(t, "READY=1")
 	blue := c.put(t, h, overlayNet("blue", "10.42.0.0/16"))
 	awaitHealthy(t, h)
@@ -101,7 +104,7 @@ func TestService(t *testing.T) {
 	if h.try("ip", "link", "show", fmt.Sprintf("fwvx%d", blue.VNI)) == "" || !exists(h.conflist("blue")) {
 		t.Error("the network went with the agent")
 	}
-	if _, err := h.api().Health(t.Context()); !errors.Is(err, agentapi.ErrNoAgent) {
+	if _, err := h.Agent().Health(t.Context()); !errors.Is(err, agentapi.ErrNoAgent) {
 		t.Errorf("health of an agent that was stopped: error %v, want one that is ErrNoAgent", err)
 	}
 	h.agent = nil
@@ -110,11 +113,11 @@ func TestService(t *testing.T) {
 // wantService looks at what the agent of one host serves.
 func wantService(t *testing.T, h *member) {
 	t.Helper()
-	health, err := h.api().Health(t.Context())
-	if err != nil || health.Node != h.name || health.Networks != 1 {
-		t.Errorf("health %+v, %v, want that of one network on %s: flags come before the file", health, err, h.name)
+	health, err := h.Agent().Health(t.Context())
+	if err != nil || health.Node != h.Name || health.Networks != 1 {
+		t.Errorf("health %+v, %v, want that of one network on %s: flags come before the file", health, err, h.Name)
 	}
-	socket := agentapi.Socket(h.runDir())
+	socket := h.File(agentapi.Socket(agentapi.DefaultRunDir))
 	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode of the socket: %v, %v, want 0600", info, err)
 	}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -38,10 +39,11 @@ func TestThreeHosts(t *testing.T) {
 	t.Run("another block", func(t *testing.T) { anotherBlock(t, c) })
 	t.Run("pin", func(t *testing.T) { pin(t, c) })
 	t.Run("underlay address changed", func(t *testing.T) {
-		h3.Sh(t, "ip", "addr", "del", "192.0.2.13/24", "dev", "eth0")
-		h3.Sh(t, "ip", "addr", "add", "192.0.2.33/24", "dev", "eth0")
+		if err := h3.Readdress(netip.MustParseAddr("192.0.2.33"), netip.MustParseAddr("2001:db8::33")); err != nil {
+			t.Fatal(err)
+		}
 		for _, h := range c.hosts[:2] {
-			eventually(t, h.name+" follows", func() bool {
+			eventually(t, h.Name+" follows", func() bool {
 				fdb := h.try("bridge", "fdb", "show", "dev", link)
 				return strings.Contains(fdb, "dst 192.0.2.33") && !strings.Contains(fdb, "dst 192.0.2.13")
 			})
@@ -97,17 +99,11 @@ func routeTo(t *testing.T, h *member, link, addr string) string {
 
 func awaitHealthy(t *testing.T, h *member) {
 	t.Helper()
-	var last agentapi.Health
-	defer func() {
-		if t.Failed() {
-			t.Logf("health of %s: %+v", h.name, last)
-		}
-	}()
-	eventually(t, h.name+" is healthy", func() bool {
-		health, err := h.api().Health(t.Context())
-		last = health
-		return err == nil && health.Healthy && health.Etcd.Connected
-	})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := h.AwaitHealthy(ctx); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func inUse(t *testing.T, c *cluster) {
@@ -116,20 +112,20 @@ func inUse(t *testing.T, c *cluster) {
 	const addr = "10.45.0.9"
 	h2.reserve(t, "used", addr)
 	eventually(t, "h1 knows that h2 has containers", func() bool {
-		peers, err := h1.api().Peers(t.Context(), "used")
+		peers, err := h1.Agent().Peers(t.Context(), "used")
 		return err == nil && len(peers) == 3 && !peers[0].InUse && peers[1].InUse
 	})
-	err := h1.api().Delete(t.Context(), "used")
-	if want := "network used is in use: remove its containers on host h2 first"; !errors.Is(err, agentapi.ErrInUse) || err.Error() != want {
+	err := h1.Agent().Delete(t.Context(), "used")
+	if want := "network used is in use: remove its containers on host host2 first"; !errors.Is(err, agentapi.ErrInUse) || err.Error() != want {
 		t.Errorf("delete: error %v, want %q", err, want)
 	}
-	if err := h2.api().Delete(t.Context(), "used"); !errors.Is(err, agentapi.ErrInUse) {
+	if err := h2.Agent().Delete(t.Context(), "used"); !errors.Is(err, agentapi.ErrInUse) {
 		t.Errorf("delete on the host itself: error %v, want one that is ErrInUse", err)
 	}
 	h2.release(t, "used", addr)
-	eventually(t, "the network is deleted", func() bool { return h1.api().Delete(t.Context(), "used") == nil })
+	eventually(t, "the network is deleted", func() bool { return h1.Agent().Delete(t.Context(), "used") == nil })
 	for _, h := range c.hosts {
-		eventually(t, h.name+" has let go", func() bool {
+		eventually(t, h.Name+" has let go", func() bool {
 			return !exists(h.conflist("used")) && !exists(filepath.Join(h.stateDir(), "networks", "used.json")) &&
 				!strings.Contains(h.try("ip", "route"), "10.45.") && !strings.Contains(h.try("ip", "-d", "link"), "overlay used")
 		})
@@ -147,12 +143,12 @@ func anotherBlock(t *testing.T, c *cluster) {
 		h2.reserve(t, "small", addr.String())
 	}
 	blocks := func(h *member) (blocks []netip.Prefix) {
-		peers, err := h.api().Peers(t.Context(), "small")
+		peers, err := h.Agent().Peers(t.Context(), "small")
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, p := range peers {
-			if p.Node == "h2" {
+			if p.Node == "host2" {
 				blocks = p.Blocks
 			}
 		}
@@ -172,7 +168,7 @@ func pin(t *testing.T, c *cluster) {
 		free = "10.47.100.200"
 	}
 	p := agentapi.Pin{Address: netip.MustParseAddr(free), ContainerID: "c1", IfName: "eth0"}
-	if err := h2.api().Pin(t.Context(), "pins", p); err != nil {
+	if err := h2.Agent().Pin(t.Context(), "pins", p); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(filepath.Join(h2.stateDir(), "networks", "pins.json"))
@@ -181,7 +177,7 @@ func pin(t *testing.T, c *cluster) {
 	}
 	link := fmt.Sprintf("fwvx%d", n.VNI)
 	eventually(t, "h1 has a route to the pin", func() bool { return strings.Contains(h1.try("ip", "route", "show", "dev", link), free+" via "+free) })
-	if err := h1.api().Pin(t.Context(), "pins", p); !errors.Is(err, agentapi.ErrInUse) {
+	if err := h1.Agent().Pin(t.Context(), "pins", p); !errors.Is(err, agentapi.ErrInUse) {
 		t.Errorf("the same address on another host: error %v, want one that is ErrInUse", err)
 	}
 }
@@ -195,7 +191,7 @@ func macOf(shown string) string {
 // inUseBy says whether a host has containers on a network, as another knows it.
 func inUseBy(t *testing.T, by *member, network, host string) bool {
 	t.Helper()
-	peers, err := by.api().Peers(t.Context(), network)
+	peers, err := by.Agent().Peers(t.Context(), network)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,10 +23,10 @@ func (p *pair) pathMTU(t *testing.T) {
 	end := strings.Fields(h1.Sh(t, "ip", "route", "show", p.addrA))[2]
 	p.a.Sh(t, "ip", "link", "set", "eth0", "mtu", "1500")
 	h1.Sh(t, "ip", "link", "set", end, "mtu", "1500")
-	if answered, err := testnet.SendWhole(p.a, p.addrB, mtu); err != nil || !answered {
+	if answered, err := testnet.SendWhole(p.a.Namespace, p.addrB, mtu); err != nil || !answered {
 		t.Errorf("a packet of %d bytes: answered %t, %v", mtu, answered, err)
 	}
-	if _, err := testnet.SendWhole(p.a, p.addrB, mtu+1); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("mtu %d", mtu)) {
+	if _, err := testnet.SendWhole(p.a.Namespace, p.addrB, mtu+1); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("mtu %d", mtu)) {
 		t.Errorf("a packet of %d bytes: %v, want an ICMP error with mtu %d", mtu+1, err, mtu)
 	}
 	p.a.Sh(t, "ip", "link", "set", "eth0", "mtu", fmt.Sprint(mtu))
@@ -39,13 +39,13 @@ func (p *pair) stranger(t *testing.T) {
 	h1, h2 := p.hosts[0], p.hosts[1]
 	link := fmt.Sprintf("fwvx%d", p.network.VNI)
 	mac := macOf(h1.Sh(t, "ip", "link", "show", link))
-	s, source := p.newHost(t, 9), h2.address(t, "blue")
+	s, source := p.other, h2.address(t, "blue")
 	for _, args := range []string{
-		fmt.Sprintf("ip link add vx mtu 1450 type vxlan id %d local %s dstport 4789 nolearning", p.network.VNI, s.vtep),
+		fmt.Sprintf("ip link add vx mtu 1450 type vxlan id %d local %s dstport 4789 nolearning", p.network.VNI, s.V4),
 		"ip link set vx up",
 		"ip addr add " + source + "/32 dev vx",
 		"ip neigh add " + p.addrA + " dev vx lladdr " + mac + " nud permanent",
-		"bridge fdb add " + mac + " dev vx dst " + h1.vtep,
+		"bridge fdb add " + mac + " dev vx dst " + h1.V4.String(),
 		"ip route add " + p.addrA + " dev vx",
 	} {
 		fields := strings.Fields(args)
@@ -55,7 +55,7 @@ func (p *pair) stranger(t *testing.T) {
 	send := func() {
 		t.Helper()
 		_ = s.Command("busybox", "ping", "-c1", "-W1", p.addrA).Run() // the answer goes to the peer
-		if !wire.Await(t, patience, isVXLANFrom(s.vtep)) {
+		if !wire.Await(t, patience, isVXLANFrom(s.V4)) {
 			t.Fatal("the stranger's packet is not on the wire")
 		}
 	}
@@ -87,8 +87,8 @@ func (p *pair) stranger(t *testing.T) {
 }
 
 // isVXLANFrom matches Ethernet frames with VXLAN over IPv4 (RFC 7348).
-func isVXLANFrom(addr string) func([]byte) bool {
-	source := netip.MustParseAddr(addr).AsSlice()
+func isVXLANFrom(addr netip.Addr) func([]byte) bool {
+	source := addr.AsSlice()
 	return func(frame []byte) bool {
 		return len(frame) > 38 && bytes.Equal(frame[12:14], []byte{8, 0}) && frame[23] == unix.IPPROTO_UDP &&
 			bytes.Equal(frame[26:30], source) && bytes.Equal(frame[36:38], []byte{4789 >> 8, 4789 & 0xff})
@@ -112,7 +112,7 @@ func (p *pair) isolated(t *testing.T) {
 	there, addrThere := h2.add(t, "green", "there")
 	ping(t, here.Path, addrThere)
 	for _, way := range []struct {
-		from *testnet.Namespace
+		from guest
 		to   string
 	}{{p.a, addrHere}, {p.a, addrThere}, {here, p.addrA}, {here, p.addrB}, {there, p.addrA}, {there, p.addrB}} {
 		fail(t, commandIn(t, way.from.Path, "busybox", "ping", "-c1", "-W1", way.to))
@@ -120,16 +120,15 @@ func (p *pair) isolated(t *testing.T) {
 	ping(t, p.a.Path, p.addrB)
 	succeed(t, h1.cni(t, "del", "green", here))
 	succeed(t, h2.cni(t, "del", "green", there))
-	eventually(t, "the network is deleted", func() bool { return h1.api().Delete(t.Context(), "green") == nil })
+	eventually(t, "the network is deleted", func() bool { return h1.Agent().Delete(t.Context(), "green") == nil })
 }
 
 // An underlay of IPv6 takes 20 bytes more from each packet.
 func TestAgentsOnIPv6(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 2, 1)
-	for i, h := range c.hosts {
-		h.flags["underlay"] = fmt.Sprintf("2001:db8::%d", 11+i)
-		h.Sh(t, "ip", "addr", "add", h.flags["underlay"]+"/64", "dev", "eth0", "nodad")
+	for _, h := range c.hosts {
+		h.flags["underlay"] = h.V6.String()
 	}
 	c.start(t)
 	h1, h2 := c.hosts[0], c.hosts[1]

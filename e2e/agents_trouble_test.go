@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,24 +29,25 @@ func TestCompactionDuringAPartition(t *testing.T) {
 		h2.Sh(t, "ip", "route", "add", "blackhole", "192.0.2.1")
 		h2.Sh(t, "ss", "-K", "dst", "192.0.2.1") // the kernel may not be able to: then the agent gives the connection up itself
 		eventually(t, "h2 is cut off", func() bool {
-			health, err := h2.api().Health(t.Context())
+			health, err := h2.Agent().Health(t.Context())
 			return err == nil && !health.Etcd.Connected
 		})
-		if _, err := h1.api().Put(t.Context(), overlayNet("green", "10.43.0.0/16")); err != nil {
+		if _, err := h1.Agent().Put(t.Context(), overlayNet("green", "10.43.0.0/16")); err != nil {
 			t.Fatal(err)
 		}
-		if err := h1.api().Delete(t.Context(), "red"); err != nil {
+		if err := h1.Agent().Delete(t.Context(), "red"); err != nil {
 			t.Fatal(err)
 		}
 		var err error
-		if red, err = h1.api().Put(t.Context(), overlayNet("red", "10.45.0.0/16")); err != nil {
+		if red, err = h1.Agent().Put(t.Context(), overlayNet("red", "10.45.0.0/16")); err != nil {
 			t.Fatal(err)
 		}
-		h3.Sh(t, "ip", "addr", "del", "192.0.2.13/24", "dev", "eth0")
-		h3.Sh(t, "ip", "addr", "add", "192.0.2.33/24", "dev", "eth0")
+		if err := h3.Readdress(netip.MustParseAddr("192.0.2.33"), netip.MustParseAddr("2001:db8::33")); err != nil {
+			t.Fatal(err)
+		}
 		link := fmt.Sprintf("fwvx%d", blue.VNI)
 		eventually(t, "h1 follows h3", func() bool { return strings.Contains(h1.try("bridge", "fdb", "show", "dev", link), "dst 192.0.2.33") })
-		health, err := h1.api().Health(t.Context())
+		health, err := h1.Agent().Health(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +101,7 @@ func TestBadInput(t *testing.T) {
 		"another definition":    {overlayNet("blue", "10.43.0.0/16"), agentapi.ErrExists, "network blue exists with another definition"},
 		"a name that is a path": {overlayNet("..", "10.43.0.0/16"), agentapi.ErrInvalid, `name ".."`},
 	} {
-		_, err := h.api().Put(t.Context(), test.network)
+		_, err := h.Agent().Put(t.Context(), test.network)
 		if name == "a name that is a path" && err != nil {
 			continue // refused on the way already
 		}
@@ -110,7 +112,7 @@ func TestBadInput(t *testing.T) {
 	if exists(h.conflist("green")) || strings.Contains(h.try("ip", "route"), "10.43.") {
 		t.Error("something is left of a network that was refused")
 	}
-	if _, err := h.api().Network(t.Context(), "green"); !errors.Is(err, agentapi.ErrNotFound) {
+	if _, err := h.Agent().Network(t.Context(), "green"); !errors.Is(err, agentapi.ErrNotFound) {
 		t.Errorf("network that was refused: error %v, want one that is ErrNotFound", err)
 	}
 	awaitHealthy(t, h)
@@ -118,7 +120,7 @@ func TestBadInput(t *testing.T) {
 
 	// The host that makes a network cannot know of another's routes.
 	other.Sh(t, "ip", "route", "add", "10.98.1.0/24", "via", "192.0.2.1")
-	if _, err := h.api().Put(t.Context(), overlayNet("red", "10.98.0.0/16")); err != nil {
+	if _, err := h.Agent().Put(t.Context(), overlayNet("red", "10.98.0.0/16")); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the other host says so", func() bool {
@@ -145,7 +147,7 @@ func TestTroubleAtStart(t *testing.T) {
 	c.put(t, h1, overlayNet("lost", "10.44.0.0/16"))
 	far := h2.address(t, "blue")
 	h1.kill(t)
-	if err := h2.api().Delete(t.Context(), "lost"); err != nil {
+	if err := h2.Agent().Delete(t.Context(), "lost"); err != nil {
 		t.Fatal(err)
 	}
 	lost := filepath.Join(h1.stateDir(), "networks", "lost.json")
@@ -162,7 +164,7 @@ func TestTroubleAtStart(t *testing.T) {
 	h1.flags["underlay"] = "eth7"
 	h1.start(t)
 	eventually(t, "h1 says what is wrong", func() bool {
-		health, err := h1.api().Health(t.Context())
+		health, err := h1.Agent().Health(t.Context())
 		said := strings.Join(health.Problems, "\n")
 		return err == nil && strings.Contains(said, "there is no link eth7") && strings.Contains(said, "nobody listens on http://192.0.2.1:2379")
 	})
@@ -199,7 +201,7 @@ func TestTroubleAtStart(t *testing.T) {
 	h1.ping(t, far)
 
 	h1.kill(t)
-	h1.flags["etcd-endpoints"] = "https://192.0.2.1:2379"
+	h1.etcd = []string{"https://192.0.2.1:2379"}
 	h1.start(t)
 	eventually(t, "h1 says that TLS does not fit", func() bool {
 		return says(t, h1, "TLS mismatch with https://192.0.2.1:2379: etcd speaks plain HTTP there: write http:// in etcd-endpoints")
@@ -211,13 +213,13 @@ func TestTwoHostsOfOneName(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 2, 1)
 	h1, h2 := c.hosts[0], c.hosts[1]
-	h2.flags["node"] = h1.name
+	h2.flags["node"] = h1.Name
 	h1.start(t)
 	c.hosts = c.hosts[:1]
 	c.put(t, h1, overlayNet("blue", "10.42.0.0/16"))
 	h2.start(t)
 	eventually(t, "the second says so", func() bool {
-		health, err := h2.api().Health(t.Context())
+		health, err := h2.Agent().Health(t.Context())
 		return err == nil && strings.Contains(strings.Join(health.Problems, "\n"), "give each host its own name by --node")
 	})
 	if exists(h2.conflist("blue")) {
@@ -234,16 +236,16 @@ func TestTwoHostsOfOneName(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the first says so", func() bool { return says(t, h1, "give each host its own name by --node") })
-	if _, err := h2.api().Put(t.Context(), overlayNet("green", "10.43.0.0/16")); err != nil {
+	if _, err := h2.Agent().Put(t.Context(), overlayNet("green", "10.43.0.0/16")); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the first has heard of the new network", func() bool {
-		first, err := h1.api().Health(t.Context())
-		second, err2 := h2.api().Health(t.Context())
+		first, err := h1.Agent().Health(t.Context())
+		second, err2 := h2.Agent().Health(t.Context())
 		return err == nil && err2 == nil && first.Etcd.Revision == second.Etcd.Revision
 	})
 	h1.Sh(t, "ip", "link", "set", "eth0", "alias", "underlay") // an event
-	if all, err := h1.api().Networks(t.Context()); err != nil || len(all) != 1 || exists(h1.conflist("green")) {
+	if all, err := h1.Agent().Networks(t.Context()); err != nil || len(all) != 1 || exists(h1.conflist("green")) {
 		t.Errorf("the first goes on with %v, %v, want the network that it had", all, err)
 	}
 }

@@ -1,12 +1,13 @@
 package e2e
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,20 +20,16 @@ import (
 // patience is how long a test waits for what has to come.
 const patience = time.Minute
 
-// cluster is hosts on one underlay, with etcd members beside them.
+// cluster is hosts on one underlay, with etcd there.
 type cluster struct {
-	underlay *testnet.Namespace
-	etcd     *testnet.Etcd
-	hosts    []*member
+	etcd  *testnet.Etcd
+	hosts []*member
 }
 
 // member is one host of a cluster, with its agent.
 type member struct {
-	*testnet.Namespace
-	name  string
-	vtep  string
-	dir   string
-	boot  int               // number of the boot
+	*testnet.Host
+	etcd  []string
 	flags map[string]string // of fairwayd
 	agent *testnet.Process  // nil: not running
 	ends  *testing.T        // the test with which the host ends
@@ -40,30 +37,15 @@ type member struct {
 	guests int
 }
 
-// newCluster raises hosts h1, h2, … at 192.0.2.11, …, and etcd members at 192.0.2.1, …. Agents are not started.
+// newCluster raises hosts host1, host2, … at 192.0.2.11, …, and etcd members at 192.0.2.1, …. Agents are not started.
 func newCluster(t *testing.T, hosts, members int) *cluster {
 	t.Helper()
-	c := &cluster{underlay: testnet.NewNS(t, "underlay")}
-	c.underlay.Sh(t, "ip", "link", "set", "lo", "up")
-	c.underlay.Sh(t, "ip", "link", "add", "sw", "type", "bridge")
-	c.underlay.Sh(t, "ip", "link", "set", "sw", "up")
-	c.etcd = c.startEtcd(t, members)
-	for i := 1; i <= hosts; i++ {
-		c.hosts = append(c.hosts, c.newHost(t, i))
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return c
-}
-
-func (c *cluster) startEtcd(t *testing.T, count int) *testnet.Etcd {
-	t.Helper()
-	var members []testnet.EtcdMember
-	dir := t.TempDir()
-	for i := 1; i <= count; i++ {
-		addr := fmt.Sprintf("192.0.2.%d", i)
-		c.underlay.Sh(t, "ip", "addr", "add", addr+"/24", "dev", "sw")
-		members = append(members, testnet.EtcdMember{Name: fmt.Sprintf("m%d", i), Address: addr, Dir: dir, In: c.underlay})
-	}
-	etcd, err := testnet.StartEtcd(members...)
+	raised := testnet.NewHosts(t, hosts, filepath.Join(root, "bin"))
+	etcd, err := raised.StartEtcd(members)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,104 +54,49 @@ func (c *cluster) startEtcd(t *testing.T, count int) *testnet.Etcd {
 			t.Error(err)
 		}
 	})
-	return etcd
-}
-
-func (c *cluster) newHost(t *testing.T, i int) *member {
-	t.Helper()
-	h := &member{
-		Namespace: testnet.NewNS(t, fmt.Sprintf("h%d", i)), name: fmt.Sprintf("h%d", i), vtep: fmt.Sprintf("192.0.2.%d", 10+i),
-		dir: t.TempDir(), ends: t,
-	}
-	port := fmt.Sprintf("port%d", i)
-	h.Sh(t, "ip", "link", "set", "lo", "up")
-	h.Sh(t, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", port)
-	h.Sh(t, "ip", "link", "set", port, "netns", c.underlay.Path)
-	c.underlay.Sh(t, "ip", "link", "set", port, "up", "master", "sw")
-	h.Sh(t, "ip", "addr", "add", h.vtep+"/24", "dev", "eth0")
-	h.Sh(t, "ip", "link", "set", "eth0", "up")
-	h.flags = map[string]string{
-		"etcd-endpoints": strings.Join(c.etcd.Endpoints(), ","), "underlay": "eth0", "node": h.name,
-		"netconf-dir": h.netconfDir(), "run-dir": h.runDir(), "state-dir": h.stateDir(), "data-dir": h.dataDir(),
+	c := &cluster{etcd: etcd}
+	for _, h := range raised.All {
 		// What comes back sooner than with an audit, comes back with an event.
-		"audit-interval": "1h", "alive-ttl": "5s", "log-level": "debug",
+		flags := map[string]string{"audit-interval": "1h", "alive-ttl": "5s", "log-level": "debug"}
+		c.hosts = append(c.hosts, &member{Host: h, etcd: etcd.Endpoints(), flags: flags, ends: t})
 	}
-	return h
+	return c
 }
 
-func (h *member) netconfDir() string { return filepath.Join(h.dir, "net.d") }
-func (h *member) runDir() string     { return filepath.Join(h.dir, "run") }
-func (h *member) stateDir() string   { return filepath.Join(h.dir, "lib") }
-func (h *member) dataDir() string    { return filepath.Join(h.dir, "cni") }
-
-// started is what fairwayd logs when its socket is there and its snapshots are in place.
-const started = "msg=running"
-
-// inBoot prepares a command on the host, which has boots of its own.
-func (h *member) inBoot(t *testing.T, name string, args ...string) *exec.Cmd {
-	t.Helper()
-	boot := filepath.Join(h.dir, "boot_id")
-	if err := os.WriteFile(boot, []byte(h.bootID()+"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	const script = `mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"`
-	return h.Command("unshare", append([]string{"--mount", "sh", "-c", script, boot, name}, args...)...)
-}
-
-func (h *member) bootID() string { return fmt.Sprintf("boot-%s-%d", h.name, h.boot) }
+// What an agent has on its host, seen from outside.
+func (h *member) stateDir() string { return h.File("/var/lib/fairway") }
+func (h *member) dataDir() string  { return h.File(leaseDir) }
 
 // start starts the host's agent and waits until it is ready.
 func (h *member) start(t *testing.T) {
 	t.Helper()
-	h.launch(t)
-	h.awaitReady(t)
+	if err := h.launch(); err != nil {
+		t.Fatal(err)
+	}
+	h.endAgent()
 }
 
-// launch starts the host's agent.
-func (h *member) launch(t *testing.T) {
-	t.Helper()
-	args := []string{fairwayd(t)}
+// launch starts the host's agent for start.
+func (h *member) launch() (err error) {
+	var flags []string
 	for name, value := range h.flags {
-		args = append(args, "--"+name+"="+value)
+		flags = append(flags, "--"+name+"="+value)
 	}
-	h.run(t, h.inBoot(t, args[0], args[1:]...))
+	h.agent, err = h.StartAgent(h.etcd, flags...)
+	return err
 }
 
-// fairwayd is the path of the agent.
-func fairwayd(t *testing.T) string {
-	t.Helper()
-	root, err := moduleRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(root, "bin", "fairwayd")
-}
-
-// run runs a command as the host's agent.
-func (h *member) run(t *testing.T, cmd *exec.Cmd) {
-	t.Helper()
-	agent, err := testnet.Start(cmd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.agent = agent
+// endAgent has the agent end with the host's test, which shows its log if it fails.
+func (h *member) endAgent() {
+	agent := h.agent
 	h.ends.Cleanup(func() {
 		if err := agent.Stop(unix.SIGKILL); err != nil && h.agent == agent {
-			h.ends.Errorf("%s: %v", h.name, err)
+			h.ends.Errorf("%s: %v", h.Name, err)
 		}
 		if h.ends.Failed() {
-			h.ends.Logf("log of %s:\n%s", h.name, agent.Log())
+			h.ends.Logf("log of %s:\n%s", h.Name, agent.Log())
 		}
 	})
-}
-
-func (h *member) awaitReady(t *testing.T) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if err := h.agent.Await(ctx, started); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // kill ends the agent as a crash does.
@@ -184,11 +111,17 @@ func (h *member) kill(t *testing.T) {
 // start starts all agents at once.
 func (c *cluster) start(t *testing.T) {
 	t.Helper()
-	for _, h := range c.hosts {
-		h.launch(t)
+	errs := make([]error, len(c.hosts))
+	var all sync.WaitGroup
+	for i, h := range c.hosts {
+		all.Go(func() { errs[i] = h.launch() })
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
 	}
 	for _, h := range c.hosts {
-		h.awaitReady(t)
+		h.endAgent()
 	}
 }
 
@@ -200,10 +133,25 @@ func (c *cluster) kill(t *testing.T) {
 	}
 }
 
-func (h *member) api() *agentapi.Client { return agentapi.New(agentapi.Socket(h.runDir())) }
-
+// conflist is the file of a network, seen from outside.
 func (h *member) conflist(network string) string {
-	return filepath.Join(h.netconfDir(), "fairway-"+network+".conflist")
+	return h.File(filepath.Join(confDir, "fairway-"+network+".conflist"))
+}
+
+// guest is a network namespace on a host.
+type guest struct {
+	*testnet.Namespace
+	// inside is its file, for what runs on the host.
+	inside string
+}
+
+// newGuest makes a namespace on the host for one test, with which it ends.
+func (h *member) newGuest(t *testing.T, name string) guest {
+	t.Helper()
+	h.Sh(t, "ip", "netns", "add", name)
+	t.Cleanup(func() { h.try("ip", "netns", "del", name) }) // it goes with a reboot, too
+	inside := filepath.Join(netnsDir, name)
+	return guest{&testnet.Namespace{Path: h.File(inside)}, inside}
 }
 
 func exists(path string) bool {
@@ -253,7 +201,7 @@ func (h *member) release(t *testing.T, network, addr string) {
 func (c *cluster) put(t *testing.T, by *member, n agentapi.Network) agentapi.Network {
 	t.Helper()
 	asked := time.Now()
-	made, err := by.api().Put(t.Context(), n)
+	made, err := by.Agent().Put(t.Context(), n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +210,7 @@ func (c *cluster) put(t *testing.T, by *member, n agentapi.Network) agentapi.Net
 	}()
 	for _, h := range c.hosts {
 		if h.agent != nil {
-			eventually(t, h.name+" has its conflist", func() bool { return exists(h.conflist(n.Name)) })
+			eventually(t, h.Name+" has its conflist", func() bool { return exists(h.conflist(n.Name)) })
 			c.awaitPeers(t, h, made, len(c.hosts)-1)
 		}
 	}
@@ -273,7 +221,7 @@ func (c *cluster) put(t *testing.T, by *member, n agentapi.Network) agentapi.Net
 func (c *cluster) awaitPeers(t *testing.T, h *member, n agentapi.Network, count int) {
 	t.Helper()
 	link := fmt.Sprintf("fwvx%d", n.VNI)
-	eventually(t, fmt.Sprintf("%s has %d peers", h.name, count), func() bool {
+	eventually(t, fmt.Sprintf("%s has %d peers", h.Name, count), func() bool {
 		return strings.Count(h.try("ip", "route", "show", "dev", link), "onlink") == count &&
 			strings.Count(h.try("bridge", "fdb", "show", "dev", link), "dst") == count
 	})
@@ -282,7 +230,7 @@ func (c *cluster) awaitPeers(t *testing.T, h *member, n agentapi.Network, count 
 // address is one that the host itself has in a network: the first of its first block.
 func (h *member) address(t *testing.T, network string) string {
 	t.Helper()
-	peers, err := h.api().Peers(t.Context(), network)
+	peers, err := h.Agent().Peers(t.Context(), network)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,14 +239,14 @@ func (h *member) address(t *testing.T, network string) string {
 			return p.Blocks[0].Addr().String()
 		}
 	}
-	t.Fatalf("%s owns no block of %s: %+v", h.name, network, peers)
+	t.Fatalf("%s owns no block of %s: %+v", h.Name, network, peers)
 	return ""
 }
 
 // ping expects an answer from another host through the overlay.
 func (h *member) ping(t *testing.T, addr string) {
 	t.Helper()
-	eventually(t, h.name+" reaches "+addr, func() bool {
+	eventually(t, h.Name+" reaches "+addr, func() bool {
 		return exec.Command("nsenter", "--net="+h.Path, "busybox", "ping", "-c1", "-W2", addr).Run() == nil
 	})
 }

@@ -169,15 +169,15 @@ func (h *Hosts) Close() error {
 	return os.RemoveAll(h.config.Dir)
 }
 
-// NewHosts raises hosts for a test, with which they end.
-func NewHosts(t testing.TB, count int) *Hosts {
+// NewHosts raises hosts for a test, with which they end. The plugins are those of HostsConfig.
+func NewHosts(t testing.TB, count int, plugins string) *Hosts {
 	t.Helper()
 	// A test's temporary directory may be on an overlay itself; Isolate has put a tmpfs here.
 	parent, err := os.MkdirTemp("/run", "hosts-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := RaiseHosts(HostsConfig{Dir: filepath.Join(parent, "up"), Count: count})
+	h, err := RaiseHosts(HostsConfig{Dir: filepath.Join(parent, "up"), Count: count, Plugins: plugins})
 	if err != nil {
 		t.Fatal(errors.Join(err, os.Remove(parent)))
 	}

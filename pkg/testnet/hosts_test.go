@@ -42,7 +42,7 @@ func must(t *testing.T, err error) {
 }
 
 func TestHosts(t *testing.T) {
-	hosts := NewHosts(t, 3)
+	hosts := NewHosts(t, 3, "")
 	for _, from := range hosts.All {
 		for _, to := range hosts.All {
 			reaches(t, from, to.V4)
