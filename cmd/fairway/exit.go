@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -50,11 +52,19 @@ func run(e *env, args []string) int {
 		fmt.Fprintf(e.stderr, "See '%s --help'.\n", cmd.CommandPath())
 		return exitUsage
 	}
-	e.complain(err)
+	e.complain(asRoot(err, os.Geteuid()))
 	if errors.As(err, &other) {
 		return other.status
 	}
 	return exitFailure
+}
+
+// asRoot adds to an error what to do about it, when that is to be another user.
+func asRoot(err error, user int) error {
+	if user == 0 || !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return fmt.Errorf("%w: run fairway as root", err)
 }
 
 // complain prints an error, and each of several on a line of its own.

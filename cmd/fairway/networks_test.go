@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/conflist"
 	"github.com/fairway-cni/fairway/pkg/inspection"
@@ -254,6 +256,20 @@ func TestExitStatuses(t *testing.T) {
 		if status != test.status || !strings.Contains(said, test.said) || test.said == "" && said != "" {
 			t.Errorf("fairway %s: got status %d, %q, want %d, %q\n%s", test.args, status, said, test.status, test.said, out)
 		}
+	}
+}
+
+func TestAsRoot(t *testing.T) {
+	denied := fmt.Errorf("netconf directory: %w", &os.PathError{Op: "open", Path: "/etc/cni/net.d/.fairway.lock", Err: unix.EACCES})
+	const want = "netconf directory: open /etc/cni/net.d/.fairway.lock: permission denied"
+	if got := asRoot(denied, 1000).Error(); got != want+": run fairway as root" {
+		t.Errorf("got %q", got)
+	}
+	if got := asRoot(denied, 0).Error(); got != want {
+		t.Errorf("of root: got %q", got)
+	}
+	if err := os.ErrNotExist; asRoot(err, 1000) != err {
+		t.Errorf("got %v", asRoot(err, 1000))
 	}
 }
 
