@@ -24,7 +24,7 @@ func linkNames(netns string) ([]string, error) {
 		return nil, err
 	}
 	defer k.Close()
-	links, err := k.Container.LinkList()
+	links, err := kernel.Dump(k.Container.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("links of %s: %w", netns, err)
 	}
