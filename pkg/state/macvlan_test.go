@@ -4,6 +4,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
@@ -17,6 +18,10 @@ func newCable(t *testing.T) (*kernel.Kernel, *testnet.Namespace) {
 	testnet.Sh(t, "ip", "link", "add", "lan0", "address", "02:00:00:00:00:0a", "type", "veth", "peer", "name", "wire")
 	testnet.Sh(t, "ip", "link", "set", "wire", "up")
 	testnet.Sh(t, "ip", "link", "set", "lan0", "up")
+	// The kernel finds the carrier a moment later, in the background; tests compare links as they were and are.
+	for strings.Count(testnet.Sh(t, "ip", "link"), "state UP") < 2 {
+		time.Sleep(time.Millisecond)
+	}
 	return k, container
 }
 
