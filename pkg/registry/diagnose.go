@@ -113,7 +113,7 @@ func mismatch(endpoint string, err error) error {
 	var invalid x509.CertificateInvalidError
 	cause := err.Error()
 	switch {
-	case errors.As(err, &plain), errors.Is(err, io.EOF):
+	case errors.As(err, &plain), errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET): // it hangs up at what is no HTTP
 		cause = "etcd speaks plain HTTP there: write http:// in etcd-endpoints, or give etcd a certificate"
 	case errors.As(err, &authority):
 		cause = "etcd's certificate is signed by an authority that is not in etcd-cacert: give the file of the right one"

@@ -221,7 +221,11 @@ func readDefinition(ch change) (n agentapi.Network, ok bool) {
 	if !read(ch, &n) {
 		return n, false
 	}
-	if complete, err := Complete(n); err != nil || n.VNI == 0 || !sameDefinition(complete, n) {
+	complete, err := Complete(n)
+	if err == nil && (n.VNI == 0 || !sameDefinition(complete, n)) {
+		err = invalidf("vni or a blockLength is missing: make networks by fairwayd, which chooses them")
+	}
+	if err != nil {
 		slog.Warn("network in etcd is not used: its definition is not complete", "key", ch.key, "error", err)
 		return n, false
 	}
