@@ -29,7 +29,8 @@ type documentText struct {
 // Decode reads a document and checks it. One that was cut short is no JSON, and an error. Errors are ErrConfig,
 // *json.SyntaxError or *json.UnmarshalTypeError.
 func Decode(data []byte) (Document, error) {
-	t, err := decodeText(data)
+	var t documentText
+	err := json.Unmarshal(data, &t)
 	if err != nil {
 		return Document{}, undecodable(err)
 	}
@@ -49,17 +50,6 @@ func Decode(data []byte) (Document, error) {
 	}
 	d.Network = &network
 	return d, network.Check(d.Hosts)
-}
-
-func decodeText(data []byte) (t documentText, err error) {
-	peers, rest, ok := quickPeers(data)
-	if ok && json.Unmarshal(rest, &t) == nil && t.readAlready() {
-		t.Peers = peers
-		return t, nil
-	}
-	t = documentText{}
-	err = json.Unmarshal(data, &t)
-	return t, err
 }
 
 // undecodable words the errors of encoding/json for people.
