@@ -1,17 +1,14 @@
 package main
 
 import (
-	"flag"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/fairway-cni/fairway/pkg/golden"
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 )
-
-var update = flag.Bool("update", false, "write the golden files afresh")
 
 // TestHelp holds what each command says of itself. A command says the same under Docker's name.
 func TestHelp(t *testing.T) {
@@ -29,7 +26,7 @@ func TestHelp(t *testing.T) {
 			}
 			continue
 		}
-		golden(t, strings.ReplaceAll(path, " ", "-"), got)
+		golden.Compare(t, filepath.Join("help", strings.ReplaceAll(path, " ", "-")+".golden"), got)
 	}
 }
 
@@ -45,21 +42,4 @@ func commandPaths(cmd *cobra.Command) map[string]bool {
 		}
 	}
 	return paths
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", "help", name+".golden")
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", path, diff)
-	}
 }

@@ -3,23 +3,17 @@ package blueprint
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/golden"
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
 	"github.com/fairway-cni/fairway/pkg/pools"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // installed are plugins by their type, each with the CNI versions it knows.
 type installed map[string]string
@@ -115,19 +109,7 @@ func TestDraw(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, golden := string(content), filepath.Join("testdata", name+".conflist")
-			if *update {
-				if err := os.WriteFile(golden, content, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("conflist (-want +got):\n%s", diff)
-			}
+			golden.Compare(t, name+".conflist", string(content))
 			readable(t, definition)
 		})
 	}

@@ -1,23 +1,17 @@
 package inspection
 
 import (
-	"flag"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/conflist"
 	"github.com/fairway-cni/fairway/pkg/format"
+	"github.com/fairway-cni/fairway/pkg/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 func lamp() conflist.Network {
 	return conflist.Network{
@@ -66,19 +60,7 @@ func TestShape(t *testing.T) {
 			if err := objects.Print(&out, test.network); err != nil {
 				t.Fatal(err)
 			}
-			golden := filepath.Join("testdata", name+".golden")
-			if *update {
-				if err := os.WriteFile(golden, []byte(out.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), out.String()); diff != "" {
-				t.Errorf("output (-want +got):\n%s", diff)
-			}
+			golden.Compare(t, name+".golden", out.String())
 		})
 	}
 }

@@ -1,10 +1,7 @@
 package listing
 
 import (
-	"flag"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,9 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 func networks() []conflist.Network {
 	made := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -63,19 +59,7 @@ func TestForms(t *testing.T) {
 		"template-tables": {Format: `{{.Name}} tables`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, golden := printed(t, o), filepath.Join("testdata", name+".golden")
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("output (-want +got):\n%s", diff)
-			}
+			golden.Compare(t, name+".golden", printed(t, o))
 		})
 	}
 }

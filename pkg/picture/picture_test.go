@@ -4,19 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
-	"flag"
 	"io"
 	"os"
 	"path/filepath"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/fairway-cni/fairway/pkg/golden"
 	"github.com/fairway-cni/fairway/pkg/picture"
 	"github.com/fairway-cni/fairway/pkg/topology"
 )
-
-var update = flag.Bool("update", false, "write the golden files afresh")
 
 // graphs are those of the tests of pkg/topology.
 var graphs = []string{"office", "crowd", "hostile", "bare"}
@@ -34,23 +30,6 @@ func load(t *testing.T, name string) topology.Graph {
 	return g
 }
 
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", path, diff)
-	}
-}
-
 func TestText(t *testing.T) {
 	for _, name := range graphs {
 		t.Run(name, func(t *testing.T) {
@@ -61,7 +40,7 @@ func TestText(t *testing.T) {
 				if err := picture.Text(&out, load(t, name), style); err != nil {
 					t.Fatal(err)
 				}
-				golden(t, name+ending, out.Bytes())
+				golden.Compare(t, name+ending, out.String())
 			}
 		})
 	}
@@ -74,7 +53,7 @@ func TestSVG(t *testing.T) {
 			if err := picture.SVG(&out, load(t, name)); err != nil {
 				t.Fatal(err)
 			}
-			golden(t, name+".svg", out.Bytes())
+			golden.Compare(t, name+".svg", out.String())
 			for d := xml.NewDecoder(&out); ; {
 				if _, err := d.Token(); err == io.EOF {
 					break
@@ -93,7 +72,7 @@ func TestDOT(t *testing.T) {
 			if err := picture.DOT(&out, load(t, name)); err != nil {
 				t.Fatal(err)
 			}
-			golden(t, name+".dot", out.Bytes())
+			golden.Compare(t, name+".dot", out.String())
 		})
 	}
 }

@@ -2,21 +2,17 @@ package topology_test
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fairway-cni/fairway/pkg/golden"
 	"github.com/fairway-cni/fairway/pkg/snapshot"
 	"github.com/fairway-cni/fairway/pkg/topology"
 )
-
-var update = flag.Bool("update", false, "write the golden files afresh")
 
 func prefixes(texts ...string) []netip.Prefix {
 	var all []netip.Prefix
@@ -162,24 +158,8 @@ func TestBuild(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, filepath.Join("testdata", name+".json"), append(got, '\n'))
+			golden.Compare(t, name+".json", string(got)+"\n")
 		})
-	}
-}
-
-func golden(t *testing.T, path string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", path, diff)
 	}
 }
 

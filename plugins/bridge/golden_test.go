@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/fairway-cni/fairway/pkg/attach"
+	"github.com/fairway-cni/fairway/pkg/golden"
 	"github.com/fairway-cni/fairway/pkg/plantest"
 )
 
@@ -15,7 +16,7 @@ func TestPlan(t *testing.T) {
 				t.Fatal(err)
 			}
 			request := attach.Request{Owner: owner, Removal: tt.removal}
-			plantest.Golden(t, tt.name, plantest.Describe(plan(c, request, tt.lease)))
+			golden.Compare(t, tt.name+".golden", plantest.Describe(plan(c, request, tt.lease)))
 		})
 	}
 }

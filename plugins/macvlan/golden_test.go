@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/fairway-cni/fairway/pkg/attach"
+	"github.com/fairway-cni/fairway/pkg/golden"
 	"github.com/fairway-cni/fairway/pkg/plantest"
 )
 
@@ -14,7 +15,7 @@ func TestPlan(t *testing.T) {
 	for _, tt := range plans() {
 		t.Run(tt.name, func(t *testing.T) {
 			got := strings.ReplaceAll(describe(t, tt), stable, "STABLE")
-			plantest.Golden(t, tt.name, got)
+			golden.Compare(t, tt.name+".golden", got)
 		})
 	}
 }

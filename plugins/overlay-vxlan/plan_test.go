@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/fairway-cni/fairway/pkg/attach"
+	"github.com/fairway-cni/fairway/pkg/golden"
 	"github.com/fairway-cni/fairway/pkg/plantest"
 	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/google/go-cmp/cmp"
@@ -54,7 +55,7 @@ func TestPlan(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.request.Owner = state.Owner{Network: "net", ContainerID: "c1", IfName: "eth0"}
-			plantest.Golden(t, tt.name, plantest.Describe(plan(resolved(t, tt.conf), tt.request, tt.lease)))
+			golden.Compare(t, tt.name+".golden", plantest.Describe(plan(resolved(t, tt.conf), tt.request, tt.lease)))
 		})
 	}
 }
