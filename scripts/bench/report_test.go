@@ -3,6 +3,7 @@ package main
 import (
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,20 +135,30 @@ func TestOverlayHosts(t *testing.T) {
 }
 
 func TestStreamInTurns(t *testing.T) {
+	const rounds, ways = 40, 3
 	var order []int
-	send := func(turn int) (float64, error) {
+	samples, err := streamInTurns(t.Context(), rounds, ways, func(turn int) (float64, error) {
 		order = append(order, turn)
 		return float64(turn * 10), nil
-	}
-	samples, err := streamInTurns(t.Context(), 2, 3, send)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]int{0, 1, 2, 1, 2, 0}, order); diff != "" {
-		t.Errorf("order (-want +got)\n%s", diff)
+	behind := map[[2]int]bool{}
+	for i, turn := range order[1:] {
+		behind[[2]int{order[i], turn}] = true
 	}
-	if diff := cmp.Diff([]Samples{{0, 0}, {10, 10}, {20, 20}}, samples); diff != "" {
-		t.Errorf("samples (-want +got)\n%s", diff)
+	for a := range ways {
+		for b := range ways {
+			if a != b && !behind[[2]int{a, b}] {
+				t.Errorf("in no round was %d behind %d", b, a)
+			}
+		}
+	}
+	for turn, got := range samples {
+		if want := slices.Repeat(Samples{float64(turn * 10)}, rounds); !slices.Equal(got, want) {
+			t.Errorf("samples of %d: %v", turn, got)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"time"
@@ -79,7 +80,7 @@ func (b bench) streams(ctx context.Context) (rows []Row, err error) {
 		ourHosts:        {ours.hosts[0], ours.hosts[1], gateway},
 		rawVeth:         {plain.hosts[0], plain.hosts[1], netip.MustParseAddr(underlayAddresses[1])},
 	}
-	samples, err := streamInTurns(ctx, min(b.rounds, 10), len(ways), func(turn int) (float64, error) {
+	samples, err := streamInTurns(ctx, b.rounds, len(ways), func(turn int) (float64, error) {
 		return ways[turn].stream(warmUp, streamTime)
 	})
 	if err != nil {
@@ -95,15 +96,16 @@ func (b bench) streams(ctx context.Context) (rows []Row, err error) {
 
 const send verb = "send"
 
-// streamInTurns begins each round with another way, so that none is always the one behind a certain other.
+// streamInTurns measures all ways in each round, in an order that is drawn anew, so that none is always the one behind a
+// certain other: what a stream leaves behind slows down the next.
 func streamInTurns(ctx context.Context, rounds, ways int, stream func(way int) (float64, error)) ([]Samples, error) {
 	samples := make([]Samples, ways)
-	for round := range rounds {
-		for i := range ways {
+	orders := rand.New(rand.NewPCG(1, 2)) // the same in each run
+	for range rounds {
+		for _, turn := range orders.Perm(ways) {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			turn := (round + i) % ways
 			rate, err := stream(turn)
 			if err != nil {
 				return nil, err
