@@ -14,9 +14,6 @@ import (
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
-// pluginDir holds the built plugin bridge. It lies on the tmpfs that testnet.Isolate mounts, and goes with it.
-const pluginDir = "/run/fairway-plugins"
-
 func TestMain(m *testing.M) {
 	sandbox.Enter()
 	flag.Parse()
@@ -31,13 +28,7 @@ func prepare() error {
 	if err := testnet.Isolate(); err != nil {
 		return err
 	}
-	if err := os.Mkdir(pluginDir, 0o755); err != nil {
-		return err
-	}
-	build := exec.Command("go", "build", "-o", pluginDir+"/", "../../plugins/bridge")
-	build.Env = append(build.Environ(), "CGO_ENABLED=0")
-	build.Stderr = os.Stderr
-	return build.Run()
+	return testnet.BuildPlugins("../../plugins/bridge")
 }
 
 // shell is a command line of fairway with a netconf directory of its own.
@@ -63,7 +54,7 @@ func (s shell) network(t *testing.T, name, subnets string) {
 func (s shell) run(args ...string) (stdout, stderr string, status int) {
 	var out, err bytes.Buffer
 	e := &env{stdin: strings.NewReader(""), stdout: &out, stderr: &err}
-	args = append([]string{"--netconf-dir", s.dir, "--cni-path", pluginDir}, args...)
+	args = append([]string{"--netconf-dir", s.dir, "--cni-path", testnet.PluginDir}, args...)
 	status = run(e, args)
 	return out.String(), err.String(), status
 }

@@ -22,7 +22,7 @@ func (s shell) answer(t *testing.T, input string, args ...string) (stdout, stder
 	t.Helper()
 	var out, err strings.Builder
 	e := &env{stdin: strings.NewReader(input), stdout: &out, stderr: &err}
-	status = run(e, append([]string{"--netconf-dir", s.dir, "--cni-path", pluginDir}, args...))
+	status = run(e, append([]string{"--netconf-dir", s.dir, "--cni-path", testnet.PluginDir}, args...))
 	return out.String(), err.String(), status
 }
 

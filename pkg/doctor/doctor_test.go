@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,9 +14,6 @@ import (
 	"github.com/fairway-cni/fairway/pkg/doctor"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
-
-// pluginDir holds built plugins. It lies on the tmpfs that testnet.Isolate mounts, and goes with it.
-const pluginDir = "/run/fairway-plugins"
 
 func TestMain(m *testing.M) {
 	if err := prepare(); err != nil {
@@ -31,14 +27,8 @@ func prepare() error {
 	if err := testnet.Isolate(); err != nil {
 		return err
 	}
-	if err := os.Mkdir(pluginDir, 0o755); err != nil {
-		return err
-	}
-	build := exec.Command("go", "build", "-o", pluginDir+"/",
-		"-ldflags", "-X github.com/fairway-cni/fairway/pkg/attach.Version=v1.2.0", "../../plugins/bridge", "../../plugins/host-local")
-	build.Env = append(build.Environ(), "CGO_ENABLED=0")
-	build.Stderr = os.Stderr
-	return build.Run()
+	return testnet.BuildPlugins("-ldflags", "-X github.com/fairway-cni/fairway/pkg/attach.Version=v1.2.0",
+		"../../plugins/bridge", "../../plugins/host-local")
 }
 
 // host is a host of a test's own, with a way out.
@@ -56,7 +46,7 @@ func newHost(t *testing.T) *host {
 		route add default via 192.0.2.1`)
 	return &host{doctor.Places{
 		Netconf: t.TempDir(), Version: "v1.2.0", Agent: filepath.Join(t.TempDir(), "no-agent.sock"),
-		Runtime: attachment.Runtime{Cache: t.TempDir(), Plugins: []string{pluginDir}},
+		Runtime: attachment.Runtime{Cache: t.TempDir(), Plugins: []string{testnet.PluginDir}},
 	}}
 }
 
