@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/fairway-cni/fairway/pkg/cnierr"
+	"github.com/fairway-cni/fairway/pkg/cnierrtest"
 	"github.com/fairway-cni/fairway/pkg/ipam"
 	"github.com/google/go-cmp/cmp"
 )
@@ -31,15 +32,7 @@ func TestReadCallRefuses(t *testing.T) {
 		t.Run(tt.verb+" "+tt.stdin, func(t *testing.T) {
 			env := Env{Command: tt.verb, ContainerID: "c1", IfName: "eth0", Netns: "/run/netns/c1"}
 			_, err := readCall(env, strings.NewReader(tt.stdin))
-			if err == nil {
-				t.Fatal("no error")
-			}
-			if diff := cmp.Diff(tt.want, cnierr.Sentence(err)); diff != "" {
-				t.Errorf("sentence (-want +got):\n%s", diff)
-			}
-			if code := cnierr.Code(err); code != tt.code {
-				t.Errorf("code: got %d, want %d", code, tt.code)
-			}
+			cnierrtest.Want(t, err, tt.code, tt.want)
 		})
 	}
 }
@@ -91,15 +84,7 @@ func TestPrevResultRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = c.prevResult()
-			if err == nil {
-				t.Fatal("no error")
-			}
-			if diff := cmp.Diff(tt.want, cnierr.Sentence(err)); diff != "" {
-				t.Errorf("sentence (-want +got):\n%s", diff)
-			}
-			if code := cnierr.Code(err); code != tt.code {
-				t.Errorf("code: got %d, want %d", code, tt.code)
-			}
+			cnierrtest.Want(t, err, tt.code, tt.want)
 		})
 	}
 }

@@ -5,7 +5,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/attach"
 	"github.com/fairway-cni/fairway/pkg/cnierr"
-	"github.com/google/go-cmp/cmp"
+	"github.com/fairway-cni/fairway/pkg/cnierrtest"
 )
 
 func TestParse(t *testing.T) {
@@ -23,18 +23,10 @@ func TestParse(t *testing.T) {
 	} {
 		t.Run(tt.conf, func(t *testing.T) {
 			_, err := parse([]byte(tt.conf), attach.Env{})
-			if err == nil {
-				if tt.want != "" {
-					t.Fatal("no error")
-				}
+			if err == nil && tt.want == "" {
 				return
 			}
-			if diff := cmp.Diff(tt.want, cnierr.Sentence(err)); diff != "" {
-				t.Errorf("sentence (-want +got):\n%s", diff)
-			}
-			if code := cnierr.Code(err); code != tt.code {
-				t.Errorf("code: got %d, want %d", code, tt.code)
-			}
+			cnierrtest.Want(t, err, tt.code, tt.want)
 		})
 	}
 }

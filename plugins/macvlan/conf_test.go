@@ -6,6 +6,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/attach"
 	"github.com/fairway-cni/fairway/pkg/cnierr"
+	"github.com/fairway-cni/fairway/pkg/cnierrtest"
 	"github.com/fairway-cni/fairway/pkg/plantest"
 	"github.com/google/go-cmp/cmp"
 )
@@ -99,15 +100,7 @@ func TestParseRefuses(t *testing.T) {
 	} {
 		t.Run(tt.conf+tt.args, func(t *testing.T) {
 			_, err := parse([]byte(tt.conf), attach.Env{Args: tt.args})
-			if err == nil {
-				t.Fatal("no error")
-			}
-			if diff := cmp.Diff(tt.want, cnierr.Sentence(err)); diff != "" {
-				t.Errorf("sentence (-want +got):\n%s", diff)
-			}
-			if code := cnierr.Code(err); code != tt.code {
-				t.Errorf("code: got %d, want %d", code, tt.code)
-			}
+			cnierrtest.Want(t, err, tt.code, tt.want)
 		})
 	}
 }
