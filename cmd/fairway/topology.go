@@ -17,7 +17,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/picture"
 	"github.com/fairway-cni/fairway/pkg/snapshot"
-	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/ruleset"
 	"github.com/fairway-cni/fairway/pkg/topology"
 )
 
@@ -111,7 +111,7 @@ func (e *env) graph() (topology.Graph, error) {
 		return topology.Graph{}, err
 	}
 	defer k.Close()
-	masqueraded, err := state.Masqueraded(k)
+	masqueraded, err := ruleset.Masqueraded(k)
 	if err != nil {
 		e.warn(err) // a kernel without nftables masquerades nothing
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/overlay"
-	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/vxlan"
 	"github.com/fairway-cni/fairway/pkg/vtep"
 )
 
@@ -184,18 +184,18 @@ func (a *Agent) program(k *kernel.Kernel, snap snapshot) error {
 }
 
 // declare is this host's part of a network as kernel state.
-func declare(k *kernel.Kernel, snap snapshot) (state.Overlay, error) {
+func declare(k *kernel.Kernel, snap snapshot) (vxlan.Overlay, error) {
 	network := snap.network()
 	if err := network.Check(snap.hosts); err != nil {
-		return state.Overlay{}, err
+		return vxlan.Overlay{}, err
 	}
 	own := snap.own()
-	underlay, err := state.UnderlayOf(k, own.VTEP)
+	underlay, err := vxlan.UnderlayOf(k, own.VTEP)
 	if err != nil {
-		return state.Overlay{}, err
+		return vxlan.Overlay{}, err
 	}
 	if most := underlay.MTU - overlay.Overhead(own.VTEP); network.MTU > most {
-		return state.Overlay{}, fmt.Errorf("mtu %d is more than %d, which %s with MTU %d has room for: raise that, or make the network with a smaller one",
+		return vxlan.Overlay{}, fmt.Errorf("mtu %d is more than %d, which %s with MTU %d has room for: raise that, or make the network with a smaller one",
 			network.MTU, most, underlay.Link, underlay.MTU)
 	}
 	return vtep.Declare(network, snap.hosts, own, underlay.MTU), nil

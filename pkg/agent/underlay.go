@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
-	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/vxlan"
 )
 
 // resolveUnderlay finds the address that peers send to, and its link: the address asked for, or one of the link asked for, or
@@ -18,7 +18,7 @@ func resolveUnderlay(k *kernel.Kernel, asked string, present netip.Addr) (addr n
 	} else if addr, err = addressOfLink(k, asked, present); err != nil {
 		return addr, "", err
 	}
-	u, err := state.UnderlayOf(k, addr) // is it there, and up?
+	u, err := vxlan.UnderlayOf(k, addr) // is it there, and up?
 	return addr, u.Link, err
 }
 

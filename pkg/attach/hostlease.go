@@ -5,7 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/fairway-cni/fairway/pkg/ipam"
-	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/lan"
 )
 
 // hostLease lends the host its own addresses in the network of a call, from host-local. They belong to an owner of the
@@ -13,7 +13,7 @@ import (
 type hostLease struct{ c *call }
 
 // hostLease is nil where the addresses are not host-local's.
-func (c *call) hostLease() state.Lender {
+func (c *call) hostLease() lan.Lender {
 	if c.conf.IPAM.Type != "host-local" {
 		return nil
 	}
@@ -27,7 +27,7 @@ func (h hostLease) plugin() ipam.HostLocal {
 }
 
 func hostOwner(network string) ipam.Owner {
-	o := state.HostOwner(network)
+	o := lan.HostOwner(network)
 	return ipam.Owner{ContainerID: o.ContainerID, IfName: o.IfName}
 }
 

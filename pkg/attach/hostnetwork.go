@@ -7,7 +7,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/cnierr"
 	"github.com/fairway-cni/fairway/pkg/kernel"
-	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/survey"
 )
 
 // hostNetwork is the verbs of a mode whose containers share the host's network namespace. There is no plan, so that
@@ -30,7 +30,7 @@ func (h hostNetwork[C]) add(_ context.Context, c *call) (*types100.Result, undoe
 	if prev != nil {
 		return prev, nil, nil
 	}
-	survey, err := state.SurveyHost(k)
+	survey, err := survey.SurveyHost(k)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -38,7 +38,7 @@ func (h hostNetwork[C]) add(_ context.Context, c *call) (*types100.Result, undoe
 }
 
 // hostResult names no sandbox: the specification leaves it empty for what lies on the host.
-func (c *call) hostResult(s state.Survey) *types100.Result {
+func (c *call) hostResult(s survey.Survey) *types100.Result {
 	result := &types100.Result{CNIVersion: types100.ImplementedSpecVersion}
 	lease := Lease{DNS: c.dns}
 	for _, a := range s.Addresses {

@@ -10,6 +10,8 @@ import (
 	"github.com/fairway-cni/fairway/pkg/cnierr"
 	"github.com/fairway-cni/fairway/pkg/ipam"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/lan"
+	"github.com/fairway-cni/fairway/pkg/state/sweep"
 )
 
 // mode is the verbs of a plugin that attaches containers.
@@ -136,7 +138,7 @@ func (m mode[C]) prune(c *call, conf C) error {
 	for _, o := range c.valid() {
 		valid = append(valid, state.Owner{Network: c.conf.Name, ContainerID: o.ContainerID, IfName: o.IfName})
 	}
-	err = errors.Join(state.Prune(k, c.conf.Name, valid), state.PruneClaims(k, c.conf.Name, valid, c.hostLease()))
+	err = errors.Join(sweep.Prune(k, c.conf.Name, valid), lan.PruneClaims(k, c.conf.Name, valid, c.hostLease()))
 	if len(valid) == 0 {
 		set, _ := m.Plan(conf, c.request(nil), Lease{})
 		err = errors.Join(err, set.Retire(k))

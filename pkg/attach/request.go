@@ -7,6 +7,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/ipam"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/lan"
 )
 
 // Request is what a plan is about.
@@ -16,7 +17,7 @@ type Request struct {
 	// RecordedMAC is the container interface's MAC in prevResult, at CHECK and DEL. Nil: none is recorded.
 	RecordedMAC net.HardwareAddr
 	// Host lends the host's own addresses in the network. Nil: they are not host-local's, and cannot be lent.
-	Host state.Lender
+	Host lan.Lender
 	// Removal is true for DEL: everything that the owner may have is to be declared, whatever the keys say by now.
 	Removal bool
 }

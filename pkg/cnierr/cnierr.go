@@ -17,6 +17,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/vxlan"
 )
 
 // Codes of the CNI specification 1.1.0, section 5 "Error", and Drift, which is ours.
@@ -74,7 +75,7 @@ var table = []struct {
 	{state.ErrUnsupported, Config},
 	{state.ErrAbsent, Config},
 	{state.ErrLimited, Limited},
-	{state.ErrUnderlay, TryAgain},
+	{vxlan.ErrUnderlay, TryAgain},
 	{state.ErrVanished, TryAgain},
 }
 

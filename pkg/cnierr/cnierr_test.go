@@ -16,6 +16,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/vxlan"
 )
 
 func TestCode(t *testing.T) {
@@ -43,7 +44,7 @@ func TestCode(t *testing.T) {
 		{state.ErrUnsupported, 7},
 		{state.ErrAbsent, 7},
 		{state.ErrLimited, 51},
-		{state.ErrUnderlay, 11},
+		{vxlan.ErrUnderlay, 11},
 		{state.ErrVanished, 11},
 		{overlay.ErrConfig, 7},
 		{overlay.ErrNoBlock, 11},

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
-	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/ruleset"
 )
 
 // checkFilters looks at two filters outside of any firewall's rules.
@@ -64,7 +64,7 @@ func reversePathIsStrict(host *kernel.Namespace, link string) (bool, error) {
 // bridgeNetfilter: with it, frames from one port of a bridge to another pass the firewall's forward chains as well. A
 // kube-proxy needs it; beside a chain that drops, containers of one network do not reach each other.
 func (h *Host) bridgeNetfilter() ([]Finding, error) {
-	drops, err := state.ForwardDrops(h.Kernel)
+	drops, err := ruleset.ForwardDrops(h.Kernel)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (h *Host) bridgeNetfilter() ([]Finding, error) {
 }
 
 // droppedWithin are the bridges with ports that a chain of a family does not know.
-func (h *Host) droppedWithin(drop state.ForwardDrop, family string) ([]string, error) {
+func (h *Host) droppedWithin(drop ruleset.ForwardDrop, family string) ([]string, error) {
 	if !strings.HasPrefix(drop.Table, family) && !strings.HasPrefix(drop.Table, "inet ") {
 		return nil, nil
 	}

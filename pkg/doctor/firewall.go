@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/ruleset"
 )
 
 // checkFirewall looks for chains of others that drop what the host forwards and do not know the networks' links.
@@ -17,7 +17,7 @@ func checkFirewall(ctx context.Context, h *Host) ([]Finding, error) {
 		return nil, nil
 	}
 	findings := legacyFirewall(ctx, links)
-	drops, err := state.ForwardDrops(h.Kernel)
+	drops, err := ruleset.ForwardDrops(h.Kernel)
 	if err != nil {
 		return findings, err
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
-	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/sweep"
 )
 
 // checkLeftovers looks for what a container has on the host after it has gone, and for attachments that nobody has taken
@@ -18,7 +18,7 @@ func checkLeftovers(_ context.Context, h *Host) ([]Finding, error) {
 		findings = append(findings, warningf("%s of container %s on network %s was never detached, and its namespace is gone", a.IfName, a.DisplayName(), a.Network).
 			remedy("fairway gc"))
 	}
-	held, err := state.Holdings(h.Kernel)
+	held, err := sweep.Holdings(h.Kernel)
 	if err != nil {
 		return findings, err
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/pluginpath"
-	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/sweep"
 )
 
 var (
@@ -122,7 +122,7 @@ func discardState(n conflist.Network, networks conflist.Networks) error {
 	if n.Driver == "bridge" && !shared(n, networks) {
 		bridge = n.Link
 	}
-	return state.Discard(k, n.Name, bridge)
+	return sweep.Discard(k, n.Name, bridge)
 }
 
 // shared says whether another network has the same bridge.

@@ -13,9 +13,9 @@ import (
 )
 
 // Address is an address of a link, with the length of its subnet. An IPv6 address is usable at once, without duplicate
-// address detection, unless DAD asks for it.
+// Address detection, unless DAD asks for it.
 type Address struct {
-	attribute
+	Attribute
 	In     Place
 	Link   string
 	Prefix netip.Prefix
@@ -23,7 +23,7 @@ type Address struct {
 	DAD bool
 }
 
-func (a Address) place() Place { return a.In }
+func (a Address) Place() Place { return a.In }
 
 func (a Address) String() string {
 	text := fmt.Sprintf("ip addr add %s dev %s", a.Prefix, a.Link)
@@ -35,7 +35,7 @@ func (a Address) String() string {
 
 // Ensure adds the address.
 func (a Address) Ensure(k *kernel.Kernel) (bool, error) {
-	n := a.In.in(k)
+	n := a.In.In(k)
 	link, err := n.Link(a.Link)
 	if err != nil {
 		return false, err
@@ -60,7 +60,7 @@ func (a Address) Ensure(k *kernel.Kernel) (bool, error) {
 }
 
 func (a Address) netlink() *netlink.Addr {
-	addr := &netlink.Addr{IPNet: ipNet(a.Prefix)}
+	addr := &netlink.Addr{IPNet: IPNet(a.Prefix)}
 	if a.Prefix.Addr().Is6() && !a.DAD {
 		addr.Flags = unix.IFA_F_NODAD
 	}
@@ -76,42 +76,42 @@ func (a Address) enableIPv6(n *kernel.Namespace) error {
 
 // Verify looks for the address with its length.
 func (a Address) Verify(k *kernel.Kernel) error {
-	n := a.In.in(k)
+	n := a.In.In(k)
 	link, err := n.Link(a.Link)
 	if err != nil {
-		return ignoreNotFound(err) // the link's own Verify says so
+		return IgnoreNotFound(err) // the link's own Verify says so
 	}
-	found, err := addresses(n, link)
+	found, err := LinkAddresses(n, link)
 	if err != nil {
 		return err
 	}
 	for _, addr := range found {
-		if prefixOf(addr.IPNet) == a.Prefix {
+		if PrefixOf(addr.IPNet) == a.Prefix {
 			return nil
 		}
 	}
-	return driftf("%s has no address %s", a.Link, a.Prefix)
+	return Driftf("%s has no address %s", a.Link, a.Prefix)
 }
 
 // Addresses lists the addresses of a link, with the length of their subnets.
 func Addresses(k *kernel.Kernel, in Place, name string) ([]netip.Prefix, error) {
-	link, err := in.in(k).Link(name)
+	link, err := in.In(k).Link(name)
 	if err != nil {
 		return nil, err
 	}
-	found, err := addresses(in.in(k), link)
+	found, err := LinkAddresses(in.In(k), link)
 	if err != nil {
 		return nil, err
 	}
 	var prefixes []netip.Prefix
 	for _, addr := range found {
-		prefixes = append(prefixes, prefixOf(addr.IPNet))
+		prefixes = append(prefixes, PrefixOf(addr.IPNet))
 	}
 	return prefixes, nil
 }
 
-// addresses lists the addresses of a link.
-func addresses(n *kernel.Namespace, link netlink.Link) ([]netlink.Addr, error) {
+// LinkAddresses lists the addresses of a link.
+func LinkAddresses(n *kernel.Namespace, link netlink.Link) ([]netlink.Addr, error) {
 	found, err := kernel.Dump(func() ([]netlink.Addr, error) { return n.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("ip addr show dev %s: %w", link.Attrs().Name, err)
@@ -119,13 +119,13 @@ func addresses(n *kernel.Namespace, link netlink.Link) ([]netlink.Addr, error) {
 	return found, nil
 }
 
-// ipNet is a prefix as the netlink library takes it.
-func ipNet(p netip.Prefix) *net.IPNet {
+// IPNet is a prefix as the netlink library takes it.
+func IPNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
-// prefixOf is what the netlink library gives, as a prefix. The zero prefix stands for nil.
-func prefixOf(n *net.IPNet) netip.Prefix {
+// PrefixOf is what the netlink library gives, as a prefix. The zero prefix stands for nil.
+func PrefixOf(n *net.IPNet) netip.Prefix {
 	if n == nil {
 		return netip.Prefix{}
 	}
@@ -139,7 +139,7 @@ func prefixOf(n *net.IPNet) netip.Prefix {
 type OptionalIPv6 struct{ Address }
 
 func (o OptionalIPv6) off(k *kernel.Kernel) bool {
-	value, err := o.In.in(k).Sysctl("net/ipv6/conf/" + o.Link + "/disable_ipv6")
+	value, err := o.In.In(k).Sysctl("net/ipv6/conf/" + o.Link + "/disable_ipv6")
 	return err != nil || value != "0"
 }
 

@@ -19,12 +19,12 @@ import (
 // ndisc_notify, Linux 3.12). Sent by us they would need a packet socket, whose closing waits for an RCU grace period:
 // as long as the rest of an ADD.
 type Announce struct {
-	attribute
+	Attribute
 	Link  string
 	Addrs []netip.Addr
 }
 
-func (Announce) place() Place { return Container }
+func (Announce) Place() Place { return Container }
 
 func (a Announce) String() string {
 	lines := a.sysctls()
@@ -86,7 +86,7 @@ func (Announce) awaitPort(k *kernel.Kernel, link netlink.Link) error {
 	}
 	port, err := k.Host.LinkAt(link.Attrs().ParentIndex)
 	if err != nil || port.Attrs().MasterIndex == 0 {
-		return ignoreNotFound(err) // the other end is not on the host, or no bridge's
+		return IgnoreNotFound(err) // the other end is not on the host, or no bridge's
 	}
 	return awaitCarrier(k.Host, port)
 }

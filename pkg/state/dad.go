@@ -38,7 +38,7 @@ func (a Address) waitForDAD(n *kernel.Namespace, link netlink.Link) error {
 			if !open {
 				return fmt.Errorf("%s: the kernel's address events ended", a)
 			}
-			if u.LinkIndex != link.Attrs().Index || prefixOf(&u.LinkAddress) != a.Prefix {
+			if u.LinkIndex != link.Attrs().Index || PrefixOf(&u.LinkAddress) != a.Prefix {
 				continue
 			}
 			if settled, err := a.dadResult(u.Flags); settled || err != nil {
@@ -51,12 +51,12 @@ func (a Address) waitForDAD(n *kernel.Namespace, link netlink.Link) error {
 }
 
 func (a Address) settled(n *kernel.Namespace, link netlink.Link) (bool, error) {
-	found, err := addresses(n, link)
+	found, err := LinkAddresses(n, link)
 	if err != nil {
 		return false, err
 	}
 	for _, addr := range found {
-		if prefixOf(addr.IPNet) == a.Prefix {
+		if PrefixOf(addr.IPNet) == a.Prefix {
 			return a.dadResult(addr.Flags)
 		}
 	}

@@ -10,18 +10,18 @@ import (
 
 // LinkUp raises a link that is there.
 type LinkUp struct {
-	attribute
+	Attribute
 	In   Place
 	Link string
 }
 
-func (l LinkUp) place() Place { return l.In }
+func (l LinkUp) Place() Place { return l.In }
 
 func (l LinkUp) String() string { return "ip link set " + l.Link + " up" }
 
 // Ensure raises the link unless it is up.
 func (l LinkUp) Ensure(k *kernel.Kernel) (bool, error) {
-	n := l.In.in(k)
+	n := l.In.In(k)
 	link, err := n.Link(l.Link)
 	if err != nil {
 		return false, err
@@ -38,12 +38,12 @@ func (l LinkUp) Ensure(k *kernel.Kernel) (bool, error) {
 
 // Verify looks at the link's flag.
 func (l LinkUp) Verify(k *kernel.Kernel) error {
-	link, err := verifyLink(l.In.in(k), l.In, l.Link)
+	link, err := VerifyLink(l.In.In(k), l.In, l.Link)
 	if err != nil {
 		return err
 	}
 	if link.Attrs().Flags&net.FlagUp == 0 {
-		return driftf("%s in the %s's namespace is down", l.Link, l.In)
+		return Driftf("%s in the %s's namespace is down", l.Link, l.In)
 	}
 	return nil
 }

@@ -4,30 +4,31 @@ import (
 	"testing"
 
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/statetest"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
 func TestLoopback(t *testing.T) {
-	k, container := newPair(t)
+	k, container := statetest.NewPair(t)
 	lo := state.Loopback()
-	err := lo.Verify(open(t, container))
-	fails(t, err, state.ErrDrift, "lo in the container's namespace is down")
-	fails(t, err, state.ErrDrift, "lo has no address 127.0.0.1/8")
-	apply(t, k, lo...)
-	shows(t, container.Sh(t, "ip", "addr", "show", "lo"), ",UP", "127.0.0.1/8", "::1/128")
-	if err := lo.Verify(open(t, container)); err != nil {
+	err := lo.Verify(statetest.Open(t, container))
+	statetest.Fails(t, err, state.ErrDrift, "lo in the container's namespace is down")
+	statetest.Fails(t, err, state.ErrDrift, "lo has no address 127.0.0.1/8")
+	statetest.Apply(t, k, lo...)
+	statetest.Shows(t, container.Sh(t, "ip", "addr", "show", "lo"), ",UP", "127.0.0.1/8", "::1/128")
+	if err := lo.Verify(statetest.Open(t, container)); err != nil {
 		t.Error(err)
 	}
-	if err := lo.Remove(open(t, container)); err != nil {
+	if err := lo.Remove(statetest.Open(t, container)); err != nil {
 		t.Error(err)
 	}
-	if err := lo.Verify(open(t, container)); err != nil {
+	if err := lo.Verify(statetest.Open(t, container)); err != nil {
 		t.Errorf("after Remove: %v, and others may use the namespace", err)
 	}
 	container.Sh(t, "ip", "addr", "del", "::1/128", "dev", "lo")
-	fails(t, lo.Verify(open(t, container)), state.ErrDrift, "lo has no address ::1/128")
-	apply(t, open(t, container), lo...)
-	if err := lo.Verify(open(t, container)); err != nil {
+	statetest.Fails(t, lo.Verify(statetest.Open(t, container)), state.ErrDrift, "lo has no address ::1/128")
+	statetest.Apply(t, statetest.Open(t, container), lo...)
+	if err := lo.Verify(statetest.Open(t, container)); err != nil {
 		t.Error(err)
 	}
 }
@@ -37,9 +38,9 @@ func TestLoopbackWithoutIPv6(t *testing.T) {
 	testnet.NewHost(t)
 	container := testnet.NewNS(t, "c")
 	container.Sh(t, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
-	apply(t, open(t, container), state.Loopback()...)
-	if err := state.Loopback().Verify(open(t, container)); err != nil {
+	statetest.Apply(t, statetest.Open(t, container), state.Loopback()...)
+	if err := state.Loopback().Verify(statetest.Open(t, container)); err != nil {
 		t.Error(err)
 	}
-	lacks(t, container.Sh(t, "ip", "addr", "show", "lo"), "::1")
+	statetest.Lacks(t, container.Sh(t, "ip", "addr", "show", "lo"), "::1")
 }

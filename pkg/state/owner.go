@@ -16,14 +16,14 @@ type Owner struct {
 	Network, ContainerID, IfName string
 }
 
-// sum is a hash of the owner. No part may hold a NUL, so that different owners have different input.
-func (o Owner) sum() [sha256.Size]byte {
+// Sum is a hash of the owner. No part may hold a NUL, so that different owners have different input.
+func (o Owner) Sum() [sha256.Size]byte {
 	return sha256.Sum256([]byte(o.Network + "\x00" + o.ContainerID + "\x00" + o.IfName))
 }
 
 // HostLink is the name of the owner's link on the host: veth and eleven characters, 55 bits of its hash. IFNAMSIZ leaves 15.
 func (o Owner) HostLink() string {
-	sum := o.sum()
+	sum := o.Sum()
 	name := base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:7])
 	return hostLinkPrefix + strings.ToLower(name[:hostLinkLen-len(hostLinkPrefix)])
 }
@@ -35,12 +35,12 @@ const (
 
 // MAC is the owner's stable address: locally administered, unicast, 46 bits of its hash.
 func (o Owner) MAC() net.HardwareAddr {
-	sum := o.sum()
+	sum := o.Sum()
 	return localMAC(sum[8:14])
 }
 
-// hostMAC is a stable address for something of this host: another host has another for the same. No part may hold a NUL.
-func hostMAC(parts ...string) net.HardwareAddr {
+// HostMAC is a stable address for something of this host: another host has another for the same. No part may hold a NUL.
+func HostMAC(parts ...string) net.HardwareAddr {
 	host, _ := os.ReadFile("/etc/machine-id") // a host without one still gets a stable address
 	sum := sha256.Sum256([]byte(string(host) + "\x00" + strings.Join(parts, "\x00")))
 	return localMAC(sum[:])
@@ -59,16 +59,16 @@ const tagMax = 127
 // Tag is the owner as text, for the alias of a link and the comments of nftables elements: "fairway NETWORK CONTAINER
 // IFNAME". Parts that do not fit are hashed.
 func (o Owner) Tag() string {
-	tag := tagPrefix(o.Network) + o.ContainerID + " " + o.IfName
+	tag := TagPrefix(o.Network) + o.ContainerID + " " + o.IfName
 	if len(tag) <= tagMax {
 		return tag
 	}
-	sum := o.sum()
-	return tagPrefix(o.Network) + hex.EncodeToString(sum[:16])
+	sum := o.Sum()
+	return TagPrefix(o.Network) + hex.EncodeToString(sum[:16])
 }
 
-// tagPrefix begins the tags of all owners of a network, and no other's.
-func tagPrefix(network string) string {
+// TagPrefix begins the tags of all owners of a network, and no other's.
+func TagPrefix(network string) string {
 	const longest = 64
 	if len(network) > longest {
 		sum := sha256.Sum256([]byte(network))
@@ -77,9 +77,9 @@ func tagPrefix(network string) string {
 	return "fairway " + network + " "
 }
 
-// group is the device group of a network's links on the host. The kernel sets it in the request that makes the link, so
+// Group is the device group of a network's links on the host. The kernel sets it in the request that makes the link, so
 // that a link whose making was cut short still says to which network it belongs; an alias needs a second request.
-func group(network string) uint32 {
+func Group(network string) uint32 {
 	sum := sha256.Sum256([]byte("network\x00" + network))
 	return binary.BigEndian.Uint32(sum[:])&^(1<<31) | 1<<30 // positive, and away from the small numbers people use
 }

@@ -5,11 +5,12 @@ import (
 	"testing"
 
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/statetest"
 )
 
 // What is derived from an owner must not change from one release to the next: DEL finds by it what an older ADD has made.
 func TestOwnerIsStable(t *testing.T) {
-	o := owner("a")
+	o := statetest.Owner("a")
 	for _, test := range []struct{ what, got, want string }{
 		{"host link", o.HostLink(), "veth4jcfvg8lr5r"},
 		{"MAC", o.MAC().String(), "fa:d0:cc:0d:57:b6"},

@@ -19,8 +19,8 @@ func (p Place) String() string {
 	return "host"
 }
 
-// in is the namespace of a place.
-func (p Place) in(k *kernel.Kernel) *kernel.Namespace {
+// In is the namespace of a place.
+func (p Place) In(k *kernel.Kernel) *kernel.Namespace {
 	if p == Container {
 		return k.Container
 	}
@@ -28,12 +28,12 @@ func (p Place) in(k *kernel.Kernel) *kernel.Namespace {
 }
 
 // placed is implemented by objects that may lie in the container's namespace.
-type placed interface{ place() Place }
+type placed interface{ Place() Place }
 
 // Where says in which namespace an object lies: the host's, unless it says otherwise.
 func Where(o Object) Place {
 	if p, ok := own(o).(placed); ok {
-		return p.place()
+		return p.Place()
 	}
 	return Host
 }

@@ -16,7 +16,7 @@ import (
 
 // Route is a route through a link.
 type Route struct {
-	attribute
+	Attribute
 	In   Place
 	Link string
 	Dst  netip.Prefix
@@ -33,7 +33,7 @@ type Route struct {
 	Scope *int
 }
 
-func (r Route) place() Place { return r.In }
+func (r Route) Place() Place { return r.In }
 
 func (r Route) String() string {
 	var text strings.Builder
@@ -80,7 +80,7 @@ func scopeName(scope int) string {
 
 // Ensure adds the route.
 func (r Route) Ensure(k *kernel.Kernel) (bool, error) {
-	n := r.In.in(k)
+	n := r.In.In(k)
 	link, err := n.Link(r.Link)
 	if err != nil {
 		return false, err
@@ -167,7 +167,7 @@ func (r Route) matches(other netlink.Route, index int) bool {
 
 func (r Route) netlink(index, priority int) *netlink.Route {
 	route := &netlink.Route{
-		LinkIndex: index, Dst: ipNet(r.Dst), MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: priority,
+		LinkIndex: index, Dst: IPNet(r.Dst), MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: priority,
 	}
 	if r.Via.IsValid() {
 		route.Gw = r.Via.AsSlice()
@@ -185,10 +185,10 @@ func (r Route) netlink(index, priority int) *netlink.Route {
 
 // Verify looks for the route, with any metric unless one is declared, and compares what else is declared of it.
 func (r Route) Verify(k *kernel.Kernel) error {
-	n := r.In.in(k)
+	n := r.In.In(k)
 	link, err := n.Link(r.Link)
 	if err != nil {
-		return ignoreNotFound(err) // the link's own Verify says so
+		return IgnoreNotFound(err) // the link's own Verify says so
 	}
 	routes, err := r.list(n)
 	if err != nil {
@@ -208,7 +208,7 @@ func (r Route) Verify(k *kernel.Kernel) error {
 	if len(differences) > 0 {
 		return errors.Join(differences...)
 	}
-	return driftf("no route to %s through %s", r.describeDst(), r.Link)
+	return Driftf("no route to %s through %s", r.describeDst(), r.Link)
 }
 
 // compare reports what is declared and is not the kernel's. A route of IPv6 has no scope there.
@@ -224,7 +224,7 @@ func (r Route) compare(other netlink.Route) error {
 		{"scope", valueOf(r.Scope), int(other.Scope), r.Scope != nil && r.Dst.Addr().Is4()},
 	} {
 		if option.declared && option.want != option.got {
-			errs = append(errs, driftf("route to %s through %s has %s %d instead of %d", r.describeDst(), r.Link, option.name, option.got, option.want))
+			errs = append(errs, Driftf("route to %s through %s has %s %d instead of %d", r.describeDst(), r.Link, option.name, option.got, option.want))
 		}
 	}
 	return errors.Join(errs...)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/statetest"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
@@ -13,15 +14,15 @@ func twoHomed(t *testing.T) *testnet.Namespace {
 	t.Helper()
 	testnet.NewHost(t)
 	container := testnet.NewNS(t, "c")
-	k := open(t, container)
+	k := statetest.Open(t, container)
 	for i, name := range []string{"eth0", "eth1"} {
 		o := state.Owner{Network: "net", ContainerID: "c", IfName: name}
-		apply(t, k, state.Veth{Owner: o, MAC: o.MAC()})
+		statetest.Apply(t, k, state.Veth{Owner: o, MAC: o.MAC()})
 		for _, p := range []netip.Prefix{
 			netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i), 2}), 24),
 			netip.PrefixFrom(netip.AddrFrom16([16]byte{0: 0xfd, 7: byte(i), 15: 2}), 64),
 		} {
-			ensure(t, k, state.Address{In: state.Container, Link: name, Prefix: p}, true)
+			statetest.Ensure(t, k, state.Address{In: state.Container, Link: name, Prefix: p}, true)
 		}
 	}
 	return container
@@ -61,14 +62,14 @@ func TestRoute(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			container := twoHomed(t)
-			drifts(t, container, test.route, "no route to "+test.route.Dst.String())
-			ensure(t, open(t, container), test.route, true)
-			verifies(t, container, test.route)
-			shows(t, container.Sh(t, test.show[0], test.show[1:]...), test.want)
-			ensure(t, open(t, container), test.route, false)
-			removes(t, container, test.route)
+			statetest.Drifts(t, container, test.route, "no route to "+test.route.Dst.String())
+			statetest.Ensure(t, statetest.Open(t, container), test.route, true)
+			statetest.Verifies(t, container, test.route)
+			statetest.Shows(t, container.Sh(t, test.show[0], test.show[1:]...), test.want)
+			statetest.Ensure(t, statetest.Open(t, container), test.route, false)
+			statetest.Removes(t, container, test.route)
 			container.Sh(t, "ip", "link", "set", "eth0", "down")
-			drifts(t, container, test.route, "no route to "+test.route.Dst.String())
+			statetest.Drifts(t, container, test.route, "no route to "+test.route.Dst.String())
 		})
 	}
 }
@@ -81,19 +82,19 @@ func TestRouteDrifts(t *testing.T) {
 	options6.MTU, options6.AdvMSS, options6.Scope = 1400, 1300, &scope
 	container := twoHomed(t)
 	for _, r := range []state.Route{options, options6} {
-		ensure(t, open(t, container), r, true)
-		verifies(t, container, r)
+		statetest.Ensure(t, statetest.Open(t, container), r, true)
+		statetest.Verifies(t, container, r)
 	}
 	container.Sh(t, "ip", "route", "replace", "10.9.0.0/16", "dev", "eth0", "scope", "host", "mtu", "1200")
 	for _, text := range []string{"MTU 1200 instead of 1400", "advmss 0 instead of 1300", "scope 254 instead of 253"} {
-		drifts(t, container, options, "route to 10.9.0.0/16 through eth0 has "+text)
+		statetest.Drifts(t, container, options, "route to 10.9.0.0/16 through eth0 has "+text)
 	}
-	verifies(t, container, plain)
+	statetest.Verifies(t, container, plain)
 	// One that fits is enough.
 	container.Sh(t, "ip", "route", "add", "10.9.0.0/16", "dev", "eth0", "scope", "link", "mtu", "1400", "advmss", "1300", "metric", "9")
-	verifies(t, container, options)
+	statetest.Verifies(t, container, options)
 	container.Sh(t, "ip", "route", "replace", "fd09::/64", "via", "fd00::1", "dev", "eth0", "mtu", "1200", "advmss", "1300")
-	drifts(t, container, options6, "route to fd09::/64 via fd00::1 through eth0 has MTU 1200 instead of 1400")
+	statetest.Drifts(t, container, options6, "route to fd09::/64 via fd00::1 through eth0 has MTU 1200 instead of 1400")
 }
 
 // The second network of a container gives way, and takes over when the first one goes.
@@ -108,16 +109,16 @@ func TestRouteGivesWay(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			container := twoHomed(t)
 			first, second := route("eth0", test.dst, test.via0), route("eth1", test.dst, test.via1)
-			ensure(t, open(t, container), first, true)
-			ensure(t, open(t, container), second, true)
-			verifies(t, container, first)
-			verifies(t, container, second)
+			statetest.Ensure(t, statetest.Open(t, container), first, true)
+			statetest.Ensure(t, statetest.Open(t, container), second, true)
+			statetest.Verifies(t, container, first)
+			statetest.Verifies(t, container, second)
 			target := map[string]string{"-4": "192.0.2.1", "-6": "2001:db8::1"}[test.family]
-			shows(t, container.Sh(t, "ip", test.family, "route", "get", target), test.first)
-			ensure(t, open(t, container), second, false)
+			statetest.Shows(t, container.Sh(t, "ip", test.family, "route", "get", target), test.first)
+			statetest.Ensure(t, statetest.Open(t, container), second, false)
 			container.Sh(t, "ip", "link", "del", "eth0")
-			shows(t, container.Sh(t, "ip", test.family, "route", "get", target), test.second)
-			verifies(t, container, second)
+			statetest.Shows(t, container.Sh(t, "ip", test.family, "route", "get", target), test.second)
+			statetest.Verifies(t, container, second)
 		})
 	}
 }
@@ -127,14 +128,14 @@ func TestRoutePriorityClash(t *testing.T) {
 	container := twoHomed(t)
 	first, second := route("eth0", "10.9.0.0/16", "10.0.0.1"), route("eth1", "10.9.0.0/16", "10.0.1.1")
 	first.Priority, second.Priority = 7, 7
-	ensure(t, open(t, container), first, true)
-	_, err := second.Ensure(open(t, container))
-	fails(t, err, state.ErrExists, "choose another priority")
+	statetest.Ensure(t, statetest.Open(t, container), first, true)
+	_, err := second.Ensure(statetest.Open(t, container))
+	statetest.Fails(t, err, state.ErrExists, "choose another priority")
 	second.Priority = 8
-	ensure(t, open(t, container), second, true)
-	verifies(t, container, second)
+	statetest.Ensure(t, statetest.Open(t, container), second, true)
+	statetest.Verifies(t, container, second)
 	second.Priority = 9
-	drifts(t, container, second, "no route to 10.9.0.0/16 via 10.0.1.1")
+	statetest.Drifts(t, container, second, "no route to 10.9.0.0/16 via 10.0.1.1")
 }
 
 func TestRouteString(t *testing.T) {
@@ -151,10 +152,10 @@ func TestRouteString(t *testing.T) {
 func TestRouteComesBackSecond(t *testing.T) {
 	container := twoHomed(t)
 	first, second := route("eth0", "0.0.0.0/0", "10.0.0.1"), route("eth1", "0.0.0.0/0", "10.0.1.1")
-	ensure(t, open(t, container), first, true)
-	ensure(t, open(t, container), second, true)
+	statetest.Ensure(t, statetest.Open(t, container), first, true)
+	statetest.Ensure(t, statetest.Open(t, container), second, true)
 	container.Sh(t, "ip", "route", "del", "default", "via", "10.0.0.1")
-	ensure(t, open(t, container), first, true)
-	shows(t, container.Sh(t, "ip", "route", "get", "192.0.2.1"), "via 10.0.1.1 dev eth1")
-	verifies(t, container, first)
+	statetest.Ensure(t, statetest.Open(t, container), first, true)
+	statetest.Shows(t, container.Sh(t, "ip", "route", "get", "192.0.2.1"), "via 10.0.1.1 dev eth1")
+	statetest.Verifies(t, container, first)
 }

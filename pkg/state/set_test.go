@@ -9,6 +9,9 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/bridging"
+	"github.com/fairway-cni/fairway/pkg/state/ruleset"
+	"github.com/fairway-cni/fairway/pkg/state/statetest"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
@@ -98,23 +101,23 @@ func TestSetRemove(t *testing.T) {
 }
 
 func TestSetVerifyReportsAllDrift(t *testing.T) {
-	k, container := newPair(t)
+	k, container := statetest.NewPair(t)
 	set := state.Set{
-		state.Shared(state.Bridge{Name: "br0"}),
-		state.Veth{Owner: owner("a"), MAC: owner("a").MAC(), Bridge: "br0"},
-		address("10.0.0.2/24"),
-		state.Masquerade{Owner: owner("a"), Prefixes: prefixes("10.0.0.2/24")},
+		state.Shared(bridging.Bridge{Name: "br0"}),
+		state.Veth{Owner: statetest.Owner("a"), MAC: statetest.Owner("a").MAC(), Bridge: "br0"},
+		statetest.Address("10.0.0.2/24"),
+		ruleset.Masquerade{Owner: statetest.Owner("a"), Prefixes: statetest.Prefixes("10.0.0.2/24")},
 	}
-	undo := apply(t, k, set...)
-	if err := set.Verify(open(t, container)); err != nil {
+	undo := statetest.Apply(t, k, set...)
+	if err := set.Verify(statetest.Open(t, container)); err != nil {
 		t.Errorf("Verify: %v", err)
 	}
 	testnet.Sh(t, "ip", "link", "set", "br0", "down")
 	testnet.Sh(t, "nft", "flush", "chain", "inet", "fairway", "postrouting")
 	container.Sh(t, "ip", "addr", "flush", "dev", "eth0")
-	err := set.Verify(open(t, container))
+	err := set.Verify(statetest.Open(t, container))
 	for _, text := range []string{"bridge br0 is down", "chain postrouting", "eth0 has no address 10.0.0.2/24"} {
-		fails(t, err, state.ErrDrift, text)
+		statetest.Fails(t, err, state.ErrDrift, text)
 	}
 	if got := len(strings.Split(err.Error(), "\n")); got != 3 {
 		t.Errorf("%d lines of drift, want 3:\n%v", got, err)
@@ -122,44 +125,44 @@ func TestSetVerifyReportsAllDrift(t *testing.T) {
 	if err := undo(); err != nil {
 		t.Errorf("undo: %v", err)
 	}
-	lacks(t, testnet.Sh(t, "ip", "link"), "br0", "veth")
+	statetest.Lacks(t, testnet.Sh(t, "ip", "link"), "br0", "veth")
 }
 
 // A real failure after real objects leaves nothing of the attachment, nor of what it made for all.
 func TestSetApplyLeavesNothing(t *testing.T) {
-	k, container := newPair(t)
+	k, container := statetest.NewPair(t)
 	var notes []string
 	_, err := state.Set{
-		state.Shared(state.Bridge{Name: "br0"}),
-		state.Veth{Owner: owner("a"), MAC: owner("a").MAC(), Bridge: "br0"},
-		address("10.0.0.2/24"),
-		state.SpoofCheck{Owner: owner("a"), MAC: owner("a").MAC()},
-		state.Masquerade{Owner: owner("a"), Prefixes: prefixes("10.0.0.2/24")},
+		state.Shared(bridging.Bridge{Name: "br0"}),
+		state.Veth{Owner: statetest.Owner("a"), MAC: statetest.Owner("a").MAC(), Bridge: "br0"},
+		statetest.Address("10.0.0.2/24"),
+		ruleset.SpoofCheck{Owner: statetest.Owner("a"), MAC: statetest.Owner("a").MAC()},
+		ruleset.Masquerade{Owner: statetest.Owner("a"), Prefixes: statetest.Prefixes("10.0.0.2/24")},
 		probe{name: "broken", notes: &notes, ensure: errProbe},
 	}.Apply(k)
-	fails(t, err, errProbe, "probe")
-	lacks(t, testnet.Sh(t, "ip", "link"), "br0", "veth")
-	lacks(t, container.Sh(t, "ip", "link"), "eth0")
-	lacks(t, testnet.Sh(t, "nft", "list", "ruleset"), owner("a").Tag())
+	statetest.Fails(t, err, errProbe, "probe")
+	statetest.Lacks(t, testnet.Sh(t, "ip", "link"), "br0", "veth")
+	statetest.Lacks(t, container.Sh(t, "ip", "link"), "eth0")
+	statetest.Lacks(t, testnet.Sh(t, "nft", "list", "ruleset"), statetest.Owner("a").Tag())
 }
 
 func TestSetFree(t *testing.T) {
-	k, container := newPair(t)
-	set := state.Set{state.Shared(state.Bridge{Name: "br0"}), state.Veth{Owner: owner("a")}}
+	k, container := statetest.NewPair(t)
+	set := state.Set{state.Shared(bridging.Bridge{Name: "br0"}), state.Veth{Owner: statetest.Owner("a")}}
 	if err := set.Free(k); err != nil {
 		t.Error(err)
 	}
 	container.Sh(t, "ip", "link", "add", "eth0", "type", "bridge")
-	fails(t, set.Free(k), state.ErrExists, "eth0")
+	statetest.Fails(t, set.Free(k), state.ErrExists, "eth0")
 }
 
 func TestSetReady(t *testing.T) {
 	testnet.NewHost(t)
 	testnet.Sh(t, "ip", "link", "add", "br0", "type", "veth", "peer", "name", "x0")
-	set := state.Set{state.Shared(state.Bridge{Name: "br0"}), state.Shared(state.Bridge{Name: "x0"}), state.Veth{Owner: owner("a")}}
-	err := set.Ready(open(t, nil))
-	fails(t, err, state.ErrConflict, "br0")
-	fails(t, err, state.ErrConflict, "x0")
+	set := state.Set{state.Shared(bridging.Bridge{Name: "br0"}), state.Shared(bridging.Bridge{Name: "x0"}), state.Veth{Owner: statetest.Owner("a")}}
+	err := set.Ready(statetest.Open(t, nil))
+	statetest.Fails(t, err, state.ErrConflict, "br0")
+	statetest.Fails(t, err, state.ErrConflict, "x0")
 }
 
 func TestWhere(t *testing.T) {
@@ -167,8 +170,8 @@ func TestWhere(t *testing.T) {
 		object state.Object
 		want   state.Place
 	}{
-		{state.Bridge{}, state.Host}, {state.Shared(state.Sysctl{In: state.Host}), state.Host},
-		{address("10.0.0.2/24"), state.Container}, {state.Shared(address("10.0.0.2/24")), state.Container},
+		{bridging.Bridge{}, state.Host}, {state.Shared(state.Sysctl{In: state.Host}), state.Host},
+		{statetest.Address("10.0.0.2/24"), state.Container}, {state.Shared(statetest.Address("10.0.0.2/24")), state.Container},
 		{state.Announce{}, state.Container}, {state.LinkUp{In: state.Container}, state.Container}, {state.Route{In: state.Container}, state.Container},
 	} {
 		if got := state.Where(test.object); got != test.want {
@@ -179,8 +182,8 @@ func TestWhere(t *testing.T) {
 
 func TestSetWithoutRules(t *testing.T) {
 	set := state.Set{
-		state.Shared(state.Bridge{Name: "br0"}), state.Shared(state.Isolation{Bridge: "br0", Internal: true}),
-		address("10.0.0.2/24"), state.SpoofCheck{Owner: owner("a")}, state.Masquerade{Owner: owner("a")},
+		state.Shared(bridging.Bridge{Name: "br0"}), state.Shared(ruleset.Isolation{Bridge: "br0", Internal: true}),
+		statetest.Address("10.0.0.2/24"), ruleset.SpoofCheck{Owner: statetest.Owner("a")}, ruleset.Masquerade{Owner: statetest.Owner("a")},
 	}
 	var got []string
 	for _, object := range set.WithoutRules() {
@@ -193,15 +196,15 @@ func TestSetWithoutRules(t *testing.T) {
 
 // What was applied before is not applied again, unless it is declared in another way by now.
 func TestSetBeyond(t *testing.T) {
-	veth := state.Veth{Owner: owner("a"), MAC: owner("a").MAC()}
-	before := state.Set{state.Shared(state.Bridge{Name: "br0"}), veth, state.Masquerade{Owner: owner("a")}}
-	masquerade := state.Masquerade{Owner: owner("a"), Prefixes: prefixes("10.0.0.2/24")}
-	now := state.Set{state.Shared(state.Bridge{Name: "br0"}), veth, address("10.0.0.2/24"), masquerade}
+	veth := state.Veth{Owner: statetest.Owner("a"), MAC: statetest.Owner("a").MAC()}
+	before := state.Set{state.Shared(bridging.Bridge{Name: "br0"}), veth, ruleset.Masquerade{Owner: statetest.Owner("a")}}
+	masquerade := ruleset.Masquerade{Owner: statetest.Owner("a"), Prefixes: statetest.Prefixes("10.0.0.2/24")}
+	now := state.Set{state.Shared(bridging.Bridge{Name: "br0"}), veth, statetest.Address("10.0.0.2/24"), masquerade}
 	var got []string
 	for _, object := range now.Beyond(before) {
 		got = append(got, object.String())
 	}
-	if diff := cmp.Diff([]string{address("10.0.0.2/24").String(), masquerade.String()}, got); diff != "" {
+	if diff := cmp.Diff([]string{statetest.Address("10.0.0.2/24").String(), masquerade.String()}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if got := len(now.Beyond(nil)); got != len(now) {

@@ -25,6 +25,42 @@ type Object interface {
 	Remove(*kernel.Kernel) error
 }
 
+// Verbs that some objects have beside those of Object. A file that declares such an object asserts it, so that a wrong
+// signature does not compile.
+type (
+	// Anchor is an object that needs a name in the container's namespace.
+	Anchor interface {
+		Object
+		// Free says whether that name is free. The error wraps ErrExists. It never writes.
+		Free(*kernel.Kernel) error
+	}
+	// Readier is an object that the host may be unable to have.
+	Readier interface {
+		Object
+		// Ready says whether Ensure could succeed now, as far as the host alone can tell. It never writes. An error that
+		// wraps ErrLimited says that it could, and what would not work.
+		Ready(*kernel.Kernel) error
+	}
+	// Repairer is an object that no single container owns, so that CHECK may put it right before it compares.
+	Repairer interface {
+		Object
+		// Repair is Ensure for what is there already, also when it serves other containers.
+		Repair(*kernel.Kernel) error
+	}
+	// Retirer is an object that outlives each container and goes with the network's last one.
+	Retirer interface {
+		Object
+		// Retire removes it. Absence is success.
+		Retire(*kernel.Kernel) error
+	}
+	// Rule is an object that filters or translates packets.
+	Rule interface {
+		Object
+		// Rule does nothing: it tells such objects from others.
+		Rule()
+	}
+)
+
 var (
 	// ErrDrift says that the kernel's state is not as declared.
 	ErrDrift = errors.New("drift")
@@ -39,11 +75,11 @@ var (
 	// ErrLimited says that something works, but not for the containers that are there.
 	ErrLimited = errors.New("limited")
 	// ErrVanished says that something which was there a moment ago was removed by somebody else; trying again may help.
-	ErrVanished = errors.New("removed by somebody else meanwhile")
+	ErrVanished = errors.New("removed concurrently")
 )
 
-// driftf describes one difference between the kernel and the declaration.
-func driftf(format string, args ...any) error {
+// Driftf describes one difference between the kernel and the declaration.
+func Driftf(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrDrift, fmt.Sprintf(format, args...))
 }
 
@@ -96,11 +132,8 @@ func (s Set) Remove(k *kernel.Kernel) error {
 // WithoutRules is the set without what filters and translates packets: an ADD that may still fail leaves no trace of it.
 func (s Set) WithoutRules() Set {
 	return slices.DeleteFunc(slices.Clone(s), func(o Object) bool {
-		switch own(o).(type) {
-		case Isolation, Masquerade, SpoofCheck:
-			return true
-		}
-		return false
+		_, rule := own(o).(Rule)
+		return rule
 	})
 }
 
@@ -116,7 +149,7 @@ func (s Set) Beyond(applied Set) Set {
 func (s Set) Free(k *kernel.Kernel) error {
 	var errs []error
 	for _, object := range s {
-		if anchor, ok := own(object).(interface{ Free(*kernel.Kernel) error }); ok {
+		if anchor, ok := own(object).(Anchor); ok {
 			errs = append(errs, anchor.Free(k))
 		}
 	}
@@ -128,7 +161,7 @@ func (s Set) Free(k *kernel.Kernel) error {
 func (s Set) Ready(k *kernel.Kernel) error {
 	var errs, limits []error
 	for _, object := range s {
-		o, ok := own(object).(interface{ Ready(*kernel.Kernel) error })
+		o, ok := own(object).(Readier)
 		if !ok {
 			continue
 		}
@@ -147,7 +180,7 @@ func (s Set) Ready(k *kernel.Kernel) error {
 // Repair puts right what no container owns, so that CHECK finds it as it has to be. It goes on past errors.
 func (s Set) Repair(k *kernel.Kernel) error {
 	return s.each(func(object Object) error {
-		if o, ok := object.(interface{ Repair(*kernel.Kernel) error }); ok {
+		if o, ok := object.(Repairer); ok {
 			return o.Repair(k)
 		}
 		return nil
@@ -158,7 +191,7 @@ func (s Set) Repair(k *kernel.Kernel) error {
 // goes on past errors.
 func (s Set) Retire(k *kernel.Kernel) error {
 	return s.each(func(object Object) error {
-		if o, ok := object.(interface{ Retire(*kernel.Kernel) error }); ok {
+		if o, ok := object.(Retirer); ok {
 			return o.Retire(k)
 		}
 		return nil
@@ -191,8 +224,8 @@ func own(o Object) Object {
 	return o
 }
 
-// attribute is embedded by state that goes with the link it belongs to.
-type attribute struct{}
+// Attribute is embedded by state that goes with the link it belongs to.
+type Attribute struct{}
 
 // Remove does nothing: the kernel removes it with its link.
-func (attribute) Remove(*kernel.Kernel) error { return nil }
+func (Attribute) Remove(*kernel.Kernel) error { return nil }

@@ -9,20 +9,20 @@ import (
 
 // Sysctl is a kernel parameter. It is set and never reset, as others may have come to rely on it.
 type Sysctl struct {
-	attribute
+	Attribute
 	In Place
 	// Key has slashes: net/ipv4/ip_forward. A link's name may hold dots.
 	Key   string
 	Value string
 }
 
-func (s Sysctl) place() Place { return s.In }
+func (s Sysctl) Place() Place { return s.In }
 
 func (s Sysctl) String() string { return fmt.Sprintf("sysctl -w %s=%s", s.Key, s.Value) }
 
 // Ensure writes the parameter unless it has the value: reading is cheap, and writing some takes the kernel's RTNL lock.
 func (s Sysctl) Ensure(k *kernel.Kernel) (bool, error) {
-	n := s.In.in(k)
+	n := s.In.In(k)
 	if value, err := n.Sysctl(s.Key); err == nil && value == s.Value {
 		return false, nil
 	}
@@ -34,12 +34,12 @@ func (s Sysctl) Ensure(k *kernel.Kernel) (bool, error) {
 
 // Verify reads the parameter.
 func (s Sysctl) Verify(k *kernel.Kernel) error {
-	value, err := s.In.in(k).Sysctl(s.Key)
+	value, err := s.In.In(k).Sysctl(s.Key)
 	if err != nil {
 		return fmt.Errorf("sysctl %s: %w", s.Key, err)
 	}
 	if value != s.Value {
-		return driftf("%s is %s instead of %s", strings.ReplaceAll(s.Key, "/", "."), value, s.Value)
+		return Driftf("%s is %s instead of %s", strings.ReplaceAll(s.Key, "/", "."), value, s.Value)
 	}
 	return nil
 }

@@ -33,6 +33,8 @@ type Veth struct {
 	RecordedMAC net.HardwareAddr
 }
 
+var _ Anchor = Veth{}
+
 func (v Veth) String() string {
 	text := fmt.Sprintf("ip link add %s type veth peer name %s address %s netns container",
 		v.Owner.HostLink(), v.Owner.IfName, v.MAC)
@@ -72,13 +74,13 @@ func (v Veth) Ensure(k *kernel.Kernel) (bool, error) {
 }
 
 // Free says whether the container has no link of the name yet.
-func (v Veth) Free(k *kernel.Kernel) error { return linkFree(k, v.Owner.IfName) }
+func (v Veth) Free(k *kernel.Kernel) error { return LinkFree(k, v.Owner.IfName) }
 
 func (v Veth) add(k *kernel.Kernel) error {
 	return k.AddVeth(kernel.VethPair{
-		HostName: v.Owner.HostLink(), HostGroup: group(v.Owner.Network),
+		HostName: v.Owner.HostLink(), HostGroup: Group(v.Owner.Network),
 		In: k.Container, ContainerName: v.Owner.IfName, ContainerMAC: v.MAC, ContainerDown: v.Down,
-		MTU: mtuOrPath(k, v.MTU),
+		MTU: MTUOrPath(k, v.MTU),
 	})
 }
 
@@ -87,7 +89,7 @@ func (v Veth) clearHostEnd(k *kernel.Kernel) error {
 	if err := v.Free(k); err != nil {
 		return err
 	}
-	return removeLink(k.Host, v.Owner.HostLink())
+	return RemoveLink(k.Host, v.Owner.HostLink())
 }
 
 func (v Veth) joinBridge(k *kernel.Kernel) error {
@@ -130,42 +132,42 @@ func (v Veth) Verify(k *kernel.Kernel) error {
 }
 
 func (v Veth) verifyContainerEnd(k *kernel.Kernel) error {
-	link, err := verifyLink(k.Container, Container, v.Owner.IfName)
+	link, err := VerifyLink(k.Container, Container, v.Owner.IfName)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	if link.Type() != "veth" {
-		errs = append(errs, driftf("%s in the container is a %s, not a veth", v.Owner.IfName, link.Type()))
+		errs = append(errs, Driftf("%s in the container is a %s, not a veth", v.Owner.IfName, link.Type()))
 	}
 	want := v.MAC
 	if v.RecordedMAC != nil {
 		want = v.RecordedMAC
 	}
 	if got := link.Attrs().HardwareAddr; want != nil && !bytes.Equal(got, want) {
-		errs = append(errs, driftf("%s has MAC %s instead of %s", v.Owner.IfName, got, want))
+		errs = append(errs, Driftf("%s has MAC %s instead of %s", v.Owner.IfName, got, want))
 	}
 	if !v.Down && link.Attrs().Flags&net.FlagUp == 0 {
-		errs = append(errs, driftf("%s in the container is down", v.Owner.IfName))
+		errs = append(errs, Driftf("%s in the container is down", v.Owner.IfName))
 	}
 	// A later plugin of the chain may have lowered it, without a record: upstream's tuning does.
 	if got := link.Attrs().MTU; v.MTU > 0 && got > v.MTU {
-		errs = append(errs, driftf("%s in the container has MTU %d, more than the %d of its host end", v.Owner.IfName, got, v.MTU))
+		errs = append(errs, Driftf("%s in the container has MTU %d, more than the %d of its host end", v.Owner.IfName, got, v.MTU))
 	}
 	return errors.Join(errs...)
 }
 
 func (v Veth) verifyHostEnd(k *kernel.Kernel) error {
-	link, err := verifyLink(k.Host, Host, v.Owner.HostLink())
+	link, err := VerifyLink(k.Host, Host, v.Owner.HostLink())
 	if err != nil {
 		return err
 	}
 	var errs []error
 	if link.Attrs().Flags&net.FlagUp == 0 {
-		errs = append(errs, driftf("%s is down", v.Owner.HostLink()))
+		errs = append(errs, Driftf("%s is down", v.Owner.HostLink()))
 	}
 	if got := link.Attrs().MTU; v.MTU > 0 && got != v.MTU {
-		errs = append(errs, driftf("%s has MTU %d instead of %d", v.Owner.HostLink(), got, v.MTU))
+		errs = append(errs, Driftf("%s has MTU %d instead of %d", v.Owner.HostLink(), got, v.MTU))
 	}
 	if v.Bridge != "" {
 		errs = append(errs, v.verifyPort(k, link))
@@ -182,7 +184,7 @@ func (v Veth) verifyPort(k *kernel.Kernel, link netlink.Link) error {
 		return err
 	}
 	if link.Attrs().MasterIndex != bridge.Attrs().Index {
-		return driftf("%s is not a port of %s", v.Owner.HostLink(), v.Bridge)
+		return Driftf("%s is not a port of %s", v.Owner.HostLink(), v.Bridge)
 	}
 	info, err := k.Host.LinkGetProtinfo(link)
 	if err != nil {
@@ -190,10 +192,10 @@ func (v Veth) verifyPort(k *kernel.Kernel, link netlink.Link) error {
 	}
 	var errs []error
 	if v.Hairpin && !info.Hairpin {
-		errs = append(errs, driftf("port %s has hairpin off", v.Owner.HostLink()))
+		errs = append(errs, Driftf("port %s has hairpin off", v.Owner.HostLink()))
 	}
 	if v.Isolated && !info.Isolated {
-		errs = append(errs, driftf("port %s is not isolated", v.Owner.HostLink()))
+		errs = append(errs, Driftf("port %s is not isolated", v.Owner.HostLink()))
 	}
 	return errors.Join(errs...)
 }
@@ -205,21 +207,21 @@ func (v Veth) Remove(k *kernel.Kernel) error {
 	link, err := k.Host.Link(v.Owner.HostLink())
 	if err == nil {
 		k.Host.Forget(v.Owner.HostLink())
-		return deleteLink(k.Host, link)
+		return DeleteLink(k.Host, link)
 	}
 	if !kernel.IsNotFound(err) || k.Container == nil || v.RecordedMAC == nil {
-		return ignoreNotFound(err)
+		return IgnoreNotFound(err)
 	}
 	link, err = k.Container.Link(v.Owner.IfName)
 	if err != nil || link.Type() != "veth" || !bytes.Equal(link.Attrs().HardwareAddr, v.RecordedMAC) {
-		return ignoreNotFound(err)
+		return IgnoreNotFound(err)
 	}
 	k.Container.Forget(v.Owner.IfName)
-	return deleteLink(k.Container, link)
+	return DeleteLink(k.Container, link)
 }
 
-// ignoreNotFound makes the absence of a link a success.
-func ignoreNotFound(err error) error {
+// IgnoreNotFound makes the absence of a link a success.
+func IgnoreNotFound(err error) error {
 	if kernel.IsNotFound(err) {
 		return nil
 	}

@@ -6,26 +6,28 @@ import (
 	"testing"
 
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/bridging"
+	"github.com/fairway-cni/fairway/pkg/state/statetest"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
 func TestVeth(t *testing.T) {
 	testnet.NewHost(t)
 	container := testnet.NewNS(t, "c")
-	o := owner("a")
+	o := statetest.Owner("a")
 	veth := state.Veth{Owner: o, MAC: o.MAC(), MTU: 1400, Bridge: "br0"}
-	apply(t, open(t, container), state.Bridge{Name: "br0"})
-	drifts(t, container, veth, "link eth0 is gone from the container's namespace")
-	drifts(t, container, veth, "link "+o.HostLink()+" is gone from the host's namespace")
+	statetest.Apply(t, statetest.Open(t, container), bridging.Bridge{Name: "br0"})
+	statetest.Drifts(t, container, veth, "link eth0 is gone from the container's namespace")
+	statetest.Drifts(t, container, veth, "link "+o.HostLink()+" is gone from the host's namespace")
 
-	ensure(t, open(t, container), veth, true)
-	verifies(t, container, veth)
-	shows(t, container.Sh(t, "ip", "link", "show", "eth0"), "mtu 1400", "UP", o.MAC().String())
-	shows(t, testnet.Sh(t, "ip", "link", "show", o.HostLink()), "mtu 1400", "UP", "master br0", "alias "+o.Tag())
+	statetest.Ensure(t, statetest.Open(t, container), veth, true)
+	statetest.Verifies(t, container, veth)
+	statetest.Shows(t, container.Sh(t, "ip", "link", "show", "eth0"), "mtu 1400", "UP", o.MAC().String())
+	statetest.Shows(t, testnet.Sh(t, "ip", "link", "show", o.HostLink()), "mtu 1400", "UP", "master br0", "alias "+o.Tag())
 
-	removes(t, container, veth)
-	lacks(t, testnet.Sh(t, "ip", "link"), "veth")
-	lacks(t, container.Sh(t, "ip", "link"), "eth0")
+	statetest.Removes(t, container, veth)
+	statetest.Lacks(t, testnet.Sh(t, "ip", "link"), "veth")
+	statetest.Lacks(t, container.Sh(t, "ip", "link"), "eth0")
 }
 
 func TestVethOptions(t *testing.T) {
@@ -42,116 +44,116 @@ func TestVethOptions(t *testing.T) {
 		{"both", state.Veth{Hairpin: true, Isolated: true}, []string{"hairpin on", "isolated on"}, []string{"ip", "link", "set", "PORT", "down"}, "is down"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			k, container := newPair(t)
+			k, container := statetest.NewPair(t)
 			veth := test.veth
-			veth.Owner, veth.MAC, veth.Bridge = owner("a"), owner("a").MAC(), "br0"
-			apply(t, k, state.Bridge{Name: "br0"}, veth)
-			verifies(t, container, veth)
-			shows(t, testnet.Sh(t, "bridge", "-d", "link", "show", "dev", veth.Owner.HostLink()), test.shows...)
+			veth.Owner, veth.MAC, veth.Bridge = statetest.Owner("a"), statetest.Owner("a").MAC(), "br0"
+			statetest.Apply(t, k, bridging.Bridge{Name: "br0"}, veth)
+			statetest.Verifies(t, container, veth)
+			statetest.Shows(t, testnet.Sh(t, "bridge", "-d", "link", "show", "dev", veth.Owner.HostLink()), test.shows...)
 			for i, word := range test.undo {
 				if word == "PORT" {
 					test.undo[i] = veth.Owner.HostLink()
 				}
 			}
 			testnet.Sh(t, test.undo[0], test.undo[1:]...)
-			drifts(t, container, veth, test.drift)
+			statetest.Drifts(t, container, veth, test.drift)
 		})
 	}
 }
 
 func TestVethContainerEndDrifts(t *testing.T) {
-	k, container := newPair(t)
-	veth := state.Veth{Owner: owner("a"), MAC: owner("a").MAC()}
-	apply(t, k, veth)
+	k, container := statetest.NewPair(t)
+	veth := state.Veth{Owner: statetest.Owner("a"), MAC: statetest.Owner("a").MAC()}
+	statetest.Apply(t, k, veth)
 	other := net.HardwareAddr{2, 0, 0, 0, 0, 9}
 	container.Sh(t, "ip", "link", "set", "eth0", "address", other.String(), "down")
-	drifts(t, container, veth, "eth0 has MAC 02:00:00:00:00:09 instead of "+veth.MAC.String())
-	drifts(t, container, veth, "eth0 in the container is down")
+	statetest.Drifts(t, container, veth, "eth0 has MAC 02:00:00:00:00:09 instead of "+veth.MAC.String())
+	statetest.Drifts(t, container, veth, "eth0 in the container is down")
 	// A later plugin of the chain may have changed the address, and recorded it.
 	veth.RecordedMAC, veth.Down = other, true
-	verifies(t, container, veth)
+	statetest.Verifies(t, container, veth)
 	container.Sh(t, "ip", "link", "del", "eth0")
 	container.Sh(t, "ip", "link", "add", "eth0", "address", other.String(), "type", "bridge")
-	drifts(t, container, veth, "eth0 in the container is a bridge, not a veth")
+	statetest.Drifts(t, container, veth, "eth0 in the container is a bridge, not a veth")
 }
 
 // The ends' MTU is compared where one is declared. In the container it may be lower, as a later plugin of the chain left it.
 func TestVethMTUDrifts(t *testing.T) {
-	k, container := newPair(t)
-	veth := state.Veth{Owner: owner("a"), MAC: owner("a").MAC(), MTU: 1400}
-	apply(t, k, veth)
+	k, container := statetest.NewPair(t)
+	veth := state.Veth{Owner: statetest.Owner("a"), MAC: statetest.Owner("a").MAC(), MTU: 1400}
+	statetest.Apply(t, k, veth)
 	container.Sh(t, "ip", "link", "set", "eth0", "mtu", "1300")
-	verifies(t, container, veth)
+	statetest.Verifies(t, container, veth)
 	container.Sh(t, "ip", "link", "set", "eth0", "mtu", "1500")
 	testnet.Sh(t, "ip", "link", "set", veth.Owner.HostLink(), "mtu", "1280")
-	drifts(t, container, veth, "eth0 in the container has MTU 1500, more than the 1400 of its host end")
-	drifts(t, container, veth, veth.Owner.HostLink()+" has MTU 1280 instead of 1400")
+	statetest.Drifts(t, container, veth, "eth0 in the container has MTU 1500, more than the 1400 of its host end")
+	statetest.Drifts(t, container, veth, veth.Owner.HostLink()+" has MTU 1280 instead of 1400")
 	veth.MTU = 0
-	verifies(t, container, veth)
+	statetest.Verifies(t, container, veth)
 }
 
 func TestVethDown(t *testing.T) {
-	k, container := newPair(t)
-	veth := state.Veth{Owner: owner("a"), MAC: owner("a").MAC(), Down: true}
-	apply(t, k, veth)
-	verifies(t, container, veth)
-	shows(t, container.Sh(t, "ip", "link", "show", "eth0"), "state DOWN")
-	lacks(t, container.Sh(t, "ip", "link", "show", "eth0"), "UP")
+	k, container := statetest.NewPair(t)
+	veth := state.Veth{Owner: statetest.Owner("a"), MAC: statetest.Owner("a").MAC(), Down: true}
+	statetest.Apply(t, k, veth)
+	statetest.Verifies(t, container, veth)
+	statetest.Shows(t, container.Sh(t, "ip", "link", "show", "eth0"), "state DOWN")
+	statetest.Lacks(t, container.Sh(t, "ip", "link", "show", "eth0"), "UP")
 }
 
 // A name that the container uses is an error, and nothing is left on either side.
 func TestVethNameTaken(t *testing.T) {
-	k, container := newPair(t)
+	k, container := statetest.NewPair(t)
 	container.Sh(t, "ip", "link", "add", "eth0", "type", "bridge")
-	veth := state.Veth{Owner: owner("a"), MAC: owner("a").MAC()}
-	fails(t, veth.Free(k), state.ErrExists, "interface eth0")
+	veth := state.Veth{Owner: statetest.Owner("a"), MAC: statetest.Owner("a").MAC()}
+	statetest.Fails(t, veth.Free(k), state.ErrExists, "interface eth0")
 	_, err := veth.Ensure(k)
-	fails(t, err, state.ErrExists, "interface eth0")
-	lacks(t, testnet.Sh(t, "ip", "link"), "veth")
-	shows(t, container.Sh(t, "ip", "-d", "link", "show", "eth0"), "bridge")
+	statetest.Fails(t, err, state.ErrExists, "interface eth0")
+	statetest.Lacks(t, testnet.Sh(t, "ip", "link"), "veth")
+	statetest.Shows(t, container.Sh(t, "ip", "-d", "link", "show", "eth0"), "bridge")
 }
 
 // A second ADD of a living attachment must not take its link away.
 func TestVethTwice(t *testing.T) {
-	k, container := newPair(t)
-	veth := state.Veth{Owner: owner("a"), MAC: owner("a").MAC()}
-	apply(t, k, veth)
-	_, err := veth.Ensure(open(t, container))
-	fails(t, err, state.ErrExists, "interface eth0")
-	verifies(t, container, veth)
+	k, container := statetest.NewPair(t)
+	veth := state.Veth{Owner: statetest.Owner("a"), MAC: statetest.Owner("a").MAC()}
+	statetest.Apply(t, k, veth)
+	_, err := veth.Ensure(statetest.Open(t, container))
+	statetest.Fails(t, err, state.ErrExists, "interface eth0")
+	statetest.Verifies(t, container, veth)
 }
 
 // The host end that an earlier ADD of the owner left, for a namespace that is another by now, is replaced.
 func TestVethReplacesLeftover(t *testing.T) {
 	testnet.NewHost(t)
 	before, after := testnet.NewNS(t, "before"), testnet.NewNS(t, "after")
-	veth := state.Veth{Owner: owner("a"), MAC: owner("a").MAC()}
-	ensure(t, open(t, before), veth, true)
-	ensure(t, open(t, after), veth, true)
-	verifies(t, after, veth)
-	lacks(t, before.Sh(t, "ip", "link"), "eth0")
+	veth := state.Veth{Owner: statetest.Owner("a"), MAC: statetest.Owner("a").MAC()}
+	statetest.Ensure(t, statetest.Open(t, before), veth, true)
+	statetest.Ensure(t, statetest.Open(t, after), veth, true)
+	statetest.Verifies(t, after, veth)
+	statetest.Lacks(t, before.Sh(t, "ip", "link"), "eth0")
 }
 
 // A bridge that has gone meanwhile is worth another try, and leaves nothing.
 func TestVethWithoutBridge(t *testing.T) {
-	k, container := newPair(t)
-	apply(t, k, state.Bridge{Name: "br0"})
+	k, container := statetest.NewPair(t)
+	statetest.Apply(t, k, bridging.Bridge{Name: "br0"})
 	if _, err := k.Host.Link("br0"); err != nil { // k remembers it
 		t.Fatal(err)
 	}
 	testnet.Sh(t, "ip", "link", "del", "br0")
-	_, err := state.Veth{Owner: owner("a"), MAC: owner("a").MAC(), Bridge: "br0"}.Ensure(k)
-	fails(t, err, state.ErrVanished, "veth")
-	lacks(t, testnet.Sh(t, "ip", "link"), "veth")
-	lacks(t, container.Sh(t, "ip", "link"), "eth0")
+	_, err := state.Veth{Owner: statetest.Owner("a"), MAC: statetest.Owner("a").MAC(), Bridge: "br0"}.Ensure(k)
+	statetest.Fails(t, err, state.ErrVanished, "veth")
+	statetest.Lacks(t, testnet.Sh(t, "ip", "link"), "veth")
+	statetest.Lacks(t, container.Sh(t, "ip", "link"), "eth0")
 }
 
 func TestVethRemoveWithoutContainer(t *testing.T) {
-	k, _ := newPair(t)
-	veth := state.Veth{Owner: owner("a"), MAC: owner("a").MAC()}
-	apply(t, k, veth)
-	removes(t, nil, veth)
-	lacks(t, testnet.Sh(t, "ip", "link"), "veth")
+	k, _ := statetest.NewPair(t)
+	veth := state.Veth{Owner: statetest.Owner("a"), MAC: statetest.Owner("a").MAC()}
+	statetest.Apply(t, k, veth)
+	statetest.Removes(t, nil, veth)
+	statetest.Lacks(t, testnet.Sh(t, "ip", "link"), "veth")
 }
 
 // The namespace may end in the middle of an ADD: its links go with it, and so do the handles' answers.
@@ -161,9 +163,9 @@ func TestVethOfVanishedNamespace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := open(t, container)
-	veth := state.Veth{Owner: owner("a"), MAC: owner("a").MAC()}
-	ensure(t, k, veth, true)
+	k := statetest.Open(t, container)
+	veth := state.Veth{Owner: statetest.Owner("a"), MAC: statetest.Owner("a").MAC()}
+	statetest.Ensure(t, k, veth, true)
 	if err := container.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +175,7 @@ func TestVethOfVanishedNamespace(t *testing.T) {
 	if err := veth.Remove(k); err != nil {
 		t.Errorf("Remove by the handles of the ADD: %v", err)
 	}
-	removes(t, nil, veth)
+	statetest.Removes(t, nil, veth)
 }
 
 // Another suite's pair has another name on the host: only the recorded MAC tells that the container's end was its.
@@ -191,19 +193,19 @@ func TestVethOfAnotherSuite(t *testing.T) {
 			testnet.NewHost(t)
 			container := testnet.NewNS(t, "c")
 			testnet.Sh(t, "ip", "link", "add", "veth1234", "type", "veth", "peer", "name", "eth0", "address", "02:00:00:00:00:05", "netns", container.Path)
-			removes(t, container, state.Veth{Owner: owner("a"), RecordedMAC: test.recorded})
+			statetest.Removes(t, container, state.Veth{Owner: statetest.Owner("a"), RecordedMAC: test.recorded})
 			if test.gone {
-				lacks(t, container.Sh(t, "ip", "link"), "eth0")
+				statetest.Lacks(t, container.Sh(t, "ip", "link"), "eth0")
 			} else {
-				shows(t, container.Sh(t, "ip", "link"), "eth0")
+				statetest.Shows(t, container.Sh(t, "ip", "link"), "eth0")
 			}
 		})
 	}
 }
 
 func TestVethString(t *testing.T) {
-	veth := state.Veth{Owner: owner("a"), MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, MTU: 1400, Bridge: "br0", Hairpin: true, Isolated: true}
-	port := owner("a").HostLink()
+	veth := state.Veth{Owner: statetest.Owner("a"), MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, MTU: 1400, Bridge: "br0", Hairpin: true, Isolated: true}
+	port := statetest.Owner("a").HostLink()
 	want := "ip link add " + port + " mtu 1400 type veth peer name eth0 mtu 1400 address 02:00:00:00:00:01 netns container" +
 		" && ip link set " + port + " up master br0 && bridge link set dev " + port + " hairpin on && bridge link set dev " + port + " isolated on"
 	if got := veth.String(); got != want {

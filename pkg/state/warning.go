@@ -8,7 +8,7 @@ import (
 
 // Warning tells the administrator something at ADD, on standard error. It is no state.
 type Warning struct {
-	attribute
+	Attribute
 	Text string
 }
 

@@ -6,6 +6,8 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/attach"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/bridging"
+	"github.com/fairway-cni/fairway/pkg/state/ruleset"
 )
 
 // plan declares the bridge and one container on it. What can fail for a reason of the container comes before what
@@ -40,14 +42,14 @@ func (c conf) shared(lease attach.Lease) state.Set {
 	if c.IPMasqBackend == "iptables" {
 		set = append(set, state.Warning{Text: "ipMasqBackend iptables is answered with nftables: both work side by side"})
 	}
-	set = append(set, state.Shared(state.Bridge{
+	set = append(set, state.Shared(bridging.Bridge{
 		Name: c.Bridge, MTU: c.MTU, Promisc: c.PromiscMode, VLANFiltering: c.filtersVLANs(),
 	}))
 	if c.Internal || c.Isolated {
-		set = append(set, state.Shared(state.Isolation{Bridge: c.Bridge, Internal: c.Internal, Isolated: c.Isolated}))
+		set = append(set, state.Shared(ruleset.Isolation{Bridge: c.Bridge, Internal: c.Internal, Isolated: c.Isolated}))
 	}
 	if c.IsGateway && !c.Internal {
-		set = append(set, state.ForwardPath{Link: c.forwardingLink()})
+		set = append(set, ruleset.ForwardPath{Link: c.forwardingLink()})
 	}
 	if c.IsGateway && len(lease.IPs) > 0 {
 		set = append(set, c.gatewayState(lease)...)
@@ -66,7 +68,7 @@ func (c conf) forwardingLink() string {
 // gatewayState makes the host the containers' gateway.
 func (c conf) gatewayState(lease attach.Lease) state.Set {
 	var set state.Set
-	gateway := state.Gateway{Link: c.forwardingLink(), Force: c.ForceAddress}
+	gateway := bridging.Gateway{Link: c.forwardingLink(), Force: c.ForceAddress}
 	if c.VLAN != 0 {
 		set = append(set, state.Shared(c.gateway()))
 	}
@@ -99,8 +101,8 @@ func forwardingKey(addr netip.Addr) string {
 	return forwarding4
 }
 
-func (c conf) gateway() state.VLANGateway {
-	return state.VLANGateway{Bridge: c.Bridge, VLAN: uint16(c.VLAN), KeepDefault: c.PreserveDefaultVLAN}
+func (c conf) gateway() bridging.VLANGateway {
+	return bridging.VLANGateway{Bridge: c.Bridge, VLAN: uint16(c.VLAN), KeepDefault: c.PreserveDefaultVLAN}
 }
 
 func (c conf) veth(r attach.Request) state.Veth {
@@ -113,8 +115,8 @@ func (c conf) veth(r attach.Request) state.Veth {
 func (c conf) filtersVLANs() bool { return c.VLAN != 0 || len(c.tagged) > 0 }
 
 // portVLANs is the container's VLANs. A trunk without a native VLAN has VLAN 1 as its native one, as upstream has it.
-func (c conf) portVLANs(r attach.Request) state.PortVLANs {
-	vlans := state.PortVLANs{
+func (c conf) portVLANs(r attach.Request) bridging.PortVLANs {
+	vlans := bridging.PortVLANs{
 		Port: r.Owner.HostLink(), Native: uint16(c.VLAN), Tagged: c.tagged, KeepDefault: c.PreserveDefaultVLAN,
 	}
 	if vlans.Native == 0 {
@@ -127,10 +129,10 @@ func (c conf) portVLANs(r attach.Request) state.PortVLANs {
 func (c conf) rules(r attach.Request, lease attach.Lease) state.Set {
 	var set state.Set
 	if c.MACSpoofCheck || r.Removal {
-		set = append(set, state.SpoofCheck{Owner: r.Owner, MAC: r.MAC(c.mac)})
+		set = append(set, ruleset.SpoofCheck{Owner: r.Owner, MAC: r.MAC(c.mac)})
 	}
 	if c.masquerades() || r.Removal {
-		masquerade := state.Masquerade{Owner: r.Owner}
+		masquerade := ruleset.Masquerade{Owner: r.Owner}
 		for _, ip := range lease.IPs {
 			masquerade.Prefixes = append(masquerade.Prefixes, ip.Prefix)
 		}

@@ -4,19 +4,19 @@ import (
 	"net"
 
 	"github.com/fairway-cni/fairway/pkg/attach"
-	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/lan"
 )
 
 // conf is the configuration of a macvlan network. The keys and their meaning are those of the upstream plugin v1.9.1;
 // EnableDAD and HostAccess are ours.
 type conf struct {
-	Master          string            `json:"master"` // empty: that of the default route
-	Mode            state.MacvlanMode `json:"mode"`
-	MTU             int               `json:"mtu"` // bytes; 0: the master's
-	MAC             string            `json:"mac"`
-	LinkInContainer bool              `json:"linkInContainer"`
-	BCQueueLen      uint32            `json:"bcqueuelen"` // frames; 0: the kernel's default
-	EnableDAD       bool              `json:"enabledad"`
+	Master          string          `json:"master"` // empty: that of the default route
+	Mode            lan.MacvlanMode `json:"mode"`
+	MTU             int             `json:"mtu"` // bytes; 0: the master's
+	MAC             string          `json:"mac"`
+	LinkInContainer bool            `json:"linkInContainer"`
+	BCQueueLen      uint32          `json:"bcqueuelen"` // frames; 0: the kernel's default
+	EnableDAD       bool            `json:"enabledad"`
 	// HostAccess: the host and its containers reach each other.
 	HostAccess bool `json:"hostAccess"`
 
@@ -34,7 +34,7 @@ func parse(stdin []byte, env attach.Env) (conf, error) {
 		return c, err
 	}
 	if c.Mode == "" {
-		c.Mode = state.MacvlanBridge
+		c.Mode = lan.MacvlanBridge
 	}
 	var err error
 	if c.mac, err = c.AskedMAC(c.MAC, env); err != nil {
@@ -51,7 +51,7 @@ func (c conf) check() error {
 		}
 	}
 	switch c.Mode {
-	case state.MacvlanBridge, state.MacvlanPrivate, state.MacvlanVEPA, state.MacvlanPassthru:
+	case lan.MacvlanBridge, lan.MacvlanPrivate, lan.MacvlanVEPA, lan.MacvlanPassthru:
 	default:
 		return attach.Invalidf("key mode is %q: give \"bridge\", \"private\", \"vepa\" or \"passthru\"", c.Mode)
 	}
@@ -67,7 +67,7 @@ func (c conf) checkHostAccess() error {
 	switch {
 	case !c.HostAccess:
 		return nil
-	case c.Mode != state.MacvlanBridge:
+	case c.Mode != lan.MacvlanBridge:
 		return attach.Invalidf("key hostAccess is true and key mode is %q, in which no other interface reaches the container: "+
 			"set mode to \"bridge\", or remove hostAccess", c.Mode)
 	case c.LinkInContainer:

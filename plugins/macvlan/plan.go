@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/fairway-cni/fairway/pkg/attach"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/lan"
 )
 
 // plan declares the container's link, then what it is addressed by and the host's way to it; the announcement comes last.
@@ -11,7 +12,7 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 
 	var set state.Set
 	if _, _, ok := c.master().VLAN(); ok || r.Removal {
-		set = append(set, state.VLANMaster{Owner: r.Owner, Master: c.master()})
+		set = append(set, lan.VLANMaster{Owner: r.Owner, Master: c.master()})
 	}
 	set = append(set, c.macvlan(r))
 	set = append(set, link.Configure(lease)...)
@@ -22,24 +23,24 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 	return set, attach.Result{Lease: lease, Interfaces: []attach.Interface{{Name: r.Owner.IfName, In: state.Container}}}
 }
 
-func (c conf) macvlan(r attach.Request) state.Macvlan {
-	return state.Macvlan{
+func (c conf) macvlan(r attach.Request) lan.Macvlan {
+	return lan.Macvlan{
 		Owner: r.Owner, Master: c.master(), Mode: c.Mode, MAC: c.mac, MTU: c.MTU, BroadcastQueue: c.BCQueueLen,
 		RecordedMAC: r.RecordedMAC,
 	}
 }
 
-func (c conf) hostAccess(r attach.Request, lease attach.Lease) state.HostAccess {
-	access := state.HostAccess{Owner: r.Owner, Master: c.master(), Lender: r.Host}
+func (c conf) hostAccess(r attach.Request, lease attach.Lease) lan.HostAccess {
+	access := lan.HostAccess{Owner: r.Owner, Master: c.master(), Lender: r.Host}
 	for _, ip := range lease.IPs {
 		access.Addresses = append(access.Addresses, ip.Prefix.Addr())
 	}
 	return access
 }
 
-func (c conf) master() state.Master {
+func (c conf) master() lan.Master {
 	if c.LinkInContainer {
-		return state.Master{Name: c.Master, In: state.Container}
+		return lan.Master{Name: c.Master, In: state.Container}
 	}
-	return state.Master{Name: c.Master, In: state.Host}
+	return lan.Master{Name: c.Master, In: state.Host}
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/attach"
 	"github.com/fairway-cni/fairway/pkg/overlay"
-	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/vxlan"
 )
 
 // conf is the configuration of an overlay network on one host.
@@ -38,7 +38,7 @@ type conf struct {
 	partial     bool // of the file: peers may be missing
 	own         overlay.Peer
 	underlayMTU int
-	declared    *state.Overlay // an ADD is planned twice
+	declared    *vxlan.Overlay // an ADD is planned twice
 }
 
 func parse(stdin []byte, env attach.Env) (conf, error) {

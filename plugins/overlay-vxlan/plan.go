@@ -6,6 +6,8 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/attach"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/ruleset"
+	"github.com/fairway-cni/fairway/pkg/state/vxlan"
 	"github.com/fairway-cni/fairway/pkg/vtep"
 )
 
@@ -31,7 +33,7 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 }
 
 // overlay is the host's part of the network.
-func (c conf) overlay(network string) state.Overlay {
+func (c conf) overlay(network string) vxlan.Overlay {
 	if c.declared != nil {
 		return *c.declared
 	}
@@ -43,7 +45,7 @@ func (c conf) overlay(network string) state.Overlay {
 }
 
 // shared is what all containers of the network have in common.
-func (c conf) shared(network state.Overlay) state.Set {
+func (c conf) shared(network vxlan.Overlay) state.Set {
 	set := state.Set{state.Shared(network)}
 	for _, subnet := range c.network.Subnets {
 		key := "net/ipv4/ip_forward"
@@ -52,16 +54,16 @@ func (c conf) shared(network state.Overlay) state.Set {
 		}
 		set = append(set, state.Shared(state.Sysctl{In: state.Host, Key: key, Value: "1"}))
 	}
-	set = append(set, state.ForwardPath{Link: network.Device.Name})
+	set = append(set, ruleset.ForwardPath{Link: network.Device.Name})
 	if c.Agent != "" {
-		set = append(set, state.Agent{Socket: c.Agent})
+		set = append(set, vxlan.Agent{Socket: c.Agent})
 	}
 	return set
 }
 
 // hostEnd makes the host the container's gateway.
-func (c conf) hostEnd(r attach.Request, network state.Overlay, lease attach.Lease) state.HostEnd {
-	end := state.HostEnd{Owner: r.Owner, Network: network.Device.Name}
+func (c conf) hostEnd(r attach.Request, network vxlan.Overlay, lease attach.Lease) vxlan.HostEnd {
+	end := vxlan.HostEnd{Owner: r.Owner, Network: network.Device.Name}
 	for _, ip := range lease.IPs {
 		end.Addresses = append(end.Addresses, ip.Prefix.Addr())
 		if !slices.Contains(end.Gateways, ip.Gateway) {
@@ -72,8 +74,8 @@ func (c conf) hostEnd(r attach.Request, network state.Overlay, lease attach.Leas
 }
 
 // masquerade spares the whole network, not only the host's blocks.
-func (c conf) masquerade(r attach.Request, lease attach.Lease) state.Masquerade {
-	m := state.Masquerade{Owner: r.Owner}
+func (c conf) masquerade(r attach.Request, lease attach.Lease) ruleset.Masquerade {
+	m := ruleset.Masquerade{Owner: r.Owner}
 	for _, ip := range lease.IPs {
 		if subnet, ok := c.subnetOf(ip.Prefix.Addr()); ok {
 			m.Prefixes = append(m.Prefixes, netip.PrefixFrom(ip.Prefix.Addr(), subnet.Bits()))

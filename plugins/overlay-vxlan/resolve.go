@@ -6,7 +6,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/attach"
 	"github.com/fairway-cni/fairway/pkg/overlay"
-	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/vxlan"
 )
 
 // resolve reads the file of peers, finds this host among them, and the underlay it is reached through.
@@ -16,7 +16,7 @@ func resolve(c conf, k *attach.Kernel) (conf, error) {
 			return c, fmt.Errorf("key peersFile %q: %w", c.PeersFile, err)
 		}
 	}
-	local, err := state.HostAddresses(k)
+	local, err := vxlan.HostAddresses(k)
 	if err != nil {
 		return c, err
 	}
@@ -26,7 +26,7 @@ func resolve(c conf, k *attach.Kernel) (conf, error) {
 	if len(c.own.Blocks) == 0 {
 		return c, c.noBlock()
 	}
-	underlay, err := state.UnderlayOf(k, c.own.VTEP)
+	underlay, err := vxlan.UnderlayOf(k, c.own.VTEP)
 	if err != nil {
 		return c, err
 	}

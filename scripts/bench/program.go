@@ -13,7 +13,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/overlay"
-	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/vxlan"
 	"github.com/fairway-cni/fairway/pkg/vtep"
 )
 
@@ -77,10 +77,10 @@ func programOnce(document string) (took [3]time.Duration, err error) {
 	return took, host.Do(func() error {
 		for i, step := range []struct {
 			before func() error
-			act    func(state.Overlay, *kernel.Kernel) error
+			act    func(vxlan.Overlay, *kernel.Kernel) error
 		}{
 			{func() error { return nil }, ensure},
-			{func() error { return nil }, state.Overlay.Verify},
+			{func() error { return nil }, vxlan.Overlay.Verify},
 			{deleteDevice, ensure},
 		} {
 			if err := step.before(); err != nil {
@@ -92,17 +92,17 @@ func programOnce(document string) (took [3]time.Duration, err error) {
 			}
 			took[i] = time.Since(start)
 		}
-		return realise(document, state.Overlay.Verify) // nothing was bought by doing less
+		return realise(document, vxlan.Overlay.Verify) // nothing was bought by doing less
 	})
 }
 
-func ensure(o state.Overlay, k *kernel.Kernel) error {
+func ensure(o vxlan.Overlay, k *kernel.Kernel) error {
 	_, err := o.Ensure(k)
 	return err
 }
 
 // realise goes from the document to the kernel.
-func realise(document string, act func(state.Overlay, *kernel.Kernel) error) error {
+func realise(document string, act func(vxlan.Overlay, *kernel.Kernel) error) error {
 	data, err := os.ReadFile(document)
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func realise(document string, act func(state.Overlay, *kernel.Kernel) error) err
 	if err != nil {
 		return err
 	}
-	underlay, err := state.UnderlayOf(k, own.VTEP)
+	underlay, err := vxlan.UnderlayOf(k, own.VTEP)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,76 @@
+package lan
+
+import (
+	"fmt"
+	"net"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state"
+)
+
+// Master is the link of a physical network that macvlan links lie on.
+type Master struct {
+	// Name of the link; empty for that of the default route.
+	Name string
+	// In is the namespace of the link.
+	In state.Place
+}
+
+// String is the link's name, or what an administrator would look for.
+func (m Master) String() string {
+	if m.Name == "" {
+		return "$(ip route show default)"
+	}
+	return m.Name
+}
+
+// link finds the master. The error wraps ErrAbsent when there is none, and
+// ErrConflict when it can have no macvlan.
+func (m Master) link(k *kernel.Kernel) (netlink.Link, error) {
+	n := m.In.In(k)
+	if m.Name == "" {
+		link := n.Uplink()
+		if link == nil {
+			return nil, fmt.Errorf("no default route leads to a master in the %s's namespace: name an interface in key master%.0w", m.In, state.ErrAbsent)
+		}
+		return link, m.fit(link)
+	}
+	link, err := n.Link(m.Name)
+	if kernel.IsNotFound(err) {
+		return nil, fmt.Errorf("master %s does not exist in the %s's namespace: name an interface in key master%.0w", m.Name, m.In, state.ErrAbsent)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return link, m.fit(link)
+}
+
+// fit says why the kernel would refuse a macvlan on a link, where the kernel says EINVAL only.
+func (m Master) fit(link netlink.Link) error {
+	attrs := link.Attrs()
+	if attrs.EncapType != "ether" || attrs.Flags&net.FlagLoopback != 0 {
+		return fmt.Errorf("master %s is no Ethernet interface: name one in key master%.0w", attrs.Name, state.ErrConflict)
+	}
+	return nil
+}
+
+// lower is the link that a macvlan on a link really lies on: the kernel puts none on top of another.
+func lower(link netlink.Link) int {
+	if link.Type() == "macvlan" {
+		return link.Attrs().ParentIndex
+	}
+	return link.Attrs().Index
+}
+
+// busyError explains that the kernel let no macvlan on a master because that belongs to another link.
+func (m Master) busyError(k *kernel.Kernel, link netlink.Link, err error) error {
+	of := "another link"
+	if holder, lookup := m.In.In(k).LinkByIndex(link.Attrs().MasterIndex); lookup == nil {
+		of = holder.Attrs().Name
+	}
+	name := link.Attrs().Name
+	return fmt.Errorf("master %s is a port of %s, which takes its frames: name %s in key master, or take %s out of it: %w%.0w",
+		name, of, of, name, err, state.ErrConflict)
+}

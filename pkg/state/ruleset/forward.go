@@ -1,0 +1,134 @@
+package ruleset
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/google/nftables"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state"
+)
+
+// ForwardDrop is a chain of somebody else, usually a firewall, that drops what the host forwards unless one of its own
+// rules accepts it. An accept of fairway's cannot override that.
+type ForwardDrop struct {
+	// Table is the table with its family, as nft names it: "ip filter".
+	Table, Chain string
+
+	firewall firewall
+}
+
+// firewall is what the chain belongs to, as far as its neighbours tell.
+type firewall int
+
+const (
+	ofNft firewall = iota
+	ofIptables
+	ofDocker // which leaves chain DOCKER-USER to the administrator
+	ofUfw
+	ofFirewalld
+)
+
+func (d ForwardDrop) String() string { return d.Table + " " + d.Chain }
+
+// Remedy is the command by which an administrator allows what comes from a link and goes to it.
+func (d ForwardDrop) Remedy(link string) string {
+	iptables := "iptables"
+	if d.Table == "ip6 filter" {
+		iptables = "ip6tables"
+	}
+	switch d.firewall {
+	case ofDocker:
+		return fmt.Sprintf("%s -I DOCKER-USER -i %s -j ACCEPT && %s -I DOCKER-USER -o %s -j ACCEPT", iptables, link, iptables, link)
+	case ofUfw:
+		return fmt.Sprintf("ufw route allow in on %s && ufw route allow out on %s", link, link)
+	case ofFirewalld:
+		return fmt.Sprintf("firewall-cmd --permanent --zone=trusted --add-interface=%s && firewall-cmd --reload", link)
+	case ofIptables:
+		return fmt.Sprintf("%s -I %s -i %s -j ACCEPT && %s -I %s -o %s -j ACCEPT", iptables, d.Chain, link, iptables, d.Chain, link)
+	}
+	return fmt.Sprintf("nft insert rule %s %s iifname %s accept && nft insert rule %s %s oifname %s accept",
+		d.Table, d.Chain, link, d.Table, d.Chain, link)
+}
+
+// ForwardDrops lists the chains of others that drop what the host forwards unless one of their own rules accepts it.
+// Whether one does is not looked at. Rules of iptables-legacy are not seen, as they are none of nftables.
+func ForwardDrops(k *kernel.Kernel) ([]ForwardDrop, error) {
+	conn, err := k.Nftables()
+	if err != nil {
+		return nil, err
+	}
+	all, err := conn.ListChains()
+	if err != nil {
+		return nil, fmt.Errorf("nft list chains: %w", err)
+	}
+	var drops []ForwardDrop
+	for _, c := range all {
+		if c.Table.Name == InetTable().Name {
+			continue
+		}
+		in, err := k.DropsForwarded(c)
+		if err != nil {
+			return nil, err
+		}
+		if in {
+			drops = append(drops, ForwardDrop{Table: tableName(c.Table), Chain: c.Name, firewall: firewallOf(c, all)})
+		}
+	}
+	return drops, nil
+}
+
+// firewallOf tells whose a chain is by the chains in the same table.
+func firewallOf(c *nftables.Chain, all []*nftables.Chain) firewall {
+	has := func(name string) bool {
+		return slices.ContainsFunc(all, func(other *nftables.Chain) bool {
+			return other.Name == name && other.Table.Name == c.Table.Name && other.Table.Family == c.Table.Family
+		})
+	}
+	switch {
+	case c.Table.Name == "firewalld":
+		return ofFirewalld
+	case c.Table.Name != "filter" || c.Name != "FORWARD" || c.Table.Family == nftables.TableFamilyINet:
+		return ofNft
+	case has("DOCKER-USER"):
+		return ofDocker
+	case has("ufw-user-forward"), has("ufw6-user-forward"):
+		return ofUfw
+	}
+	return ofIptables
+}
+
+// ForwardPath is the way of packets from a link and to it through the host. It is no state of ours: STATUS warns of who
+// may be in the way.
+type ForwardPath struct {
+	state.Attribute
+	Link string
+}
+
+var _ state.Readier = ForwardPath{}
+
+func (p ForwardPath) String() string {
+	return fmt.Sprintf("# the host forwards from and to %s", p.Link)
+}
+
+// Ensure has nothing to make.
+func (ForwardPath) Ensure(*kernel.Kernel) (bool, error) { return false, nil }
+
+// Verify has nothing to look at.
+func (ForwardPath) Verify(*kernel.Kernel) error { return nil }
+
+// Ready logs a warning for each chain in the way. None is an error: an ADD works, and a rule of the chain may let the
+// link's packets through.
+func (p ForwardPath) Ready(k *kernel.Kernel) error {
+	drops, err := ForwardDrops(k)
+	if err != nil {
+		return nil // without nftables there is no such chain; what needs nftables says so itself
+	}
+	for _, d := range drops {
+		slog.Warn(fmt.Sprintf("chain %s drops what none of its rules accepts, which fairway cannot override: allow the network there, unless that is done", d),
+			"remedy", d.Remedy(p.Link))
+	}
+	return nil
+}

@@ -1,0 +1,39 @@
+package sweep
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state/bridging"
+	"github.com/fairway-cni/fairway/pkg/state/ruleset"
+)
+
+// Discard removes everything of a network that is no more from the host: what is left of its containers, and its bridge,
+// unless bridge is empty. A bridge stays that has ports, or that fairway did not make (its MAC tells): somebody else's
+// network may be on it. Absence is success; errors are joined.
+func Discard(k *kernel.Kernel, network, bridge string) error {
+	errs := []error{Prune(k, network, nil)}
+	if bridge != "" {
+		errs = append(errs, discardBridge(k, bridging.Bridge{Name: bridge}))
+	}
+	return errors.Join(errs...)
+}
+
+func discardBridge(k *kernel.Kernel, b bridging.Bridge) error {
+	link, err := k.Host.LinkByName(b.Name)
+	switch {
+	case kernel.IsNotFound(err):
+	case err != nil:
+		return fmt.Errorf("ip link show %s: %w", b.Name, err)
+	case link.Type() != "bridge" || !bytes.Equal(link.Attrs().HardwareAddr, bridging.BridgeMAC(b.Name)):
+		return nil
+	default:
+		if err := b.Remove(k); err != nil {
+			return err
+		}
+	}
+	// Gone, and so are its chains: Prune looks for bridges that are not there.
+	return ruleset.PruneBridges(k)
+}

@@ -1,0 +1,34 @@
+package sweep
+
+import (
+	"fmt"
+
+	"github.com/google/nftables"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/ruleset"
+)
+
+// Holdings lists what attachments of all networks have on the host: links and nftables elements. It changes nothing. What a
+// killed ADD has left without a name is not among it; see Prune.
+func Holdings(k *kernel.Kernel) ([]ruleset.Holding, error) {
+	links, err := kernel.Dump(k.Host.LinkList)
+	if err != nil {
+		return nil, fmt.Errorf("ip link show: %w", err)
+	}
+	var held []ruleset.Holding
+	for _, link := range links {
+		if a := link.Attrs(); state.IsTag(a.Alias) {
+			held = append(held, ruleset.Holding{Tag: a.Alias, Object: "link " + a.Name})
+		}
+	}
+	for _, table := range []*nftables.Table{ruleset.InetTable(), ruleset.BridgeTable()} {
+		elements, err := ruleset.TaggedElements(k, table)
+		if err != nil {
+			return nil, err
+		}
+		held = append(held, elements...)
+	}
+	return held, nil
+}

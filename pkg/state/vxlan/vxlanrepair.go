@@ -1,0 +1,135 @@
+package vxlan
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state"
+)
+
+// beyondRepair says whether the device has what the kernel cannot change.
+func (v VXLAN) beyondRepair(link *netlink.Vxlan) bool {
+	local, _ := netip.AddrFromSlice(link.SrcAddr)
+	return link.VxlanId != int(v.VNI) || link.Port != int(v.Port) || local.Is4() != v.Local.Is4() || link.FlowBased
+}
+
+// deviation is one difference between the device and what is declared, and what puts it right.
+type deviation struct {
+	text string
+	fix  func(*kernel.Kernel, *netlink.Vxlan) error
+}
+
+func (v VXLAN) deviations(link *netlink.Vxlan) (found []deviation) {
+	note := func(differs bool, text string, fix func(*kernel.Kernel, *netlink.Vxlan) error) {
+		if differs {
+			found = append(found, deviation{text, fix})
+		}
+	}
+	local, _ := netip.AddrFromSlice(link.SrcAddr)
+	note(local != v.Local, fmt.Sprintf("sends from %s instead of %s", local, v.Local), v.change)
+	note(link.Learning, "learns addresses", v.change)
+	note(!bytes.Equal(link.HardwareAddr, v.MAC), fmt.Sprintf("has MAC %s instead of %s", link.HardwareAddr, v.MAC),
+		func(k *kernel.Kernel, l *netlink.Vxlan) error { return k.Host.LinkSetHardwareAddr(l, v.MAC) })
+	note(link.MTU != v.MTU, fmt.Sprintf("has MTU %d instead of %d", link.MTU, v.MTU),
+		func(k *kernel.Kernel, l *netlink.Vxlan) error { return k.Host.LinkSetMTU(l, v.MTU) })
+	note(link.Attrs().Group != state.Group(v.Network), fmt.Sprintf("is in group %d instead of %d", link.Attrs().Group, state.Group(v.Network)),
+		func(k *kernel.Kernel, l *netlink.Vxlan) error {
+			return k.Host.LinkSetGroup(l, int(state.Group(v.Network)))
+		})
+	note(link.Flags&net.FlagUp == 0, "is down", v.raise)
+	return found
+}
+
+func (v VXLAN) repair(k *kernel.Kernel, link *netlink.Vxlan) error {
+	for _, d := range v.deviations(link) {
+		if err := d.fix(k, link); err != nil {
+			return fmt.Errorf("link %s %s: %w", v.Name, d.text, state.AsVanished(err))
+		}
+	}
+	k.Host.Forget(v.Name)
+	return nil
+}
+
+func (v VXLAN) raise(k *kernel.Kernel, link *netlink.Vxlan) error {
+	// A kernel without IPv6 has no such file, and no routers either.
+	_ = k.Host.SetSysctl(v.acceptRA(), "0")
+	err := k.Host.LinkSetUp(link)
+	if errors.Is(err, unix.EADDRINUSE) {
+		return fmt.Errorf("its UDP port %d is somebody else's on this host, %w: choose another port: %w", v.Port, state.ErrConflict, err)
+	}
+	return err
+}
+
+// change sets what the kernel can change of a VXLAN device. The netlink library sends the port with it, which the kernel
+// refuses.
+func (v VXLAN) change(_ *kernel.Kernel, link *netlink.Vxlan) error {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
+	header := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	header.Index = int32(link.Index)
+	req.AddData(header)
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("vxlan"))
+	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
+	local := nl.IFLA_VXLAN_LOCAL
+	if v.Local.Is6() {
+		local = nl.IFLA_VXLAN_LOCAL6
+	}
+	data.AddRtAttr(local, v.Local.AsSlice())
+	data.AddRtAttr(nl.IFLA_VXLAN_LEARNING, nl.Uint8Attr(0))
+	req.AddData(info)
+	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	return err
+}
+
+// settleAddresses gives the device its addresses and takes others away, but for those that IPv6 gives each link.
+func (v VXLAN) settleAddresses(k *kernel.Kernel, link *netlink.Vxlan) error {
+	missing, surplus, err := v.compareAddresses(k, link)
+	if err != nil {
+		return err
+	}
+	var requests []kernel.Message
+	for _, a := range missing {
+		requests = append(requests, a.Add())
+	}
+	for _, a := range surplus {
+		requests = append(requests, a.Delete())
+	}
+	errs, err := k.Batch(requests)
+	for i, one := range errs {
+		if errors.Is(one, unix.EEXIST) || errors.Is(one, unix.EADDRNOTAVAIL) {
+			errs[i] = nil // somebody else was faster
+		}
+	}
+	if err = errors.Join(append(errs, err)...); err != nil {
+		return fmt.Errorf("addresses of %s: %w", v.Name, state.AsVanished(err))
+	}
+	return nil
+}
+
+func (v VXLAN) compareAddresses(k *kernel.Kernel, link *netlink.Vxlan) (missing, surplus []kernel.AddressEntry, err error) {
+	found, err := k.Addresses(link.Index)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, addr := range v.Addresses {
+		entry := kernel.AddressEntry{Link: link.Index, Prefix: state.HostPrefix(addr)}
+		if !slices.Contains(found, entry) {
+			missing = append(missing, entry)
+		}
+	}
+	for _, entry := range found {
+		if !entry.Prefix.Addr().IsLinkLocalUnicast() && !slices.Contains(v.Addresses, entry.Prefix.Addr()) {
+			surplus = append(surplus, entry)
+		}
+	}
+	return missing, surplus, nil
+}
