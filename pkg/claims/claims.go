@@ -82,19 +82,24 @@ func open(dir string) (*Book, error) {
 	if err != nil {
 		return nil, err
 	}
-	fd, err := unix.Open(filepath.Join(dir, lockFile), unix.O_RDONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	fd, err := lock(dir)
 	if err != nil {
-		_ = root.Close() // nothing was written
-		return nil, &fs.PathError{Op: "open", Path: filepath.Join(dir, lockFile), Err: err}
-	}
-	if err := flock.Lock(context.Background(), fd, patience); err != nil {
 		_ = root.Close() // nothing was written
 		if errors.Is(err, flock.ErrBusy) {
 			return nil, fmt.Errorf("%s: %w for %s: try again, or look for a plugin that hangs", dir, ErrBusy, patience)
 		}
-		return nil, &fs.PathError{Op: "flock", Path: filepath.Join(dir, lockFile), Err: err}
+		return nil, &fs.PathError{Op: "lock", Path: filepath.Join(dir, lockFile), Err: err}
 	}
 	return &Book{root: root, lock: fd}, nil
+}
+
+func lock(dir string) (fd int, err error) {
+	d, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer func() { _ = unix.Close(d) }() // nothing was written
+	return flock.At(context.Background(), d, lockFile, patience)
 }
 
 // The files beside the things, whose names hold no dot at the beginning.

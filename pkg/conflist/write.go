@@ -37,12 +37,14 @@ func Acquire(dir string) (*Lock, error) {
 		return nil, fmt.Errorf("netconf directory: %w", err)
 	}
 	path := filepath.Join(dir, lockName)
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	d, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("netconf directory: %w", &fs.PathError{Op: "open", Path: path, Err: err})
+		return nil, fmt.Errorf("netconf directory: %w", &fs.PathError{Op: "open", Path: dir, Err: err})
 	}
-	if err := flock.Lock(context.Background(), fd, patience); err != nil {
-		return nil, fmt.Errorf("netconf directory: %s: %w", path, err)
+	defer func() { _ = unix.Close(d) }() // nothing was written
+	fd, err := flock.At(context.Background(), d, lockName, patience)
+	if err != nil {
+		return nil, fmt.Errorf("netconf directory: %w", &fs.PathError{Op: "lock", Path: path, Err: err})
 	}
 	return &Lock{dir: dir, fd: fd}, nil
 }

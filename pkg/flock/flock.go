@@ -12,6 +12,56 @@ import (
 // ErrBusy says that another process held the lock for as long as the caller would wait.
 var ErrBusy = errors.New("locked by another process")
 
+// At locks the file of a name in an open directory, and makes it if need be, for its owner alone. It follows no symbolic link. When it
+// returns, the locked file is the one that has the name: a file that was removed meanwhile locks nobody out. The error is
+// fs.ErrNotExist if the directory itself was removed, and else as with Lock.
+func At(ctx context.Context, dir int, name string, patience time.Duration) (fd int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		fd, err := openat(dir, name)
+		if err != nil {
+			return -1, err
+		}
+		if err := Lock(ctx, fd, patience); err != nil {
+			return -1, err
+		}
+		named, err := Names(dir, name, fd)
+		if named {
+			return fd, nil
+		}
+		_ = unix.Close(fd) // nothing was written
+		if err != nil {
+			return -1, err
+		}
+		if ctx.Err() != nil {
+			return -1, ErrBusy
+		}
+	}
+}
+
+// Names says whether a name in a directory is still that of an open file.
+func Names(dir int, name string, fd int) (bool, error) {
+	var locked, there unix.Stat_t
+	if err := unix.Fstat(fd, &locked); err != nil {
+		return false, err
+	}
+	err := unix.Fstatat(dir, name, &there, unix.AT_SYMLINK_NOFOLLOW)
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	return err == nil && locked.Dev == there.Dev && locked.Ino == there.Ino, err
+}
+
+func openat(dir int, name string) (int, error) {
+	for {
+		fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
+}
+
 // Lock locks an open file. Closing the descriptor releases the lock, and so does the end of the process. With an error the
 // descriptor is closed, or will be. The error is ErrBusy when the context ends, or when the lock was not free for as long
 // as the patience.

@@ -3,6 +3,8 @@ package flock
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -59,5 +61,75 @@ func TestLockShared(t *testing.T) {
 func TestLockOfNoFile(t *testing.T) {
 	if err := Lock(t.Context(), -1, 0); !errors.Is(err, unix.EBADF) {
 		t.Errorf("got %v, want %v", err, unix.EBADF)
+	}
+}
+
+// TestAt: whoever waited for a file that was removed waits on, for the one that has its name now.
+func TestAt(t *testing.T) {
+	path := t.TempDir()
+	dir, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(dir) }()
+	remove := func() {
+		t.Helper()
+		if err := unix.Unlinkat(dir, "lock", 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, err := At(t.Context(), dir, "lock", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiter := make(chan int)
+	go func() {
+		fd, err := At(t.Context(), dir, "lock", time.Minute)
+		if err != nil {
+			t.Error(err)
+		}
+		waiter <- fd
+	}()
+	time.Sleep(50 * time.Millisecond) // for the waiter to queue; it need not
+	remove()
+	second, err := At(t.Context(), dir, "lock", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = unix.Close(first)
+	select {
+	case <-waiter:
+		t.Error("two hold the lock")
+	case <-time.After(100 * time.Millisecond):
+	}
+	_ = unix.Close(second)
+	fd := <-waiter
+	if named, err := Names(dir, "lock", fd); !named || err != nil {
+		t.Errorf("the waiter holds a file that is not there (%v)", err)
+	}
+	remove()
+	if named, err := Names(dir, "lock", fd); named || err != nil {
+		t.Errorf("a removed file: named %v, error %v", named, err)
+	}
+	if err := unix.Rmdir(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := At(t.Context(), dir, "lock", time.Minute); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("in a directory that was removed: got %v", err)
+	}
+}
+
+func TestAtFollowsNoLink(t *testing.T) {
+	path := t.TempDir()
+	if err := os.Symlink("elsewhere", filepath.Join(path, "lock")); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(dir) }()
+	if _, err := At(t.Context(), dir, "lock", time.Minute); !errors.Is(err, unix.ELOOP) {
+		t.Errorf("got %v", err)
 	}
 }
