@@ -1,7 +1,7 @@
 package agent
 
 import (
-	"log/slog"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -11,17 +11,25 @@ import (
 	"github.com/fairway-cni/fairway/pkg/registry"
 )
 
-// describe is what a host at an address of the underlay knows of a network, in a stable order.
-func describe(n *registry.Network, node string, vtep netip.Addr) snapshot {
-	hosts, blocks := overlay.Hosts{Self: vtep}, n.BlocksByNode()
+// describe is what a host at an address of the underlay has of a network, in a stable order: what others wrote and cannot be
+// is left out, and named.
+func describe(n *registry.Network, node string, vtep netip.Addr) (snapshot, []overlay.Fault) {
+	blocks, faults := fittingBlocks(n)
+	hosts := overlay.Hosts{Self: vtep, Peers: []overlay.Peer{{Node: node, VTEP: vtep, Blocks: blocks[node]}}}
+	at := map[netip.Addr]int{vtep: 0}
 	for _, name := range slices.Sorted(maps.Keys(n.Nodes)) {
 		if name == node {
 			continue
 		}
 		peer := overlay.Peer{Node: name, VTEP: n.Nodes[name].VTEP, Blocks: blocks[name]}
-		hosts.Peers = admit(hosts.Peers, peer, vtep)
+		if i, there := at[peer.VTEP]; there && i > 0 && n.Nodes[name].BootID == n.Nodes[hosts.Peers[i].Node].BootID {
+			// A host that was given another name has two records until the old one is reclaimed.
+			hosts.Peers[i].Blocks = append(slices.Clone(hosts.Peers[i].Blocks), peer.Blocks...)
+			continue
+		}
+		at[peer.VTEP] = len(hosts.Peers)
+		hosts.Peers = append(hosts.Peers, peer)
 	}
-	hosts.Peers = append(hosts.Peers, overlay.Peer{Node: node, VTEP: vtep, Blocks: blocks[node]})
 	known := make(map[string]netip.Addr)
 	for _, p := range hosts.Peers {
 		known[p.Node] = p.VTEP
@@ -31,28 +39,31 @@ func describe(n *registry.Network, node string, vtep netip.Addr) snapshot {
 			hosts.Pins = append(hosts.Pins, overlay.Pin{Address: addr, VTEP: at})
 		}
 	}
-	return snapshot{definition: n.Definition, created: n.Created, hosts: hosts}
+	admitted, more := model(n.Definition).Admit(hosts)
+	return snapshot{definition: n.Definition, created: n.Created, hosts: admitted}, append(faults, more...)
 }
 
-// admit appends a peer that the host can reach. A host that was given another name has two records until the old one is
-// reclaimed: as both are at one address, they are one peer.
-func admit(peers []overlay.Peer, p overlay.Peer, self netip.Addr) []overlay.Peer {
-	switch {
-	case !p.VTEP.IsValid():
-		return peers
-	case p.VTEP == self:
-		slog.Debug("another node has this host's address", "node", p.Node, "vtep", p.VTEP)
-		return peers
-	case p.VTEP.Is4() != self.Is4():
-		slog.Warn("a peer has an underlay of the other family, and is not reached", "node", p.Node, "vtep", p.VTEP)
-		return peers
+// fittingBlocks are the blocks of all nodes that the network can be divided into.
+func fittingBlocks(n *registry.Network) (map[string][]netip.Prefix, []overlay.Fault) {
+	var faults []overlay.Fault
+	blocks := n.BlocksByNode()
+	for _, node := range slices.Sorted(maps.Keys(blocks)) {
+		if !slices.ContainsFunc(blocks[node], func(b netip.Prefix) bool { return !n.Divides(b) }) {
+			continue
+		}
+		var fitting []netip.Prefix
+		for _, block := range blocks[node] {
+			if n.Divides(block) {
+				fitting = append(fitting, block)
+				continue
+			}
+			faults = append(faults, overlay.Fault{
+				Entry: fmt.Sprintf("block %s of host %s", block, node), Reason: "the network is not divided into such blocks: delete its key in etcd",
+			})
+		}
+		blocks[node] = fitting
 	}
-	at := slices.IndexFunc(peers, func(other overlay.Peer) bool { return other.VTEP == p.VTEP })
-	if at < 0 {
-		return append(peers, p)
-	}
-	peers[at].Blocks = append(slices.Clone(peers[at].Blocks), p.Blocks...)
-	return peers
+	return blocks, faults
 }
 
 // needsBlock says whether a host should own one more block of a subnet: it has none, or less than a quarter of one is left.

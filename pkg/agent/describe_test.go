@@ -46,20 +46,20 @@ func blue() *registry.Network {
 		Blocks: map[netip.Prefix]string{
 			prefix("10.42.0.64/26"): "a", prefix("10.42.0.0/26"): "a", prefix("10.42.1.0/26"): "b",
 			prefix("10.42.2.0/26"): "c", prefix("10.42.3.0/26"): "c-renamed", prefix("10.42.4.0/26"): "a-renamed",
-			prefix("10.42.5.0/26"): "unpublished",
+			prefix("10.42.5.0/26"): "unpublished", prefix("10.42.6.0/24"): "b",
 		},
 		Pins: map[netip.Addr]registry.Pin{addr("10.42.9.9"): {Node: "b"}, addr("10.42.9.8"): {Node: "unpublished"}, addr("10.42.9.7"): {Node: "a"}},
 	}
 }
 
 func TestDescribe(t *testing.T) {
-	got := describe(blue(), "a", addr("192.0.2.11"))
+	got, faults := describe(blue(), "a", addr("192.0.2.11"))
 	want := overlay.Hosts{
 		Self: addr("192.0.2.11"),
 		Peers: []overlay.Peer{
+			{Node: "a", VTEP: addr("192.0.2.11"), Blocks: []netip.Prefix{prefix("10.42.0.0/26"), prefix("10.42.0.64/26")}},
 			{Node: "b", VTEP: addr("192.0.2.12"), Blocks: []netip.Prefix{prefix("10.42.1.0/26")}},
 			{Node: "c", VTEP: addr("192.0.2.13"), Blocks: []netip.Prefix{prefix("10.42.2.0/26"), prefix("10.42.3.0/26")}},
-			{Node: "a", VTEP: addr("192.0.2.11"), Blocks: []netip.Prefix{prefix("10.42.0.0/26"), prefix("10.42.0.64/26")}},
 		},
 		Pins: []overlay.Pin{{Address: addr("10.42.9.7"), VTEP: addr("192.0.2.11")}, {Address: addr("10.42.9.9"), VTEP: addr("192.0.2.12")}},
 	}
@@ -69,16 +69,23 @@ func TestDescribe(t *testing.T) {
 	if err := got.network().Check(got.hosts); err != nil {
 		t.Errorf("what the plugin is told is refused by it: %v", err)
 	}
+	var left []string
+	for _, f := range faults {
+		left = append(left, f.Entry)
+	}
+	if diff := cmp.Diff([]string{"block 10.42.6.0/24 of host b", "host a-renamed", "host mute", "host six"}, left); diff != "" {
+		t.Errorf("left out (-want +got):\n%s", diff)
+	}
 }
 
 func TestSnapshotAtAnotherAddress(t *testing.T) {
-	snap := describe(blue(), "a", addr("192.0.2.11"))
+	snap, _ := describe(blue(), "a", addr("192.0.2.11"))
 	moved := snap.at(addr("192.0.2.12")) // which was b's
 	want := overlay.Hosts{
 		Self: addr("192.0.2.12"),
 		Peers: []overlay.Peer{
-			{Node: "c", VTEP: addr("192.0.2.13"), Blocks: []netip.Prefix{prefix("10.42.2.0/26"), prefix("10.42.3.0/26")}},
 			{Node: "a", VTEP: addr("192.0.2.12"), Blocks: []netip.Prefix{prefix("10.42.0.0/26"), prefix("10.42.0.64/26")}},
+			{Node: "c", VTEP: addr("192.0.2.13"), Blocks: []netip.Prefix{prefix("10.42.2.0/26"), prefix("10.42.3.0/26")}},
 		},
 		Pins: []overlay.Pin{{Address: addr("10.42.9.7"), VTEP: addr("192.0.2.12")}},
 	}
@@ -100,7 +107,7 @@ func TestSnapshotsOnDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := describe(blue(), "a", addr("192.0.2.11"))
+	want, _ := describe(blue(), "a", addr("192.0.2.11"))
 	if err := s.write(want); err != nil {
 		t.Fatal(err)
 	}

@@ -79,9 +79,11 @@ func (a *Agent) fits(n agentapi.Network) error {
 
 // settled says whether this host has done what there is to do for a network: it is in place, or a problem is noted.
 func (a *Agent) settled(n agentapi.Network) bool {
+	if a.known.problem(aboutNetwork(n.Name)) != nil || a.known.problem(aboutClaims(n.Name)) != nil {
+		return true
+	}
 	snap, ok := a.known.remembered()[n.Name]
-	return ok && snap.definition.VNI == n.VNI && (len(snap.own().Blocks) >= len(n.Subnets) ||
-		a.known.problem(aboutNetwork(n.Name)) != nil || a.known.problem(aboutClaims(n.Name)) != nil)
+	return ok && snap.definition.VNI == n.VNI && len(snap.own().Blocks) >= len(n.Subnets)
 }
 
 // await waits for something that a local pass brings about, or for the end of the request: the network is made either way.
@@ -102,8 +104,10 @@ func (a *Agent) await(ctx context.Context, done func() bool) {
 // definition is a network's, as far as this host knows.
 func (a *Agent) definition(name string) (agentapi.Network, error) {
 	if s, ok := a.known.state(); ok {
-		if n := s.Networks[name]; n != nil && n.Created != 0 {
+		if n := s.Networks[name]; n.Readable() {
 			return n.Definition, nil
+		} else if snap, kept := a.known.remembered()[name]; kept && !n.Absent() {
+			return snap.definition, nil
 		}
 	} else if snap, ok := a.known.remembered()[name]; ok {
 		return snap.definition, nil
@@ -144,7 +148,7 @@ func (a *Agent) deleteNetwork(r *http.Request) (any, error) {
 func (a *Agent) listPeers(r *http.Request) (any, error) {
 	name := r.PathValue("name")
 	if s, ok := a.known.state(); ok {
-		if n := s.Networks[name]; n != nil && n.Created != 0 {
+		if n := s.Networks[name]; !n.Absent() {
 			return peersOf(n, a.config.Node), nil
 		}
 	} else if snap, ok := a.known.remembered()[name]; ok {
@@ -200,7 +204,7 @@ func (a *Agent) putPin(r *http.Request) (any, error) {
 	switch {
 	case !ok:
 		return nil, fmt.Errorf("etcd: %w: a pin needs it", agentapi.ErrUnavailable)
-	case n == nil || n.Created == 0:
+	case !n.Readable():
 		return nil, fmt.Errorf("network %s: %w", name, agentapi.ErrNotFound)
 	}
 	record := registry.Pin{Node: a.config.Node, ContainerID: pin.ContainerID, IfName: pin.IfName}

@@ -141,7 +141,7 @@ func (k *knowledge) networks() []string {
 	var names []string
 	if s, ok := k.state(); ok {
 		for name, n := range s.Networks {
-			if n.Created != 0 {
+			if _, kept := k.remembered()[name]; n.Readable() || !n.Absent() && kept {
 				names = append(names, name)
 			}
 		}

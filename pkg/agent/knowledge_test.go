@@ -24,7 +24,7 @@ func TestProblemsGoWithTheirNetworks(t *testing.T) {
 
 func TestWhatIsRemembered(t *testing.T) {
 	k := newKnowledge()
-	snap := describe(blue(), "a", addr("192.0.2.11"))
+	snap, _ := describe(blue(), "a", addr("192.0.2.11"))
 	k.remember(map[string]snapshot{"blue": snap})
 	if got := k.vtep(); got != addr("192.0.2.11") {
 		t.Errorf("address on the underlay %v, want that of the snapshot", got)

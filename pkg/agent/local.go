@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/overlay"
+	"github.com/fairway-cni/fairway/pkg/registry"
 	"github.com/fairway-cni/fairway/pkg/state/vxlan"
 	"github.com/fairway-cni/fairway/pkg/vtep"
 )
@@ -68,7 +70,12 @@ func (a *Agent) reconcile(ctx context.Context, s scope) {
 			a.known.note(aboutNetwork(name), a.realise(k, wanted[name]))
 		}
 	}
-	a.known.noteOnly(aboutNetwork, slices.AppendSeq(slices.Collect(maps.Keys(wanted)), maps.Keys(gone)))
+	present := slices.AppendSeq(slices.Collect(maps.Keys(wanted)), maps.Keys(gone))
+	a.known.noteOnly(aboutNetwork, present)
+	a.known.noteOnly(aboutRecords, present)
+	if s, ok := a.known.state(); ok {
+		a.known.noteOnly(aboutDefinition, slices.Collect(maps.Keys(s.Networks)))
+	}
 	a.metrics.passes.Observe(time.Since(start).Seconds())
 }
 
@@ -107,16 +114,59 @@ func (a *Agent) wanted() (wanted, gone map[string]snapshot) {
 		return wanted, gone
 	}
 	for name, n := range s.Networks {
-		if n.Created != 0 && here.IsValid() {
-			wanted[name] = describe(n, a.config.Node, here)
+		n, ok := a.usable(name, n, remembered)
+		if !ok || !here.IsValid() {
+			continue
 		}
+		snap, faults := describe(n, a.config.Node, here)
+		a.known.note(aboutRecords(name), faultsOf(n, faults))
+		wanted[name] = snap
 	}
 	for name, snap := range remembered {
-		if n := s.Networks[name]; n == nil || n.Created == 0 {
+		if s.Networks[name].Absent() {
 			gone[name] = snap
 		}
 	}
 	return wanted, gone
+}
+
+// usable is a network with a definition. One whose definition cannot be read goes on with the one that this host remembers: it
+// is not deleted.
+func (a *Agent) usable(name string, n *registry.Network, remembered map[string]snapshot) (*registry.Network, bool) {
+	if n.Absent() {
+		return nil, false
+	}
+	var unreadable error
+	if n.Unreadable != nil {
+		unreadable = fmt.Errorf("it cannot be used, perhaps a later release wrote it, upgrade fairwayd: %w", n.Unreadable)
+	}
+	a.known.note(aboutDefinition(name), unreadable)
+	if n.Readable() {
+		return n, true
+	}
+	before, ok := remembered[name]
+	if !ok || before.created != n.Created {
+		return nil, false
+	}
+	kept := *n
+	kept.Definition = before.definition
+	return &kept, true
+}
+
+// faultsOf is one error for all records of a network that are left out, nil for none.
+func faultsOf(n *registry.Network, faults []overlay.Fault) error {
+	const shown = 5
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(n.Faults)) {
+		errs = append(errs, fmt.Errorf("%s: %w", key, n.Faults[key]))
+	}
+	for _, f := range faults {
+		errs = append(errs, errors.New(f.String()))
+	}
+	if more := len(errs) - shown; more > 0 {
+		errs = append(errs[:shown], fmt.Errorf("and %d more", more))
+	}
+	return errors.Join(errs...)
 }
 
 // adopt remembers, when etcd has been read for the first time, the networks of which this host has a conflist and neither a
@@ -135,7 +185,7 @@ func (a *Agent) adopt() {
 	a.adopted = true
 	remembered := a.known.remembered()
 	for name, definition := range made {
-		if _, is := remembered[name]; !is && (s.Networks[name] == nil || s.Networks[name].Created == 0) {
+		if _, is := remembered[name]; !is && s.Networks[name].Absent() {
 			a.known.setSnapshot(snapshot{definition: definition})
 		}
 	}
@@ -149,22 +199,28 @@ func (a *Agent) settledAs(snap snapshot) bool {
 	return ok && before.equal(snap) && a.known.problem(aboutNetwork(name)) == nil
 }
 
-// realise puts a network in place on this host: first the snapshot, which the plugin reads when it finds the conflist.
+// realise puts a network in place on this host. The kernel is first: it is kept also when nothing can be written. A network that
+// is new and cannot be programmed is not offered to runtimes; of one that is there, what can be done is done.
 func (a *Agent) realise(k *kernel.Kernel, snap snapshot) error {
 	name := snap.definition.Name
-	if before, ok := a.known.remembered()[name]; !ok || !before.equal(snap) {
-		if err := a.store.write(snap); err != nil {
-			return err
-		}
-		a.known.setSnapshot(snap)
-	}
+	before, there := a.known.remembered()[name]
+	var errs []error
 	// Without an underlay there is nothing to program, which is told once; what there was stays.
 	if a.known.problem(aboutUnderlay) == nil {
 		if err := a.program(k, snap); err != nil {
-			return err
+			if !there {
+				return err
+			}
+			errs = append(errs, err)
 		}
 	}
-	return a.conflists.ensure(snap.definition)
+	if !there || !before.equal(snap) {
+		if err := a.store.write(snap); err != nil {
+			return errors.Join(append(errs, err)...) // a plugin that finds the conflist reads the snapshot
+		}
+		a.known.setSnapshot(snap)
+	}
+	return errors.Join(append(errs, a.conflists.ensure(snap.definition))...)
 }
 
 // program brings the kernel in line.

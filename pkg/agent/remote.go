@@ -70,7 +70,7 @@ func untold(err error) error {
 }
 
 func (t teller) network(ctx context.Context, n *registry.Network) error {
-	if n == nil {
+	if !n.Readable() {
 		return nil
 	}
 	name := n.Definition.Name

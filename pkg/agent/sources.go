@@ -29,6 +29,10 @@ const (
 func aboutNetwork(name string) string { return "network " + name }
 func aboutClaims(name string) string  { return "claims in network " + name }
 
+// aboutDefinition tells that a definition cannot be read, and aboutRecords which of the network's records are left out.
+func aboutDefinition(name string) string { return "definition of network " + name }
+func aboutRecords(name string) string    { return "records of network " + name }
+
 // follow is the source that reports the registry.
 func (a *Agent) follow(ctx context.Context) error {
 	a.registry.Follow(ctx, follower{a})

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/state/vxlan"
 )
 
@@ -17,6 +18,9 @@ func resolveUnderlay(k *kernel.Kernel, asked string, present netip.Addr) (addr n
 		addr = addr.Unmap()
 	} else if addr, err = addressOfLink(k, asked, present); err != nil {
 		return addr, "", err
+	}
+	if err := overlay.CheckVTEP(addr); err != nil {
+		return addr, "", fmt.Errorf("%w, or leave --underlay out", err)
 	}
 	u, err := vxlan.UnderlayOf(k, addr) // is it there, and up?
 	return addr, u.Link, err

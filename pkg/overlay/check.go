@@ -21,7 +21,7 @@ func checkVTEPs(peers []Peer) error {
 	seen := make(map[netip.Addr]int, len(peers))
 	for i, p := range peers {
 		key := func() string { return index("peers", i) + ".vtep" }
-		if !p.VTEP.IsValid() || p.VTEP.IsUnspecified() || p.VTEP.IsMulticast() || p.VTEP.IsLoopback() {
+		if CheckVTEP(p.VTEP) != nil {
 			return invalidf("%s is %s: give the host's address on the underlay", key(), p.VTEP)
 		}
 		if p.VTEP.Is4() != peers[0].VTEP.Is4() {
@@ -50,27 +50,40 @@ func (n Network) checkBlocks(peers []Peer) error {
 	for i, p := range peers {
 		for j, b := range p.Blocks {
 			at := placed{b, i, j}
-			if !n.contains(b) {
-				return invalidf("%s is %s, outside the network's %s: give a part of it", at.key(), b, join(n.Subnets))
-			}
-			if longest := b.Addr().BitLen() - 2; b.Bits() > longest {
-				return invalidf("%s is %s, too small for the host and its containers: give at least a /%d", at.key(), b, longest)
+			if err := n.checkBlock(b); err != nil {
+				return invalidf("%s is %s, %w", at.key(), b, err)
 			}
 			all = append(all, at)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b placed) int {
-		if c := a.Addr().Compare(b.Addr()); c != 0 {
-			return c
-		}
-		return a.Bits() - b.Bits()
-	})
+	sortPlaced(all)
 	for i := 1; i < len(all); i++ {
 		if a, b := all[i-1], all[i]; a.Overlaps(b.Prefix) {
 			return invalidf("%s is %s, which overlaps %s %s: give each host blocks of its own", b.key(), b.Prefix, a.key(), a.Prefix)
 		}
 	}
 	return nil
+}
+
+// checkBlock says whether a prefix can be a host's part of the network.
+func (n Network) checkBlock(b netip.Prefix) error {
+	if !b.IsValid() || b != b.Masked() || !n.contains(b) {
+		return invalidf("outside the network's %s: give a part of it", join(n.Subnets))
+	}
+	if longest := b.Addr().BitLen() - 2; b.Bits() > longest {
+		return invalidf("too small for the host and its containers: give at least a /%d", longest)
+	}
+	return nil
+}
+
+// sortPlaced sorts blocks by their first address, and the larger first.
+func sortPlaced(all []placed) {
+	slices.SortStableFunc(all, func(a, b placed) int {
+		if c := a.Addr().Compare(b.Addr()); c != 0 {
+			return c
+		}
+		return a.Bits() - b.Bits()
+	})
 }
 
 // contains says whether one of the subnets contains the prefix.

@@ -22,5 +22,5 @@ func (p *problem) Error() string { return p.text }
 func (p *problem) Unwrap() error { return p.kind }
 
 func invalidf(format string, args ...any) error {
-	return &problem{kind: ErrConfig, text: fmt.Sprintf(format, args...)}
+	return &problem{kind: ErrConfig, text: fmt.Errorf(format, args...).Error()}
 }

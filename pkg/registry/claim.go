@@ -55,22 +55,27 @@ func (c *Client) Claim(ctx context.Context, n *Network, node string, subnet agen
 // Reclaim makes a node the owner of a block that it remembers, unless another has it, or a pin lies in it; then the error is
 // agentapi.ErrExists.
 func (c *Client) Reclaim(ctx context.Context, n *Network, node string, block netip.Prefix) error {
-	subnet, ok := subnetOf(n.Definition, block.Addr())
-	if !ok || blockOf(subnet, block.Addr()) != block {
+	if !n.Divides(block) {
 		return existsf("network %s: %s is no block of it", n.Definition.Name, block)
 	}
-	taken, revision, err := c.taken(ctx, n.Definition.Name, subnet)
-	if err != nil {
-		return err
+	subnet, _ := subnetOf(n.Definition, block.Addr())
+	for range tries {
+		taken, revision, err := c.taken(ctx, n.Definition.Name, subnet)
+		if err != nil {
+			return err
+		}
+		if owner, ok := taken[block]; ok && owner != node {
+			break
+		}
+		result, err := c.claim(ctx, n, node, block, revision)
+		if err != nil || result == won {
+			return err
+		}
+		if result == toOther {
+			break
+		}
 	}
-	result := toOther
-	if owner, ok := taken[block]; !ok || owner == node {
-		result, err = c.claim(ctx, n, node, block, revision)
-	}
-	if err == nil && result != won {
-		err = existsf("network %s: block %s belongs to another host now", n.Definition.Name, block)
-	}
-	return err
+	return existsf("network %s: block %s belongs to another host now", n.Definition.Name, block)
 }
 
 // outcome of a claim.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
@@ -84,11 +85,34 @@ func (c *Client) definitions(ctx context.Context) (int64, map[string]agentapi.Ne
 	}
 	all := make(map[string]agentapi.Network, len(response.Kvs))
 	for _, kv := range response.Kvs {
-		if n, ok := readDefinition(change{key: string(kv.Key), value: kv.Value}); ok {
-			all[n.Name] = n
-		}
+		all[strings.TrimPrefix(string(kv.Key), networks)] = outline(kv)
 	}
 	return response.Header.Revision, all, nil
+}
+
+// outline is a definition as far as it can be read, so that no other network gets its name, VNI or subnets.
+func outline(kv *mvccpb.KeyValue) agentapi.Network {
+	name := strings.TrimPrefix(string(kv.Key), networks)
+	n, err := readDefinition(name, kv.Value)
+	if err == nil {
+		return n
+	}
+	var parts struct {
+		VNI     uint32            `json:"vni"`
+		Subnets []json.RawMessage `json:"subnets"`
+	}
+	n = agentapi.Network{Name: name}
+	if json.Unmarshal(kv.Value, &parts) != nil {
+		return n
+	}
+	n.VNI = parts.VNI
+	for _, text := range parts.Subnets {
+		var s agentapi.Subnet
+		if json.Unmarshal(text, &s) == nil && s.Prefix.IsValid() {
+			n.Subnets = append(n.Subnets, s)
+		}
+	}
+	return n
 }
 
 // Delete removes a network with all that belongs to it. Errors are agentapi's ErrNotFound, ErrInUse, which names the hosts
@@ -104,7 +128,7 @@ func (c *Client) Delete(ctx context.Context, name string) error {
 		}
 		kv := found.Kvs[0]
 		var n agentapi.Network
-		read(change{key: string(kv.Key), value: kv.Value}, &n) // a value that cannot be read goes, too
+		_ = json.Unmarshal(kv.Value, &n) // a definition that cannot be read goes, too
 		response, err := c.attempt(ctx,
 			[]clientv3.Cmp{
 				clientv3.Compare(clientv3.ModRevision(networkKey(name)), "=", kv.ModRevision),

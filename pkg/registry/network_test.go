@@ -3,6 +3,7 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -179,21 +180,64 @@ func TestParseKey(t *testing.T) {
 	}
 }
 
-func TestBadValuesAreNotUsed(t *testing.T) {
-	s, changed := State{}.apply(1, []change{
-		{key: networkKey("broken"), value: []byte("{"), created: 1},
-		{key: networkKey("other"), value: []byte(`{"name": "name"}`), created: 1},
-		{key: networkKey("short"), value: []byte(`{"name": "short", "vni": 5, "subnets": [{"prefix": "10.42.0.0/16"}]}`), created: 1},
-		{key: networkKey("large"), value: []byte(`{"name": "large", "vni": 5, "subnets": [{"prefix": "10.42.0.0/16", "blockLength": 8}]}`), created: 1},
-		{key: networkKey("no-vni"), value: []byte(`{"name": "no-vni", "subnets": [{"prefix": "10.42.0.0/16", "blockLength": 26}]}`), created: 1},
-		{key: networkKey(".."), value: []byte(`{"name": "..", "vni": 5, "subnets": [{"prefix": "10.42.0.0/16", "blockLength": 26}]}`), created: 1},
-		{key: nodeKey("blue", "a"), value: []byte(`{"vtep": "nowhere"}`)},
+// A definition is absent, readable or unreadable; the last is not the first.
+func TestUnreadableIsNotAbsent(t *testing.T) {
+	for name, text := range map[string]string{
+		"broken": "{",
+		"other":  `{"name": "name"}`,
+		"short":  `{"name": "short", "vni": 5, "subnets": [{"prefix": "10.42.0.0/16"}]}`,
+		"large":  `{"name": "large", "vni": 5, "subnets": [{"prefix": "10.42.0.0/16", "blockLength": 8}]}`,
+		"later":  `{"name": "later", "vni": 5, "subnets": [{"prefix": "10.42.0.0/16", "blockLength": 31}]}`,
+		"no-vni": `{"name": "no-vni", "subnets": [{"prefix": "10.42.0.0/16", "blockLength": 26}]}`,
+		"empty":  "",
+	} {
+		s, changed := State{}.apply(1, []change{{key: networkKey(name), value: []byte(text), created: 1}})
+		if n := s.Networks[name]; n.Absent() || n.Readable() || n.Unreadable == nil || len(changed) != 1 {
+			t.Errorf("%s: %+v, changed %v, want a network that is there and unreadable", name, n, changed)
+		}
+		s, _ = s.apply(2, []change{{key: networkKey(name)}})
+		if n := s.Networks[name]; !n.Absent() {
+			t.Errorf("%s: %+v after its deletion", name, n)
+		}
+	}
+}
+
+// Records that cannot be read are named, and cost the others nothing.
+func TestEachRecordIsJudgedAlone(t *testing.T) {
+	definition := []byte(`{"name": "blue", "subnets": [{"prefix": "10.42.0.0/16", "blockLength": 26}], "vni": 5}`)
+	bad := []change{
+		{key: nodeKey("blue", "b"), value: []byte(`{"vtep": "nowhere"}`)},
+		{key: nodeKey("blue", "c"), value: []byte(`{"vtep": "127.0.0.1"}`)},
+		{key: nodeKey("blue", "d"), value: []byte(`{"vtep": "224.0.0.1"}`)},
+		{key: nodeKey("blue", "e"), value: []byte(`{"vtep": "fe80::1%eth0"}`)},
+		{key: nodeKey("blue", "f"), value: []byte(`[]`)},
+		{key: nodeKey("blue", "g"), value: []byte(``)},
 		{key: perNet + "blue/blocks/10.0.0.0", value: []byte("a")},
+		{key: perNet + "blue/blocks/10.42.0.0/26", value: []byte("a b")},
 		{key: perNet + "blue/pins/x", value: []byte("{}")},
+		{key: perNet + "blue/pins/10.42.0.1", value: []byte("{}")},
+	}
+	good := []change{
+		{key: networkKey("blue"), value: definition, created: 7},
+		{key: nodeKey("blue", "a"), value: []byte(`{"vtep": "192.0.2.1", "later": 1}`)},
 		{key: perNet + "blue/later/x", value: []byte("1")},
-	})
-	if len(s.Networks) != 0 || len(changed) != 0 {
-		t.Errorf("state %+v, changed %v, want nothing", s.Networks, changed)
+	}
+	s, _ := State{}.apply(8, append(slices.Clone(bad), good...))
+	n := s.Networks["blue"]
+	if !n.Readable() || len(n.Nodes) != 1 || len(n.Blocks) != 0 || len(n.Pins) != 0 {
+		t.Errorf("network %+v, want host a alone", n)
+	}
+	for _, ch := range bad {
+		if n.Faults[ch.key] == nil {
+			t.Errorf("%s is left out without a word", ch.key)
+		}
+	}
+	for i := range bad {
+		bad[i].value = nil
+	}
+	s, changed := s.apply(9, bad)
+	if n := s.Networks["blue"]; len(n.Faults) != 0 || len(changed) != 1 {
+		t.Errorf("faults %v, changed %v after the bad records were deleted", n.Faults, changed)
 	}
 }
 

@@ -89,8 +89,7 @@ func (c *Client) Pin(ctx context.Context, n *Network, addr netip.Addr, p Pin) er
 	case string(holder[0].Value) == string(value):
 		return nil
 	}
-	var other Pin
-	read(change{key: pin, value: holder[0].Value}, &other) // without it, the sentence names nobody
+	other, _ := readPin(holder[0].Value) // without it, the sentence names nobody
 	return inUsef("address %s is that of container %s on host %s: give another", addr, other.ContainerID, other.Node)
 }
 

@@ -1,8 +1,6 @@
 package registry
 
 import (
-	"encoding/json"
-	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
@@ -20,11 +18,16 @@ type State struct {
 
 // Network is what the registry holds of one network.
 type Network struct {
-	// Definition is the zero value while the registry has only remains of a network.
+	// Definition is the zero value while the registry has only remains of a network, or one that is Unreadable.
 	Definition agentapi.Network
 	// Created is the revision that made the network. A network that is removed and made again has another one. 0: there
 	// is no definition.
 	Created int64
+	// Unreadable says why a definition that is there cannot be used, such as one that a later release wrote. It is not
+	// absent: nothing may be taken away for it.
+	Unreadable error
+	// Faults are the records that are left out, with the reason, by key.
+	Faults map[string]error
 	// Nodes by their names.
 	Nodes map[string]Node
 	// Blocks are owned by nodes.
@@ -48,6 +51,18 @@ type Pin struct {
 	Node        string `json:"node"`
 	ContainerID string `json:"containerID"`
 	IfName      string `json:"ifName"`
+}
+
+// Readable says whether there is a definition that can be used.
+func (n *Network) Readable() bool { return n != nil && n.Created != 0 && n.Unreadable == nil }
+
+// Absent says that there is no definition, whatever else is left of the network.
+func (n *Network) Absent() bool { return n == nil || n.Created == 0 }
+
+// Divides says whether a block is one of those into which the network is divided.
+func (n *Network) Divides(block netip.Prefix) bool {
+	subnet, ok := subnetOf(n.Definition, block.Addr())
+	return ok && blockOf(subnet, block.Addr()) == block
 }
 
 // BlocksOf are the blocks of a node, sorted.
@@ -87,9 +102,25 @@ func (n *Network) PinsOf(node string) []netip.Addr {
 }
 
 func (n *Network) equal(other *Network) bool {
-	return n.Created == other.Created && sameDefinition(n.Definition, other.Definition) &&
+	return n.Created == other.Created && sameDefinition(n.Definition, other.Definition) && sameFaults(n.faults(), other.faults()) &&
 		maps.Equal(n.Nodes, other.Nodes) && maps.Equal(n.Blocks, other.Blocks) &&
 		maps.Equal(n.Pins, other.Pins) && maps.Equal(n.Used, other.Used)
+}
+
+// faults are those of the definition and of records.
+func (n *Network) faults() map[string]error {
+	all := maps.Clone(n.Faults)
+	if n.Unreadable != nil {
+		if all == nil {
+			all = make(map[string]error)
+		}
+		all[""] = n.Unreadable
+	}
+	return all
+}
+
+func sameFaults(a, b map[string]error) bool {
+	return maps.EqualFunc(a, b, func(x, y error) bool { return x.Error() == y.Error() })
 }
 
 func sameDefinition(a, b agentapi.Network) bool {
@@ -100,13 +131,13 @@ func sameDefinition(a, b agentapi.Network) bool {
 
 func (n *Network) clone() *Network {
 	return &Network{
-		Definition: n.Definition, Created: n.Created,
+		Definition: n.Definition, Created: n.Created, Unreadable: n.Unreadable, Faults: maps.Clone(n.Faults),
 		Nodes: maps.Clone(n.Nodes), Blocks: maps.Clone(n.Blocks), Pins: maps.Clone(n.Pins), Used: maps.Clone(n.Used),
 	}
 }
 
 func (n *Network) empty() bool {
-	return n.Created == 0 && len(n.Nodes) == 0 && len(n.Blocks) == 0 && len(n.Pins) == 0 && len(n.Used) == 0
+	return n.Created == 0 && len(n.Nodes) == 0 && len(n.Blocks) == 0 && len(n.Pins) == 0 && len(n.Used) == 0 && len(n.Faults) == 0
 }
 
 // change is a key that was set or, without a value, deleted.
@@ -145,6 +176,7 @@ func (s State) own(name string) {
 	}
 	s.Networks[name] = &Network{
 		Nodes: make(map[string]Node), Blocks: make(map[netip.Prefix]string), Pins: make(map[netip.Addr]Pin), Used: make(map[string]bool),
+		Faults: make(map[string]error),
 	}
 }
 
@@ -178,67 +210,76 @@ func (s State) replace(revision int64, list []change) (State, []string) {
 	return next, next.settle(s, names)
 }
 
-// set enters a change. What cannot be read is as if it were not there, so that one bad value takes nothing else along.
+// set enters a change. Each record is judged alone: one that cannot be read is left out and named, and takes nothing else
+// along.
 func (n *Network) set(l location, ch change) {
+	delete(n.Faults, ch.key)
+	if l.part == "" {
+		n.define(l.network, ch)
+		return
+	}
+	if err := n.enter(l, ch); err != nil {
+		n.Faults[ch.key] = err
+	}
+}
+
+// define takes the definition: absent, readable or unreadable.
+func (n *Network) define(name string, ch change) {
+	n.Definition, n.Created, n.Unreadable = agentapi.Network{}, 0, nil
+	if ch.value == nil {
+		return
+	}
+	n.Created = ch.created
+	d, err := readDefinition(name, ch.value)
+	if err != nil {
+		n.Unreadable = err
+		return
+	}
+	n.Definition = d
+}
+
+// enter takes a record of a part, or drops it.
+func (n *Network) enter(l location, ch change) error {
 	switch l.part {
-	case "":
-		n.Definition, n.Created = agentapi.Network{}, 0
-		if d, ok := readDefinition(ch); ok && d.Name == l.network {
-			n.Definition, n.Created = d, ch.created
-		}
 	case nodesPart:
-		enter(n.Nodes, l.name, ch)
+		return enter(n.Nodes, l.name, ch, readNode)
 	case blocksPart:
-		if block, err := netip.ParsePrefix(l.name); err == nil {
-			delete(n.Blocks, block)
-			if len(ch.value) > 0 {
-				n.Blocks[block] = string(ch.value)
-			}
+		block, err := netip.ParsePrefix(l.name)
+		if err != nil {
+			return unreadable(ch, err)
 		}
+		return enter(n.Blocks, block, ch, readOwner)
 	case pinsPart:
-		if addr, err := netip.ParseAddr(l.name); err == nil {
-			enter(n.Pins, addr, ch)
+		addr, err := netip.ParseAddr(l.name)
+		if err != nil {
+			return unreadable(ch, err)
 		}
+		return enter(n.Pins, addr, ch, readPin)
 	case usedPart:
 		delete(n.Used, l.name)
 		if ch.value != nil {
 			n.Used[l.name] = true
 		}
 	}
+	return nil // a part that a later release may have
 }
 
-func enter[K comparable, V any](m map[K]V, key K, ch change) {
-	var v V
+// unreadable is the error of a record whose key cannot be read, while it is there.
+func unreadable(ch change, err error) error {
+	if ch.value == nil {
+		return nil
+	}
+	return err
+}
+
+func enter[K comparable, V any](m map[K]V, key K, ch change, read func([]byte) (V, error)) error {
 	delete(m, key)
-	if read(ch, &v) {
+	if ch.value == nil {
+		return nil
+	}
+	v, err := read(ch.value)
+	if err == nil {
 		m[key] = v
 	}
-}
-
-// readDefinition reads a network that Create may have written. Any other, made by hand, would have hosts count blocks that
-// cannot be.
-func readDefinition(ch change) (n agentapi.Network, ok bool) {
-	if !read(ch, &n) {
-		return n, false
-	}
-	complete, err := Complete(n)
-	if err == nil && (n.VNI == 0 || !sameDefinition(complete, n)) {
-		err = invalidf("vni or a blockLength is missing: make networks by fairwayd, which chooses them")
-	}
-	if err != nil {
-		slog.Warn("network in etcd is not used: its definition is not complete", "key", ch.key, "error", err)
-		return n, false
-	}
-	return n, true
-}
-
-func read(ch change, into any) bool {
-	if ch.value == nil {
-		return false
-	}
-	if err := json.Unmarshal(ch.value, into); err != nil {
-		slog.Warn("value in etcd is not used", "key", ch.key, "error", err)
-		return false
-	}
-	return true
+	return err
 }
