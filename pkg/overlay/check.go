@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// Check says whether the hosts can be those of a network: VTEPs of one family and each once, blocks and pins inside the
+// Check says whether the hosts can be those of a network: VTEPs of one family, each once and outside the network, blocks and pins inside the
 // network's subnets, and none that overlaps another. Errors are ErrConfig.
 func (n Network) Check(h Hosts) error {
-	if err := checkVTEPs(h.Peers); err != nil {
+	if err := n.checkVTEPs(h.Peers); err != nil {
 		return err
 	}
 	if err := n.checkBlocks(h.Peers); err != nil {
@@ -17,7 +17,8 @@ func (n Network) Check(h Hosts) error {
 	return n.checkPins(h)
 }
 
-func checkVTEPs(peers []Peer) error {
+// checkVTEPs also refuses a VTEP inside the network: the way to it would lead through itself.
+func (n Network) checkVTEPs(peers []Peer) error {
 	seen := make(map[netip.Addr]int, len(peers))
 	for i, p := range peers {
 		key := func() string { return index("peers", i) + ".vtep" }
@@ -26,6 +27,9 @@ func checkVTEPs(peers []Peer) error {
 		}
 		if p.VTEP.Is4() != peers[0].VTEP.Is4() {
 			return invalidf("%s is %s and peers[0].vtep is %s: give all hosts addresses of one family", key(), p.VTEP, peers[0].VTEP)
+		}
+		if n.contains(netip.PrefixFrom(p.VTEP, p.VTEP.BitLen())) {
+			return invalidf("%s is %s, inside the network's %s: give the host's address on the underlay, or choose another subnet", key(), p.VTEP, join(n.Subnets))
 		}
 		if other, dup := seen[p.VTEP]; dup {
 			return invalidf("%s is %s, which is that of peers[%d] too: give each host one entry with all its subnets", key(), p.VTEP, other)

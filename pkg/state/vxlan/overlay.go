@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
 
@@ -85,10 +86,10 @@ func (o Overlay) conflict(k *kernel.Kernel) error {
 	}
 	for _, r := range routes {
 		for _, subnet := range o.Subnets {
-			if r.Dst.Bits() == 0 || !r.Dst.Overlaps(subnet) {
+			if !r.Dst.Overlaps(subnet) {
 				continue
 			}
-			if whose, ok := o.foreign(k, r); ok {
+			if whose, ok := o.foreign(k, r, subnet); ok {
 				return fmt.Errorf("subnet %s overlaps %s, %w: choose another subnet", subnet, whose, state.ErrConflict)
 			}
 		}
@@ -96,11 +97,14 @@ func (o Overlay) conflict(k *kernel.Kernel) error {
 	return nil
 }
 
-// foreign says whose a route is, unless it is the network's own. A route to a container is in another network's subnets
-// only when an unreachable one of that network is, too.
-func (o Overlay) foreign(k *kernel.Kernel, r kernel.RouteEntry) (whose string, ok bool) {
+// foreign says whose a route in a subnet is, unless it is the network's own or nobody's. A route to a container is in another
+// network's subnets only when an unreachable one of that network is, too.
+func (o Overlay) foreign(k *kernel.Kernel, r kernel.RouteEntry, subnet netip.Prefix) (whose string, ok bool) {
 	if r.Protocol != state.RouteProtocol {
 		link, err := k.Host.LinkByIndex(r.Link)
+		if !r.Occupies(subnet, err == nil && link.Attrs().Flags&net.FlagPointToPoint != 0) {
+			return "", false
+		}
 		switch {
 		case err != nil:
 			return fmt.Sprintf("the host's route to %s", r.Dst), true

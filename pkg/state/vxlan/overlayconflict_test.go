@@ -12,6 +12,9 @@ import (
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
+// namesAndRoutes leaves out the state of links, which has its own time.
+const namesAndRoutes = "ip -br link | cut -d' ' -f1; ip route; ip -6 route"
+
 // TestOverlayConflicts: what somebody else has is refused, in Ensure and in Ready, and nothing is left behind.
 func TestOverlayConflicts(t *testing.T) {
 	for _, test := range []struct{ name, setup, text string }{
@@ -21,17 +24,18 @@ func TestOverlayConflicts(t *testing.T) {
 		{"somebody's alias", "ip link add fwvx4096 type vxlan id 4096 dstport 4789 && ip link set fwvx4096 alias mine",
 			`vni 4096 is that of a link whose alias is "mine" on this host`},
 		{"a route of the host", "ip addr add 10.42.7.1/24 dev eth0", "subnet 10.42.0.0/16 overlaps the host's route to 10.42.7.0/24 through eth0, in conflict with the configuration: choose another subnet"},
-		{"a wider route of the host", "ip route add 10.0.0.0/8 via 192.0.2.1", "subnet 10.42.0.0/16 overlaps the host's route to 10.0.0.0/8 through eth0"},
+		{"a wider segment of the host", "ip addr add 10.0.0.1/8 dev eth0", "subnet 10.42.0.0/16 overlaps the host's route to 10.0.0.0/8 through eth0"},
+		{"a narrower route", "ip route add 10.42.7.0/24 via 192.0.2.1", "subnet 10.42.0.0/16 overlaps the host's route to 10.42.7.0/24 through eth0"},
 		{"a route of IPv6", "ip addr add fd42:0:0:7::1/64 dev eth0 nodad", "subnet fd42::/48 overlaps the host's route to fd42:0:0:7::/64 through eth0"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			k := overlayHost(t)
 			testnet.Sh(t, "sh", "-c", test.setup)
-			before := testnet.Sh(t, "sh", "-c", "ip link; ip route; ip -6 route")
+			before := testnet.Sh(t, "sh", "-c", namesAndRoutes)
 			_, err := overlay(peers(1)).Ensure(k)
 			statetest.Fails(t, err, state.ErrConflict, test.text)
 			statetest.Fails(t, overlay(peers(1)).Ready(statetest.Open(t, nil)), state.ErrConflict, test.text)
-			if after := testnet.Sh(t, "sh", "-c", "ip link; ip route; ip -6 route"); after != before {
+			if after := testnet.Sh(t, "sh", "-c", namesAndRoutes); after != before {
 				t.Errorf("before:\n%s\nafter:\n%s", before, after)
 			}
 			statetest.Lacks(t, testnet.Sh(t, "nft", "list", "ruleset"), "comment")
@@ -47,6 +51,39 @@ func TestOverlaySameVNI(t *testing.T) {
 	_, err := overlay(peers(1)).Ensure(k)
 	statetest.Fails(t, err, state.ErrConflict, "vni 4096 is that of link theirs on this host, in conflict with the configuration: choose another vni")
 	statetest.Lacks(t, testnet.Sh(t, "nft", "list", "ruleset"), "comment")
+}
+
+// TestOverlayVNIElsewhere: a device keeps its VNI for the namespace in which it was made.
+func TestOverlayVNIElsewhere(t *testing.T) {
+	k := overlayHost(t)
+	elsewhere := testnet.NewNS(t, "swarm")
+	testnet.Sh(t, "ip", "link", "add", "theirs", "type", "vxlan", "id", "4096", "dstport", "4789", "nolearning")
+	testnet.Sh(t, "ip", "link", "set", "theirs", "netns", elsewhere.Path)
+	_, err := overlay(peers(1)).Ensure(k)
+	statetest.Fails(t, err, state.ErrConflict, "vni 4096 is that of a VXLAN device which was made on this host and moved to another namespace")
+	statetest.Lacks(t, testnet.Sh(t, "sh", "-c", "ip link; ip route"), "fwvx", "10.42.")
+	statetest.Lacks(t, testnet.Sh(t, "nft", "list", "ruleset"), "comment")
+}
+
+// TestOverlayBesideWiderRoutes: a way out for everything that is not known better is nobody's subnet.
+func TestOverlayBesideWiderRoutes(t *testing.T) {
+	for _, routes := range []string{
+		"ip tuntap add tun0 mode tun && ip link set tun0 up && ip route add 0.0.0.0/1 dev tun0 && ip route add 128.0.0.0/1 dev tun0",
+		"ip route add 0.0.0.0/1 via 192.0.2.1 && ip route add 128.0.0.0/1 via 192.0.2.1",
+		"ip route add 10.0.0.0/8 via 192.0.2.1",
+		"ip route add unreachable 10.0.0.0/8 && ip route add unreachable fc00::/7",
+	} {
+		t.Run(routes, func(t *testing.T) {
+			k := overlayHost(t)
+			testnet.Sh(t, "sh", "-c", routes)
+			o := overlay(peers(1))
+			if err := o.Ready(statetest.Open(t, nil)); err != nil {
+				t.Errorf("Ready: %v", err)
+			}
+			statetest.Apply(t, k, o)
+			statetest.Verifies(t, nil, o)
+		})
+	}
 }
 
 // TestOverlayPortTaken by a socket of somebody else.

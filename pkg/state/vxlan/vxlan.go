@@ -98,27 +98,34 @@ func describeAlias(alias string) string {
 func (v VXLAN) add(k *kernel.Kernel) (link *netlink.Vxlan, created bool, err error) {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.HardwareAddr, attrs.Group = v.Name, v.MTU, v.MAC, state.Group(v.Network)
-	err = k.Host.LinkAdd(&netlink.Vxlan{LinkAttrs: attrs, VxlanId: int(v.VNI), SrcAddr: v.Local.AsSlice(), Port: int(v.Port)})
-	switch {
-	case errors.Is(err, unix.EOPNOTSUPP):
-		return nil, false, fmt.Errorf("%s: VXLAN (CONFIG_VXLAN) is %w: %w", v.Name, state.ErrUnsupported, err)
-	case err != nil && !errors.Is(err, unix.EEXIST):
-		return nil, false, fmt.Errorf("ip link add %s type vxlan: %w", v.Name, err)
+	// What is in the way may be going while we look: another ADD's device. What still is not seen then lies elsewhere.
+	const tries = 3
+	for range tries {
+		err = k.Host.LinkAdd(&netlink.Vxlan{LinkAttrs: attrs, VxlanId: int(v.VNI), SrcAddr: v.Local.AsSlice(), Port: int(v.Port)})
+		switch {
+		case errors.Is(err, unix.EOPNOTSUPP):
+			return nil, false, fmt.Errorf("%s: VXLAN (CONFIG_VXLAN) is %w: %w", v.Name, state.ErrUnsupported, err)
+		case err != nil && !errors.Is(err, unix.EEXIST):
+			return nil, false, fmt.Errorf("ip link add %s type vxlan: %w", v.Name, err)
+		}
+		created = err == nil
+		link, err = v.find(k)
+		switch {
+		case err != nil || link != nil:
+			return link, created, err
+		case created:
+			return nil, false, fmt.Errorf("%s: %w", v.Name, state.ErrVanished)
+		}
+		if err := v.sameVNI(k); err != nil {
+			return nil, false, err
+		}
 	}
-	created = err == nil
-	link, err = v.find(k)
-	switch {
-	case err != nil:
-		return nil, created, err
-	case link == nil && created:
-		return nil, false, fmt.Errorf("%s: %w", v.Name, state.ErrVanished)
-	case link == nil:
-		return nil, false, v.sameVNI(k)
-	}
-	return link, created, nil
+	// The kernel keeps a VNI for the namespace in which a device was made, wherever that is now: Docker's Swarm moves its own.
+	return nil, false, fmt.Errorf("vni %d is that of a VXLAN device which was made on this host and moved to another namespace, %w: choose another vni (Docker's begin at 4096)",
+		v.VNI, state.ErrConflict)
 }
 
-// sameVNI names the link that keeps the kernel from making a device of the VNI.
+// sameVNI names the link that keeps the kernel from making a device of the VNI. Nil: this namespace has none.
 func (v VXLAN) sameVNI(k *kernel.Kernel) error {
 	links, err := kernel.Dump(k.Host.LinkList)
 	if err != nil {
@@ -129,7 +136,7 @@ func (v VXLAN) sameVNI(k *kernel.Kernel) error {
 			return fmt.Errorf("vni %d is that of link %s on this host, %w: choose another vni", v.VNI, device.Name, state.ErrConflict)
 		}
 	}
-	return fmt.Errorf("%s: %w", v.Name, state.ErrVanished) // it was there a moment ago
+	return nil
 }
 
 // Verify compares the device with what is declared.
