@@ -21,6 +21,7 @@ func Build(f Facts) Graph {
 	b.peers()
 	b.shared()
 	b.unused()
+	b.definitions()
 	b.sort()
 	return b.graph
 }
@@ -30,8 +31,9 @@ type builder struct {
 	facts Facts
 	host  snapshot.Namespace
 	graph Graph
-	at    map[string]int // position of a node by its ID
-	ends  map[int]end    // by the index of the link on the host
+	at    map[string]int    // position of a node by its ID
+	ends  map[int]end       // by the index of the link on the host
+	names map[string]string // of containers, by ID, while sorting
 }
 
 // end is an interface of a container and the network it is of.
@@ -67,8 +69,12 @@ func (b *builder) sort() {
 		_, to := b.at[e.To]
 		return !from || !to
 	})
+	b.names = make(map[string]string)
+	for _, n := range b.graph.Of(Container) {
+		b.names[n.ID] = n.Name
+	}
 	slices.SortFunc(b.graph.Nodes, func(x, y Node) int {
-		return cmp.Or(cmp.Compare(rank(x.Kind), rank(y.Kind)), compareNatural(x.Name, y.Name), cmp.Compare(x.ID, y.ID))
+		return cmp.Or(cmp.Compare(rank(x.Kind), rank(y.Kind)), compareNatural(b.sortName(x), b.sortName(y)), compareNatural(x.Name, y.Name), compareNatural(x.ID, y.ID))
 	})
 	position := make(map[string]int)
 	for i, n := range b.graph.Nodes {
@@ -77,6 +83,30 @@ func (b *builder) sort() {
 	slices.SortFunc(b.graph.Edges, func(x, y Edge) int {
 		return cmp.Or(cmp.Compare(position[x.From], position[y.From]), cmp.Compare(position[x.To], position[y.To]), cmp.Compare(x.Kind, y.Kind))
 	})
+}
+
+// sortName is the name by which a person looks for a node: an interface is looked for by its container's.
+func (b *builder) sortName(n Node) string {
+	if n.Kind != Interface {
+		return n.Name
+	}
+	return b.names[n.Container]
+}
+
+// definitions adds what is known of the networks that nodes belong to.
+func (b *builder) definitions() {
+	used := make(map[string]bool)
+	for _, n := range b.graph.Nodes {
+		for _, network := range n.Networks {
+			used[network] = true
+		}
+	}
+	for _, n := range b.facts.Networks {
+		if used[n.Name] {
+			b.graph.Networks = append(b.graph.Networks, Definition{Name: n.Name, Type: n.Type, Subnets: n.Subnets, Marks: n.Marks})
+		}
+	}
+	slices.SortFunc(b.graph.Networks, func(x, y Definition) int { return compareNatural(x.Name, y.Name) })
 }
 
 // rank is how far a kind is from the outside.

@@ -138,6 +138,57 @@ func crowd() topology.Facts {
 	return f
 }
 
+// town is a host with containers spread over bridges, a third of them on two of these.
+func town(containers, bridges int) topology.Facts {
+	none := snapshot.None
+	f := facts{Facts: topology.Facts{Host: snapshot.Host{Hostname: "town", Namespace: snapshot.Namespace{ID: none, Links: []snapshot.Link{
+		{Index: 2, Name: "eth0", Kind: "device", Up: true, MTU: 1500, Addrs: prefixes("192.0.2.10/24"), LowerIn: none},
+	}, Routes: []snapshot.Route{{Dst: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.0.2.1"), Link: 2, Kind: "unicast"}}}}}}
+	names := []string{"lamp", "shop", "backend", "cache", "queue", "mail", "metrics", "build", "test", "vault"}
+	for b := range bridges {
+		link := fmt.Sprintf("br-%s", names[b])
+		f.Host.Links = append(f.Host.Links, snapshot.Link{Index: 10 + b, Name: link, Kind: "bridge", Up: true, MTU: 1500,
+			Addrs: prefixes(fmt.Sprintf("10.%d.0.1/16", 10+b)), LowerIn: none})
+		n := topology.Network{Name: names[b], Type: "bridge", Link: link, Defined: true, Marks: []string{topology.Masquerade}}
+		switch b % 4 {
+		case 2:
+			n.Marks = []string{topology.Internal}
+		case 3:
+			n.Marks = append(n.Marks, topology.Isolated, topology.NoICC)
+		}
+		f.Networks = append(f.Networks, n)
+	}
+	for i := range containers {
+		var ends []int
+		for _, b := range []int{i % bridges, (i + 1) % bridges} {
+			if len(ends) == 0 || i%3 == 0 && bridges > 1 {
+				ends = append(ends, b)
+			}
+		}
+		f.populate(i, ends, names)
+	}
+	return f.Facts
+}
+
+type facts struct{ topology.Facts }
+
+// populate adds a container with an interface on each of some bridges.
+func (f *facts) populate(i int, bridges []int, names []string) {
+	path := fmt.Sprintf("/run/netns/c%d", i)
+	ns := snapshot.Namespace{ID: i, Paths: []string{path}}
+	for n, b := range bridges {
+		index, ifname := 1000+10*i+n, fmt.Sprintf("eth%d", n)
+		ns.Links = append(ns.Links, snapshot.Link{Index: 2 + n, Name: ifname, Kind: "veth", Up: true, MTU: 1500, Lower: index,
+			Addrs: prefixes(fmt.Sprintf("10.%d.%d.%d/16", 10+b, (i+2)/250, (i+2)%250)), LowerIn: 0})
+		end := hostEnd(index, fmt.Sprintf("veth%06d%d", i, n), i, 10+b)
+		end.Lower = 2 + n
+		f.Host.Links = append(f.Host.Links, end)
+		f.Attachments = append(f.Attachments, topology.Attachment{Network: names[b], ID: fmt.Sprintf("c%d", i),
+			Name: fmt.Sprintf("%s-%d", names[b], i), IfName: ifname, Netns: path})
+	}
+	f.Host.Others = append(f.Host.Others, ns)
+}
+
 // hostile is a host with names that would break out of a drawing.
 func hostile() topology.Facts {
 	f := crowd()
@@ -152,7 +203,8 @@ func bare() topology.Facts {
 }
 
 func TestBuild(t *testing.T) {
-	for name, facts := range map[string]topology.Facts{"office": office(), "crowd": crowd(), "hostile": hostile(), "bare": bare()} {
+	for name, facts := range map[string]topology.Facts{"office": office(), "crowd": crowd(), "hostile": hostile(), "bare": bare(),
+		"town3": town(3, 1), "town24": town(24, 3), "town200": town(200, 10)} {
 		t.Run(name, func(t *testing.T) {
 			got, err := json.MarshalIndent(topology.Build(facts), "", "  ")
 			if err != nil {

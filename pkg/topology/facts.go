@@ -42,6 +42,9 @@ type Attachment struct {
 	Tag string
 }
 
+// Foreign is the label of a way out for which rules of others decide, as Docker's do for docker0.
+const Foreign = "as rules of others say"
+
 // Marks of networks and their links.
 const (
 	Masquerade = "masquerade"

@@ -6,9 +6,21 @@ import "net/netip"
 
 // Graph is the picture of one host.
 type Graph struct {
-	Host  string `json:"host"`
-	Nodes []Node `json:"nodes"`
-	Edges []Edge `json:"edges"`
+	Host string `json:"host"`
+	// Networks are those to which a node belongs, sorted by name.
+	Networks []Definition `json:"networks,omitempty"`
+	Nodes    []Node       `json:"nodes"`
+	Edges    []Edge       `json:"edges"`
+}
+
+// Definition is what a network's definition says of it.
+type Definition struct {
+	Name string `json:"name"`
+	// Type is the plugin's, such as bridge.
+	Type    string         `json:"type"`
+	Subnets []netip.Prefix `json:"subnets,omitempty"`
+	// Marks are masquerade, internal, isolated and no icc.
+	Marks []string `json:"marks,omitempty"`
 }
 
 // Kind is what a node is.
@@ -23,7 +35,7 @@ const (
 	Link Kind = "link"
 	// Bridge is a bridge of the host, with the addresses by which its containers reach it.
 	Bridge Kind = "bridge"
-	// VXLAN is a tunnel device, with the host's own blocks as addresses.
+	// VXLAN is a tunnel device, with the host's own blocks as addresses: containers of this host have theirs from them.
 	VXLAN Kind = "vxlan"
 	// Segment is what macvlans of one network share: their parent's physical network.
 	Segment Kind = "segment"

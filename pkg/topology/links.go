@@ -25,7 +25,10 @@ func (b *builder) links() {
 			if l.VXLAN.Local.IsValid() {
 				n.mark("VTEP " + l.VXLAN.Local.String())
 			}
-			n.Addrs = append(n.Addrs, b.ownBlocks(l)...)
+			for _, a := range n.Addrs {
+				n.mark("address " + a.Addr().String())
+			}
+			n.Addrs = b.ownBlocks(l)
 		}
 		b.describe(&n)
 		b.add(n)
@@ -80,7 +83,8 @@ func (b *builder) ownBlocks(l snapshot.Link) []netip.Prefix {
 			continue
 		}
 		for _, r := range b.host.Routes {
-			if r.Kind != "unicast" && slices.ContainsFunc(network.Subnets, func(s netip.Prefix) bool { return s.Overlaps(r.Dst) && r.Dst.Bits() > 0 }) {
+			// The subnet as a whole is unreachable as well, so that what no host owns goes nowhere.
+			if r.Kind != "unicast" && slices.ContainsFunc(network.Subnets, func(s netip.Prefix) bool { return s.Overlaps(r.Dst) && r.Dst.Bits() > s.Bits() }) {
 				blocks = append(blocks, r.Dst)
 			}
 		}

@@ -67,8 +67,11 @@ func (b *builder) forward(n Node, uplinks map[string]bool) {
 		return
 	}
 	label := "routed"
-	if slices.Contains(n.Marks, Masquerade) {
+	switch {
+	case slices.Contains(n.Marks, Masquerade):
 		label = Masquerade
+	case len(n.Networks) == 0:
+		label = Foreign
 	}
 	for id := range uplinks {
 		b.join(n.ID, id, Forward, label)
