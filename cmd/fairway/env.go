@@ -23,6 +23,7 @@ type env struct {
 	stdout     io.Writer
 	stderr     io.Writer
 	colour     bool // stdout is a terminal that shows colours
+	width      int  // of that terminal in characters, 0: stdout is none
 }
 
 // addFlags gives a command, and those below it, the flags for what is shared.

@@ -22,7 +22,7 @@ import (
 )
 
 // topologyFormats are the values of the flag --output.
-var topologyFormats = []string{"text", "svg", "dot", "json"}
+var topologyFormats = []string{"text", "svg", "html", "dot", "json"}
 
 func newTopology(e *env) *cobra.Command {
 	var o topologyFlags
@@ -30,11 +30,13 @@ func newTopology(e *env) *cobra.Command {
 		Use:   "topology [OPTIONS] [FILE]",
 		Short: "Show where packets can go on this host",
 		Long: `Show where packets can go on this host: the way out, the bridges, tunnels and parents with their networks, and the
-containers behind, with their interfaces and addresses. What others made, such as docker0, is shown as well.
+containers behind, with their interfaces and addresses. What others made, such as docker0, is shown as well. Of more than
+fifteen containers of a network the picture and the terminal show the first; the page of -o html unfolds and searches.
 
 The kernel is read, and what CNI runtimes have recorded; nothing is changed. The picture is printed, or written to FILE.`,
 		Example: `  fairway topology
   fairway topology -o svg host.svg
+  fairway topology -o html host.html
   fairway topology -o dot | dot -Tpng > host.png
   fairway topology -o json | jq '.nodes[] | select(.kind == "container")'`,
 		Args: arguments(0, 1),
@@ -47,6 +49,7 @@ The kernel is read, and what CNI runtimes have recorded; nothing is changed. The
 	}
 	cmd.Flags().StringVarP(&o.output, "output", "o", "text", "`format`: "+strings.Join(topologyFormats, ", "))
 	cmd.Flags().BoolVar(&o.ascii, "ascii", false, "draw the text without box-drawing characters")
+	cmd.Flags().BoolVar(&o.all, "all", false, "show every container on a terminal, too")
 	must(cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(topologyFormats, cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }
@@ -54,6 +57,7 @@ The kernel is read, and what CNI runtimes have recorded; nothing is changed. The
 type topologyFlags struct {
 	output string
 	ascii  bool
+	all    bool
 }
 
 // topology prints the picture, or writes it to the file that is named. A file appears as a whole or not at all.
@@ -63,10 +67,11 @@ func (e *env) topology(o topologyFlags, file []string) error {
 		return err
 	}
 	if len(file) == 0 {
-		return o.draw(e.stdout, graph, e.colour)
+		style := picture.Style{ASCII: o.ascii, Colour: e.colour, Width: e.width, All: o.all || e.width == 0}
+		return o.draw(e.stdout, graph, style)
 	}
 	var content bytes.Buffer
-	if err := o.draw(&content, graph, false); err != nil {
+	if err := o.draw(&content, graph, picture.Style{ASCII: o.ascii, All: true}); err != nil {
 		return err
 	}
 	err = renameio.WriteFile(file[0], content.Bytes(), 0o644)
@@ -77,10 +82,12 @@ func (e *env) topology(o topologyFlags, file []string) error {
 	return err
 }
 
-func (o topologyFlags) draw(w io.Writer, g topology.Graph, colour bool) error {
+func (o topologyFlags) draw(w io.Writer, g topology.Graph, style picture.Style) error {
 	switch o.output {
 	case "svg":
 		return picture.SVG(w, g)
+	case "html":
+		return picture.HTML(w, g)
 	case "dot":
 		return picture.DOT(w, g)
 	case "json":
@@ -89,7 +96,7 @@ func (o topologyFlags) draw(w io.Writer, g topology.Graph, colour bool) error {
 		encoder.SetEscapeHTML(false)
 		return encoder.Encode(g)
 	}
-	return picture.Text(w, g, picture.Style{ASCII: o.ascii, Colour: colour})
+	return picture.Text(w, g, style)
 }
 
 // graph looks at the host.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 	"github.com/fairway-cni/fairway/pkg/topology"
 )
@@ -23,14 +22,14 @@ func TestTopology(t *testing.T) {
 	t.Cleanup(func() { s.succeed(t, "disconnect", "blue", "netns:"+web.Path) })
 
 	id := filepath.Base(web.Path)
-	owner := state.Owner{Network: "blue", ContainerID: id, IfName: "eth0"}
 	host, err := os.Hostname()
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := "host " + host + `
-` + "`" + `- blue0                bridge  10.4.0.1/24  network blue, mtu 1500
-   ` + "`" + `- TestTopology-web  eth0    10.4.0.2/24  default route, ` + owner.HostLink() + "\n"
+` + "`" + `- blue                 bridge  10.4.0.1/24  blue0, mtu 1500
+   ` + "`" + `- TestTopology-web  eth0    10.4.0.2/24  default route
+`
 	if diff := cmp.Diff(want, s.succeed(t, "topology", "--ascii")); diff != "" {
 		t.Errorf("text (-want +got):\n%s", diff)
 	}
@@ -48,9 +47,12 @@ func TestTopology(t *testing.T) {
 	if err != nil || xml.Unmarshal(content, &any) != nil || !strings.Contains(string(content), "TestTopology-web") {
 		t.Errorf("SVG: %v\n%s", err, content)
 	}
+	if page := s.succeed(t, "topology", "-o", "html"); !strings.Contains(page, "<b>TestTopology-web</b>") {
+		t.Errorf("HTML:\n%s", page)
+	}
 	if dot := s.succeed(t, "topology", "-o", "dot"); !strings.Contains(dot, `"link/blue0" -> "interface/`+id+`/eth0"`) {
 		t.Errorf("DOT:\n%s", dot)
 	}
 	s.fail(t, "fairway: /none-such/host.svg: no such file or directory", "topology", "-o", "svg", "/none-such/host.svg")
-	s.fail(t, `fairway: --output "png": give one of text, svg, dot, json`+"\nSee 'fairway topology --help'.", "topology", "-o", "png")
+	s.fail(t, `fairway: --output "png": give one of text, svg, html, dot, json`+"\nSee 'fairway topology --help'.", "topology", "-o", "png")
 }

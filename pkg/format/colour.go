@@ -28,3 +28,12 @@ func Bold(text string, colour bool) string {
 	}
 	return "\x1b[1m" + text + "\x1b[0m"
 }
+
+// Width is how many characters fit beside each other on a terminal. It is 0 for what is no terminal, or does not say.
+func Width(file *os.File) int {
+	size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
+	}
+	return int(size.Col)
+}

@@ -19,7 +19,7 @@ func DOT(w io.Writer, g topology.Graph) error {
 		case topology.Container:
 			writeCluster(&out, g, n)
 		default:
-			fmt.Fprintf(&out, "\t%s [label=%s%s];\n", quote(n.ID), quote(strings.Join(textOf(g, n), "\n")), shape(n))
+			fmt.Fprintf(&out, "\t%s [label=%s%s];\n", quote(n.ID), quote(strings.Join(labelOf(n), "\n")), shape(n))
 		}
 	}
 	for _, e := range g.Edges {
@@ -35,7 +35,7 @@ func writeCluster(out *strings.Builder, g topology.Graph, c topology.Node) {
 	empty := true
 	for _, n := range g.Nodes {
 		if n.Container == c.ID {
-			fmt.Fprintf(out, "\t\t%s [label=%s];\n", quote(n.ID), quote(strings.Join(textOf(g, n), "\n")))
+			fmt.Fprintf(out, "\t\t%s [label=%s];\n", quote(n.ID), quote(strings.Join(labelOf(n), "\n")))
 			empty = false
 		}
 	}
@@ -43,19 +43,6 @@ func writeCluster(out *strings.Builder, g topology.Graph, c topology.Node) {
 		fmt.Fprintf(out, "\t\t%s [label=\"\", shape=point];\n", quote(c.ID))
 	}
 	out.WriteString("\t}\n")
-}
-
-// textOf is what the box of a node says, line by line.
-func textOf(g topology.Graph, n topology.Node) []string {
-	b := boxOf(g, n)
-	texts := []string{b.title}
-	if b.corner != "" {
-		texts[0] += " (" + b.corner + ")"
-	}
-	for _, l := range b.lines {
-		texts = append(texts, l.text)
-	}
-	return texts
 }
 
 func shape(n topology.Node) string {

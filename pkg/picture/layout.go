@@ -1,224 +1,311 @@
 package picture
 
 import (
-	"cmp"
+	"fmt"
 	"slices"
-
-	"github.com/fairway-cni/fairway/pkg/topology"
+	"unicode/utf8"
 )
 
-// The columns, from the outside to the containers.
+// Sizes in pixels. Text is of one width for all characters: 0.6 em in most fonts, and a little is added.
 const (
-	outside = iota
-	linkColumn
-	networkColumn
-	containerColumn
-	columns
+	charWidth   = 7.4 // of text of 12 px
+	bigWidth    = 10  // of text of 16 px
+	lineHeight  = 17
+	padding     = 12
+	gap         = 14 // between boxes
+	margin      = 24
+	headHeight  = 44 // of the sheet
+	laneHead    = 52 // of a lane: its name, then what is special
+	trackWidth  = 9  // between the lines that lead from lanes to the ways out
+	gutter      = 26 // beside these
+	legendSpace = 44
+	legendLine  = 38 // of a line in the legend and what is before its text
+	widestLane  = 1180
+	longest     = 46 // characters of a line
 )
 
-// sheet is a drawing that has been laid out.
-type sheet struct {
-	host          string
-	columns       [columns][]*box
-	of            map[string]*box // by the ID of a node; an interface's is its container's
-	wires         []wire
-	width, height float64
-	frame         struct{ x, y, width, height float64 }
+// rect is a place on the sheet.
+type rect struct{ x, y, width, height float64 }
+
+func (r rect) bottom() float64 { return r.y + r.height }
+func (r rect) right() float64  { return r.x + r.width }
+
+// block is a titled box with lines: a way, a chip, a peer.
+type block struct {
+	rect
+	class, id   string
+	title       string
+	lines       []string
+	faint       []string
+	also        []int
+	unimportant bool // that which says how many more there are
 }
 
-// wire is an edge as it is drawn.
-type wire struct {
-	from, to       *box
-	fromY, toY     float64
-	elbow          bool // from a link down to one that stands on it, in the same column
-	class, tooltip string
-}
-
-// lay places boxes and wires. Columns are filled from the containers outwards: a box is placed beside the middle of what
-// hangs on it, or further down where that place is taken, so that boxes never overlap.
-func lay(g topology.Graph) *sheet {
-	s := &sheet{host: clip("host " + g.Host), of: map[string]*box{}}
-	s.fill(g)
-	s.placeColumns()
-	y := float64(margin + headHeight)
-	for _, b := range s.columns[containerColumn] {
-		b.y = y
-		y += b.height + gap
+// height is what the block's text needs.
+func (b *block) measure() {
+	rows := 1 + len(b.lines) + len(b.faint)
+	if len(b.also) > 0 {
+		rows++
 	}
-	s.beside(networkColumn, g)
-	s.beside(linkColumn, g)
-	s.beside(outside, g)
-	s.wire(g)
-	s.measure()
+	b.height = float64(rows)*lineHeight + padding
+	widest := utf8.RuneCountInString(b.title)
+	for _, l := range append(append([]string{}, b.lines...), b.faint...) {
+		widest = max(widest, utf8.RuneCountInString(l))
+	}
+	b.width = max(b.width, float64(widest)*charWidth+2*padding)
+}
+
+// strip is a lane that has been laid out.
+type strip struct {
+	rect
+	lane   lane
+	number int
+	blocks []*block
+	head   []string // lines under the name
+	peers  float64  // y of the words above the peers, 0: none
+}
+
+// route leads from a lane to a way out, by a track of its own.
+type route struct {
+	lane              int
+	class             string
+	x1, y1, track, x2 float64
+	y2                float64
+	tooltip           string
+}
+
+// sheet is a page that has been laid out.
+type sheet struct {
+	page
+	wayBlocks     []*block
+	strips        []*strip
+	routes        []route
+	notes         []string // under the ways
+	notesY        float64
+	width, height float64
+}
+
+// lay places the ways out at the left, the lanes below each other at the right, and the lines between them, each lane's on
+// its own track, so that every line can be followed.
+func lay(p page) *sheet {
+	s := &sheet{page: p}
+	left := s.layWays()
+	tracks := 0
+	for _, l := range p.lanes {
+		if len(l.exits) > 0 {
+			tracks++
+		}
+	}
+	x := left + 2*gutter + float64(tracks)*trackWidth
+	y := float64(margin + headHeight)
+	room := float64(widestLane)
+	for i, l := range p.lanes {
+		st := layLane(i, l, x, y, room)
+		s.strips = append(s.strips, st)
+		y = st.bottom() + gap
+	}
+	widest := 420.0
+	for _, st := range s.strips {
+		widest = max(widest, st.width)
+	}
+	for _, st := range s.strips {
+		st.width = widest
+	}
+	s.lines(left)
+	s.width = max(x+widest+margin, s.legendWidth())
+	s.height = max(y, s.notesY+float64(len(s.notes))*lineHeight) + legendSpace
 	return s
 }
 
-// fill makes the boxes and puts each into its column, in the order in which they will be placed.
-func (s *sheet) fill(g topology.Graph) {
-	links := g.Of(topology.Link)
-	slices.SortStableFunc(links, func(a, b topology.Node) int {
-		return cmp.Compare(len(g.From(b.ID, topology.Default)), len(g.From(a.ID, topology.Default)))
-	})
-	for _, n := range links {
-		if len(below(g, n)) == 0 {
-			s.stack(g, n, 0)
+// layWays places the ways out, and lists below them what else there is. It gives back their right edge.
+func (s *sheet) layWays() float64 {
+	widest, y := 0.0, float64(margin+headHeight)
+	for _, w := range s.ways {
+		b := &block{class: "way", id: w.id, title: clip(w.name), lines: w.lines}
+		if w.down {
+			b.class += " down"
 		}
+		b.measure()
+		b.x, b.y = margin, y
+		y = b.bottom() + gap
+		widest = max(widest, b.width)
+		s.wayBlocks = append(s.wayBlocks, b)
 	}
-	for _, n := range g.Of(topology.Gateway, topology.Peer) {
-		s.put(outside, boxOf(g, n))
+	for _, b := range s.wayBlocks {
+		b.width = widest
 	}
-	for _, n := range g.Of(topology.Bridge, topology.VXLAN, topology.Segment, topology.Routed, topology.Shared, topology.Unused) {
-		s.put(networkColumn, boxOf(g, n))
-		for _, end := range g.From(n.ID, topology.Attached) {
-			s.container(g, end)
-		}
+	s.note("not in use yet", s.unused)
+	s.note("other links", s.others)
+	s.notesY = y + lineHeight
+	for _, n := range s.notes {
+		widest = max(widest, float64(utf8.RuneCountInString(n))*charWidth)
 	}
-	for _, n := range g.Of(topology.Container, topology.Interface) {
-		s.container(g, n)
-	}
+	return margin + max(widest, 150)
 }
 
-// stack puts a link into its column, and below it those that stand on it.
-func (s *sheet) stack(g topology.Graph, n topology.Node, depth int) {
-	if s.of[n.ID] != nil {
+// note adds a list under a heading, folded like containers are.
+func (s *sheet) note(heading string, lines []string) {
+	if len(lines) == 0 {
 		return
 	}
-	b := boxOf(g, n)
-	b.depth = depth
-	s.put(linkColumn, b)
-	for _, kind := range []topology.EdgeKind{topology.Below, topology.Pair} {
-		for _, upper := range g.From(n.ID, kind) {
-			if upper.Kind == topology.Link {
-				s.stack(g, upper, depth+1)
-			}
+	s.notes = append(s.notes, heading)
+	for i, l := range lines {
+		if i == folded-1 && len(lines) > folded {
+			s.notes = append(s.notes, fmt.Sprintf("  and %d more", len(lines)-i))
+			break
 		}
+		s.notes = append(s.notes, "  "+l)
 	}
+	s.notes = append(s.notes, "")
 }
 
-// below are the links that a link stands on, or whose other end it is.
-func below(g topology.Graph, n topology.Node) []topology.Node {
-	return append(g.To(n.ID, topology.Below), g.To(n.ID, topology.Pair)...)
-}
-
-// container puts a container into its column, at its first interface.
-func (s *sheet) container(g topology.Graph, n topology.Node) {
-	id := n.ID
-	if n.Kind == topology.Interface {
-		id = n.Container
+// layLane places a lane with its containers and peers in rows of equal boxes.
+func layLane(number int, l lane, x, y, room float64) *strip {
+	st := &strip{rect: rect{x: x, y: y}, lane: l, number: number}
+	st.head = wrap(append(append([]string{}, l.addrs...), l.badges...), int((room-2*padding)/charWidth))
+	bottom := y + laneHead - lineHeight + float64(len(st.head))*lineHeight
+	var chips, peers []*block
+	for _, c := range l.chips {
+		b := &block{class: "chip", id: c.container, title: c.name, lines: c.lines, faint: wrap(c.faint, longest), also: c.also}
+		if c.down {
+			b.class += " down"
+		}
+		chips = append(chips, b)
 	}
-	if s.of[id] == nil {
-		c, ok := g.Node(id)
-		if !ok {
-			return
-		}
-		s.put(containerColumn, boxOf(g, c))
+	for _, p := range l.peers {
+		peers = append(peers, &block{class: "peer", title: p.name, lines: p.blocks})
 	}
-	s.of[n.ID] = s.of[id]
-}
-
-func (s *sheet) put(column int, b *box) {
-	s.columns[column] = append(s.columns[column], b)
-	s.of[b.node.ID] = b
-}
-
-// placeColumns gives the boxes of a column one width, and columns that hold something a place beside each other.
-func (s *sheet) placeColumns() {
-	x := float64(margin)
-	for i, boxes := range s.columns {
-		widest := 0.0
-		for _, b := range boxes {
-			widest = max(widest, b.width+float64(b.depth)*indent)
-		}
-		for _, b := range boxes {
-			b.x = x + float64(b.depth)*indent
-			b.width = widest - float64(b.depth)*indent
-		}
-		if widest > 0 {
-			s.width = x + widest + margin
-			x += widest + columnGap
-		}
-		if i == outside {
-			s.frame.x = max(margin, x-margin)
-			x = s.frame.x + margin
-		}
+	right := 0.0
+	bottom, right = st.rows(fold(chips, "containers"), bottom, room)
+	if len(peers) > 0 {
+		st.peers = bottom + lineHeight
+		var wider float64
+		bottom, wider = st.rows(fold(peers, "hosts"), bottom+lineHeight+6, room)
+		right = max(right, wider)
 	}
-}
-
-// beside places the boxes of a column, in their order, beside the middle of what is wired to them further in.
-func (s *sheet) beside(column int, g topology.Graph) {
-	free := float64(margin + headHeight)
-	for _, b := range s.columns[column] {
-		b.y = free
-		if middle, ok := s.middle(b, column, g); ok && b.depth == 0 {
-			b.y = max(free, middle-b.height/2)
-		}
-		free = b.y + b.height + gap
+	st.height = bottom - y + padding
+	st.width = right - x + padding
+	head := float64(utf8.RuneCountInString(l.title()))*bigWidth + float64(utf8.RuneCountInString(l.subtitle()))*charWidth + 4*padding
+	for _, text := range st.head {
+		head = max(head, float64(utf8.RuneCountInString(text))*charWidth+3*padding)
 	}
+	st.width = max(st.width, head)
+	return st
 }
 
-// middle is that of the anchors in the columns further in.
-func (s *sheet) middle(b *box, column int, g topology.Graph) (float64, bool) {
-	top, bottom, found := 0.0, 0.0, false
-	for _, e := range g.Edges {
-		other := ""
-		switch b.node.ID {
-		case e.From:
-			other = e.To
-		case e.To:
-			other = e.From
-		default:
+// fold leaves the first of many, and says how many more there are.
+func fold(blocks []*block, what string) []*block {
+	if len(blocks) <= folded {
+		return blocks
+	}
+	more := &block{class: "more", title: fmt.Sprintf("and %d more %s", len(blocks)-folded+1, what), unimportant: true}
+	return append(blocks[:folded-1:folded-1], more)
+}
+
+// rows places boxes beside and below each other, all of one width, those of a row of one height.
+func (st *strip) rows(blocks []*block, y, room float64) (bottom, right float64) {
+	if len(blocks) == 0 {
+		return y, st.x
+	}
+	widest := 0.0
+	for _, b := range blocks {
+		b.measure()
+		widest = max(widest, b.width)
+	}
+	perRow := max(1, int((room-padding)/(widest+gap)))
+	for from := 0; from < len(blocks); from += perRow {
+		row := blocks[from:min(from+perRow, len(blocks))]
+		tallest := 0.0
+		for i, b := range row {
+			b.width = widest
+			b.x, b.y = st.x+padding+float64(i)*(widest+gap), y
+			tallest = max(tallest, b.height)
+			right = max(right, b.right())
+		}
+		for _, b := range row {
+			b.height = tallest
+		}
+		y += tallest + gap
+	}
+	st.blocks = append(st.blocks, blocks...)
+	return y - gap + padding/2, right
+}
+
+// lines leads each lane to its ways, on one track for each lane and to a place of its own at each way.
+func (s *sheet) lines(left float64) {
+	arriving := make([]int, len(s.wayBlocks))
+	track := left + gutter
+	for _, st := range s.strips {
+		if len(st.lane.exits) == 0 {
 			continue
 		}
-		o := s.of[other]
-		if o == nil || !slices.ContainsFunc(s.columns[column+1:], func(inner []*box) bool { return slices.Contains(inner, o) }) {
-			continue
+		for _, e := range st.lane.exits {
+			w := s.wayBlocks[e.way]
+			s.routes = append(s.routes, route{
+				lane: st.number, class: e.class, tooltip: st.lane.title() + ": " + exitWords(e.class),
+				x1: st.x, y1: st.y + laneHead/2, track: track, x2: w.right(), y2: w.y + min(w.height-6, 12+float64(arriving[e.way])*6),
+			})
+			arriving[e.way]++
 		}
-		y := o.anchor(other)
-		if !found {
-			top, bottom, found = y, y, true
-		}
-		top, bottom = min(top, y), max(bottom, y)
-	}
-	// What hangs on many containers stays near the first, where it is seen without scrolling.
-	return min((top+bottom)/2, top+farthest), found
-}
-
-// wire draws the edges. What a VXLAN device sends to a peer leaves by the link below it, so the wire is that one's.
-func (s *sheet) wire(g topology.Graph) {
-	for _, e := range g.Edges {
-		from, to := e.From, e.To
-		if e.Kind == topology.Tunnel {
-			for _, under := range g.To(from, topology.Below) {
-				from = under.ID
-			}
-		}
-		a, b := s.of[from], s.of[to]
-		if a == nil || b == nil {
-			continue
-		}
-		w := wire{from: a, to: b, fromY: a.anchor(from), toY: b.anchor(to), class: string(e.Kind), tooltip: e.Label}
-		if e.Label == topology.Masquerade {
-			w.class = topology.Masquerade
-		}
-		switch {
-		case slices.Contains(s.columns[linkColumn], a) && slices.Contains(s.columns[linkColumn], b):
-			w.elbow = true
-		case a.x > b.x:
-			w.from, w.to, w.fromY, w.toY = b, a, w.toY, w.fromY
-		}
-		s.wires = append(s.wires, w)
+		track += trackWidth
 	}
 }
 
-// measure draws the frame around all that is on the host.
-func (s *sheet) measure() {
-	bottom := float64(margin + headHeight)
-	for _, boxes := range s.columns {
-		for _, b := range boxes {
-			bottom = max(bottom, b.y+b.height)
+// classes are the classes of lines that the sheet has.
+func (s *sheet) classes() []string {
+	var there []string
+	for _, class := range []string{"masquerade", "routed", "foreign", "segment", "tunnel"} {
+		if slices.ContainsFunc(s.routes, func(r route) bool { return r.class == class }) {
+			there = append(there, class)
 		}
 	}
-	s.width = max(s.width, legendWidth)
-	s.frame.y, s.frame.width, s.frame.height = margin, s.width-s.frame.x-margin/2, bottom-margin+gap
-	s.height = s.frame.y + s.frame.height + legend
+	return there
+}
+
+func (s *sheet) legendWidth() float64 {
+	width := 2.0 * margin
+	for _, class := range s.classes() {
+		width += legendLine + float64(len(exitWords(class)))*charWidth + gap
+	}
+	return width
+}
+
+// exitWords is what a line means.
+func exitWords(class string) string {
+	switch class {
+	case "masquerade":
+		return "leaves with the host's address"
+	case "foreign":
+		return "leaves as rules of others say"
+	case "segment":
+		return "is on the link's own segment"
+	case "tunnel":
+		return "reaches other hosts by tunnels"
+	}
+	return "is routed"
+}
+
+// wrap joins notes to lines that are not too long.
+func wrap(notes []string, width int) []string {
+	const separator = " · "
+	var lines []string
+	for _, note := range notes {
+		last := len(lines) - 1
+		if last >= 0 && utf8.RuneCountInString(lines[last]+separator+note) <= width {
+			lines[last] += separator + note
+		} else {
+			lines = append(lines, note)
+		}
+	}
+	return lines
+}
+
+// clip leaves out the middle of a long text: names begin alike, and addresses end in what matters.
+func clip(text string) string {
+	runes := []rune(Style{}.printable(text))
+	if len(runes) <= longest {
+		return string(runes)
+	}
+	const half = (longest - 1) / 2
+	return string(runes[:longest-1-half]) + "…" + string(runes[len(runes)-half:])
 }

@@ -65,6 +65,17 @@ func TestSVG(t *testing.T) {
 	}
 }
 
+// The pictures of the documentation are drawn anew by -update.
+func TestPicturesOfTheDocumentation(t *testing.T) {
+	for _, name := range []string{"town3", "town24", "town200"} {
+		var out bytes.Buffer
+		if err := picture.SVG(&out, load(t, name)); err != nil {
+			t.Fatal(err)
+		}
+		golden.Compare(t, "../../../docs/pictures/"+name+".svg", out.String())
+	}
+}
+
 func TestDOT(t *testing.T) {
 	for _, name := range graphs {
 		t.Run(name, func(t *testing.T) {
@@ -73,6 +84,18 @@ func TestDOT(t *testing.T) {
 				t.Fatal(err)
 			}
 			golden.Compare(t, name+".dot", out.String())
+		})
+	}
+}
+
+func TestHTML(t *testing.T) {
+	for _, name := range graphs {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			if err := picture.HTML(&out, load(t, name)); err != nil {
+				t.Fatal(err)
+			}
+			golden.Compare(t, name+".html", out.String())
 		})
 	}
 }

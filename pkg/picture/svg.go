@@ -13,47 +13,38 @@ import (
 // class, as not all programs that show SVG know variables.
 const style = `
   text { font: 12px ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: #1f2328 }
-  .title { font-weight: bold } .faint { fill: #59636e }
-  .paper { fill: #ffffff } .frame { fill: #f6f8fa; stroke: #d1d9e0 }
-  .box { fill: #ffffff; stroke: #818b98; stroke-width: 1.2 } .bar { fill: #818b98 }
-  .gateway .bar, .link .bar { fill: #1a7f37 } .gateway .box, .link .box { stroke: #1a7f37 }
-  .bridge .bar { fill: #0969da } .bridge .box { stroke: #0969da }
-  .vxlan .bar, .peer .bar { fill: #8250df } .vxlan .box, .peer .box { stroke: #8250df }
-  .segment .bar, .routed .bar, .shared .bar { fill: #bc4c00 } .segment .box, .routed .box, .shared .box { stroke: #bc4c00 }
-  .down .box, .unused .box { stroke-dasharray: 5 4; stroke: #818b98 } .down .bar, .unused .bar { fill: #818b98 }
-  .wire { fill: none; stroke: #818b98; stroke-width: 1.5 } .wire.default, .wire.masquerade { stroke: #1a7f37 }
-  .wire.masquerade { stroke-dasharray: 2 3 } .wire.tunnel { stroke: #8250df; stroke-dasharray: 7 4 }
+  .big { font-size: 16px; font-weight: bold } .title { font-weight: bold } .faint { fill: #59636e }
+  .paper { fill: #ffffff } .strip { fill: #f6f8fa; stroke: #d1d9e0 }
+  .box { fill: #ffffff; stroke: #d1d9e0; stroke-width: 1.2 } .way .box { stroke: #59636e; stroke-width: 1.6 }
+  .down .box { stroke-dasharray: 5 4 } .more .box { fill: none; stroke-dasharray: 2 3 }
+  .line { fill: none; stroke-width: 2 } .line.routed { stroke-dasharray: 9 4 } .line.foreign { stroke-dasharray: 2 4 }
+  .line.tunnel { stroke-dasharray: 12 3 2 3 } .line.segment { stroke-width: 4 } .legend .line { stroke: #59636e }
   @media (prefers-color-scheme: dark) {
-    text { fill: #f0f6fc } .faint { fill: #9198a1 }
-    .paper { fill: #0d1117 } .frame { fill: #151b23; stroke: #3d444d }
-    .box { fill: #0d1117; stroke: #656c76 } .bar { fill: #656c76 }
-    .gateway .bar, .link .bar { fill: #3fb950 } .gateway .box, .link .box { stroke: #3fb950 }
-    .bridge .bar { fill: #4493f8 } .bridge .box { stroke: #4493f8 }
-    .vxlan .bar, .peer .bar { fill: #ab7df8 } .vxlan .box, .peer .box { stroke: #ab7df8 }
-    .segment .bar, .routed .bar, .shared .bar { fill: #db6d28 } .segment .box, .routed .box, .shared .box { stroke: #db6d28 }
-    .down .box, .unused .box { stroke: #656c76 } .down .bar, .unused .bar { fill: #656c76 }
-    .wire { stroke: #656c76 } .wire.default, .wire.masquerade { stroke: #3fb950 } .wire.tunnel { stroke: #ab7df8 }
+    text { fill: #f0f6fc } .faint { fill: #9198a1 } .paper { fill: #0d1117 } .strip { fill: #151b23; stroke: #3d444d }
+    .box { fill: #0d1117; stroke: #3d444d } .way .box { stroke: #9198a1 } .more .box { fill: none } .legend .line { stroke: #9198a1 }
   }
 `
 
-// SVG draws the graph from the outside at the left to the containers at the right, legible on a light and a dark page.
+// SVG draws the graph: at the left the ways out of the host, at the right one lane for each network, in a colour of its own,
+// with its containers. Lanes of more than fifteen are folded. It is legible on a light and a dark page.
 func SVG(w io.Writer, g topology.Graph) error {
-	s := lay(g)
+	s := lay(pageOf(g))
 	var out strings.Builder
-	fmt.Fprintf(&out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" xml:space=\"preserve\">\n",
-		s.width, s.height, s.width, s.height)
-	fmt.Fprintf(&out, "<title>%s</title>\n<style>%s</style>\n", escape("Networks of "+s.host), style)
-	fmt.Fprintf(&out, "<rect class=\"paper\" width=\"100%%\" height=\"100%%\"/>\n")
-	fmt.Fprintf(&out, "<rect class=\"frame\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"10\"/>\n",
-		s.frame.x, s.frame.y, s.frame.width, s.frame.height)
-	fmt.Fprintf(&out, "<text class=\"title\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", s.frame.x+padding, s.frame.y+24, escape(s.host))
-	for _, wire := range s.wires {
-		wire.draw(&out)
+	fmt.Fprintf(&out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" viewBox=\"0 0 %.0f %.0f\">\n", s.width, s.height, s.width, s.height)
+	fmt.Fprintf(&out, "<title>%s</title>\n<style>%s%s</style>\n", escape(s.host), style, paletteCSS())
+	fmt.Fprintf(&out, "<rect class=\"paper\" width=\"%.0f\" height=\"%.0f\"/>\n", s.width, s.height)
+	fmt.Fprintf(&out, "<text class=\"big\" x=\"%d\" y=\"%d\">%s</text>\n", margin, margin+20, escape(s.host))
+	for _, b := range s.wayBlocks {
+		b.draw(&out)
 	}
-	for _, boxes := range s.columns {
-		for _, b := range boxes {
-			b.draw(&out)
-		}
+	for i, n := range s.notes {
+		fmt.Fprintf(&out, "<text class=\"faint\" x=\"%d\" y=\"%.1f\" xml:space=\"preserve\">%s</text>\n", margin, s.notesY+float64(i)*lineHeight, escape(n))
+	}
+	for _, st := range s.strips {
+		st.draw(&out)
+	}
+	for _, r := range s.routes {
+		r.draw(&out)
 	}
 	s.drawLegend(&out)
 	out.WriteString("</svg>\n")
@@ -61,56 +52,83 @@ func SVG(w io.Writer, g topology.Graph) error {
 	return err
 }
 
-func (b *box) draw(out *strings.Builder) {
-	fmt.Fprintf(out, "<g class=\"%s\"><title>%s</title>", b.class, escape(Style{}.printable(b.node.Name)))
-	fmt.Fprintf(out, "<rect class=\"box\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"5\"/>", b.x, b.y, b.width, b.height)
-	fmt.Fprintf(out, "<rect class=\"bar\" x=\"%.1f\" y=\"%.1f\" width=\"4\" height=\"%.1f\" rx=\"2\"/>\n", b.x, b.y, b.height)
-	fmt.Fprintf(out, "  <text class=\"title\" x=\"%.1f\" y=\"%.1f\">%s</text>", b.x+padding, b.y+18, escape(b.title))
-	if b.corner != "" {
-		fmt.Fprintf(out, "<text class=\"faint\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%s</text>", b.x+b.width-padding/2, b.y+18, escape(b.corner))
+func (st *strip) draw(out *strings.Builder) {
+	out.WriteString("<g>\n")
+	fmt.Fprintf(out, "<rect class=\"strip\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"7\"/>", st.x, st.y, st.width, st.height)
+	fmt.Fprintf(out, "<rect class=\"ink %s\" x=\"%.1f\" y=\"%.1f\" width=\"5\" height=\"%.1f\" rx=\"2\"/>\n", laneClass(st.number), st.x, st.y, st.height)
+	title, x := st.lane.title(), st.x+padding+2
+	fmt.Fprintf(out, "<text class=\"big\" x=\"%.1f\" y=\"%.1f\">%s</text>", x, st.y+22, escape(title))
+	fmt.Fprintf(out, "<text class=\"faint\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", x+float64(len([]rune(title)))*bigWidth+10, st.y+22, escape(st.lane.subtitle()))
+	for i, line := range st.head {
+		fmt.Fprintf(out, "<text class=\"faint\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", x, st.y+40+float64(i)*lineHeight, escape(line))
 	}
-	for i, l := range b.lines {
-		x, y := b.x+padding, b.y+titleHeight+float64(i)*lineHeight+13
-		if l.name != "" {
-			fmt.Fprintf(out, "\n  <text x=\"%.1f\" y=\"%.1f\">%s</text>", x, y, escape(l.name))
-		}
-		if l.text == "" {
-			continue
-		}
-		class := ""
-		if l.faint {
-			class = " class=\"faint\""
-		}
-		fmt.Fprintf(out, "\n  <text%s x=\"%.1f\" y=\"%.1f\">%s</text>", class, x+float64(l.in)*charWidth, y, escape(l.text))
+	if st.peers > 0 {
+		fmt.Fprintf(out, "<text class=\"faint\" x=\"%.1f\" y=\"%.1f\">other hosts</text>\n", x, st.peers)
+	}
+	for _, b := range st.blocks {
+		b.draw(out)
 	}
 	out.WriteString("</g>\n")
 }
 
-func (w wire) draw(out *strings.Builder) {
-	fmt.Fprintf(out, "<path class=\"wire %s\" d=\"%s\"><title>%s</title></path>\n", w.class, w.path(), escape(w.tooltip))
-}
-
-// path is a curve between columns, or an elbow within one.
-func (w wire) path() string {
-	if w.elbow {
-		x := w.from.x + indent/2
-		return fmt.Sprintf("M%.1f %.1f V%.1f H%.1f", x, w.from.y+w.from.height, w.toY, w.to.x)
+func (b *block) draw(out *strings.Builder) {
+	fmt.Fprintf(out, "<g class=\"%s\"><title>%s</title>", b.class, escape(b.title))
+	fmt.Fprintf(out, "<rect class=\"box\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"5\"/>", b.x, b.y, b.width, b.height)
+	y := b.y + lineHeight
+	write := func(class, text string) {
+		fmt.Fprintf(out, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">%s</text>", class, b.x+padding, y, escape(text))
+		y += lineHeight
 	}
-	x1, x2 := w.from.x+w.from.width, w.to.x
-	bend := min(columnGap/2, (x2-x1)/2) // past a column, the curve keeps to the gaps on both its sides
-	return fmt.Sprintf("M%.1f %.1f C%.1f %.1f %.1f %.1f %.1f %.1f", x1, w.fromY, x1+bend, w.fromY, x2-bend, w.toY, x2, w.toY)
+	if b.unimportant {
+		write("faint", b.title)
+	} else {
+		write("title", b.title)
+	}
+	for _, l := range b.lines {
+		write("text", l)
+	}
+	for _, l := range b.faint {
+		write("faint", l)
+	}
+	b.drawAlso(out, y)
+	out.WriteString("</g>\n")
 }
 
-// drawLegend tells what the lines mean.
+// drawAlso draws a small square in the colour of each other lane that the container is in.
+func (b *block) drawAlso(out *strings.Builder, y float64) {
+	const side, most = 9.0, 8
+	if len(b.also) == 0 {
+		return
+	}
+	fmt.Fprintf(out, "<text class=\"faint\" x=\"%.1f\" y=\"%.1f\">also</text>", b.x+padding, y)
+	x := b.x + padding + 5*charWidth
+	for i, lane := range b.also {
+		if i == most {
+			fmt.Fprintf(out, "<text class=\"faint\" x=\"%.1f\" y=\"%.1f\">…</text>", x, y)
+			break
+		}
+		fmt.Fprintf(out, "<rect class=\"ink %s\" x=\"%.1f\" y=\"%.1f\" width=\"%.0f\" height=\"%.0f\" rx=\"2\"/>", laneClass(lane), x, y-side, side, side)
+		x += side + 4
+	}
+}
+
+// draw leads from the lane to its track, along it, and to the way out.
+func (r route) draw(out *strings.Builder) {
+	fmt.Fprintf(out, "<path class=\"line %s %s\" d=\"M%.1f %.1f H%.1f V%.1f H%.1f\"><title>%s</title></path>\n",
+		r.class, laneClass(r.lane), r.x1, r.y1, r.track, r.y2, r.x2, escape(r.tooltip))
+}
+
+// drawLegend tells what those lines mean that the picture has.
 func (s *sheet) drawLegend(out *strings.Builder) {
 	x, y := float64(margin), s.height-18
-	for _, entry := range []struct{ class, text string }{
-		{"default", "default route"}, {topology.Masquerade, "masquerade"}, {"forward", "routed, attached"}, {"tunnel", "tunnel"},
-	} {
-		fmt.Fprintf(out, "<path class=\"wire %s\" d=\"M%.1f %.1f h28\"/>", entry.class, x, y-4)
-		fmt.Fprintf(out, "<text class=\"faint\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", x+34, y, entry.text)
-		x += 34 + float64(len(entry.text))*charWidth + 18
+	out.WriteString("<g class=\"legend\">\n")
+	for _, class := range s.classes() {
+		text := exitWords(class)
+		fmt.Fprintf(out, "<path class=\"line %s\" d=\"M%.1f %.1f h30\"/>", class, x, y-4)
+		fmt.Fprintf(out, "<text class=\"faint\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", x+legendLine, y, escape(text))
+		x += legendLine + float64(len(text))*charWidth + gap
 	}
+	out.WriteString("</g>\n")
 }
 
 // escape makes a text safe in XML, and drops what XML 1.0 does not allow.

@@ -16,11 +16,15 @@ type Style struct {
 	ASCII bool
 	// Colour uses the escape sequences of terminals (ECMA-48).
 	Colour bool
+	// Width in characters, beyond which a line's notes are cut off; 0 is no limit.
+	Width int
+	// All shows every container of a network; otherwise of more than fifteen the first are shown, and how many more.
+	All bool
 }
 
 // Text draws the graph as a tree: links of the host, what stands on them, and the containers behind.
 func Text(w io.Writer, g topology.Graph, s Style) error {
-	rows := treeOf(g)
+	rows := treeOf(g, s.All)
 	var width [3]int
 	for _, r := range rows {
 		for i, cell := range r.cells(s) {
@@ -40,7 +44,21 @@ func (s Style) line(r row, width [3]int) string {
 	cells, branch := r.cells(s), r.branch(s)
 	name := s.printable(r.name)
 	return s.paint(faint, branch) + s.paint(r.colour(), name) + strings.Repeat(" ", width[0]-utf8.RuneCountInString(branch+name)) +
-		"  " + pad(cells[1], width[1]) + "  " + pad(cells[2], width[2]) + "  " + s.paint(faint, s.printable(strings.Join(r.notes, ", ")))
+		"  " + pad(cells[1], width[1]) + "  " + pad(cells[2], width[2]) + "  " + s.paint(faint, s.notes(r, width))
+}
+
+// notes are those of a row, as far as the width allows.
+func (s Style) notes(r row, width [3]int) string {
+	text := []rune(s.printable(strings.Join(r.notes, ", ")))
+	before := width[0] + width[1] + width[2] + 6
+	if s.Width == 0 || before+len(text) <= s.Width {
+		return string(text)
+	}
+	more := "…"
+	if s.ASCII {
+		more = "~"
+	}
+	return strings.TrimRight(string(text[:max(0, s.Width-before-1)]), " ,") + more
 }
 
 func pad(s string, width int) string {
@@ -76,29 +94,25 @@ func (r row) branch(s Style) string {
 
 // Parameters of the sequence SGR.
 const (
-	plain  = ""
-	bold   = "1"
-	faint  = "2"
-	red    = "31"
-	green  = "32"
-	yellow = "33"
-	blue   = "34"
+	plain = ""
+	bold  = "1"
+	faint = "2"
+	red   = "31"
 )
+
+// inks are the colours of networks, in the order in which they are drawn. Red is for what is down.
+var inks = [...]string{"34", "33", "32", "35", "36", "94", "93", "92", "95", "96"}
 
 func (r row) colour() string {
 	switch {
 	case r.node.Down:
 		return red
-	case r.node.Kind == topology.Interface, r.node.Kind == topology.Container:
-		return bold
-	case r.node.Kind == topology.Peer, r.node.Kind == topology.VXLAN:
-		return yellow
-	case r.node.Kind == topology.Bridge, r.node.Kind == topology.Segment, r.node.Kind == topology.Routed:
-		return blue
 	case r.node.Kind == topology.Unused:
 		return faint
-	case r.node.Kind == topology.Link:
-		return green
+	case r.ink > 0:
+		return inks[(r.ink-1)%len(inks)]
+	case r.node.Kind == topology.Interface, r.node.Kind == topology.Container:
+		return bold
 	}
 	return plain
 }

@@ -17,13 +17,17 @@ type row struct {
 	notes []string
 	above []bool // of each level above, whether more follows there
 	last  bool   // of its siblings
+	ink   int    // number of the network's colour, 0: none
 }
 
 // tree is what is left to be drawn.
 type tree struct {
 	graph topology.Graph
+	index index
+	all   bool
 	rows  []row
 	drawn map[string]bool
+	inks  int // colours given to networks so far
 }
 
 // branch is a node below another, with what the edge says.
@@ -34,8 +38,8 @@ type branch struct {
 }
 
 // treeOf lists the graph from the uplinks down. What hangs on two things stands below both.
-func treeOf(g topology.Graph) []row {
-	t := tree{graph: g, drawn: map[string]bool{}}
+func treeOf(g topology.Graph, all bool) []row {
+	t := tree{graph: g, index: indexOf(g), all: all, drawn: map[string]bool{}}
 	t.draw(t.roots(), nil)
 	return t.rows
 }
@@ -53,7 +57,7 @@ func (t *tree) roots() []branch {
 			}
 		default:
 			switch {
-			case len(t.graph.To(n.ID, topology.Below)) > 0 || len(t.graph.To(n.ID, topology.Port)) > 0:
+			case t.index.stands(n.ID):
 			case slices.Contains(n.Marks, "uplink"):
 				uplinks = append(uplinks, b)
 			default:
@@ -66,12 +70,7 @@ func (t *tree) roots() []branch {
 
 // loose says whether a container is reached by none of what the host has.
 func (t *tree) loose(c topology.Node) bool {
-	for _, n := range t.graph.Nodes {
-		if n.Container == c.ID && len(t.graph.To(n.ID, topology.Attached)) > 0 {
-			return false
-		}
-	}
-	return len(t.graph.To(c.ID, topology.Attached)) == 0
+	return !t.index.attached[c.ID]
 }
 
 func (t *tree) draw(branches []branch, above []bool) {
@@ -86,18 +85,21 @@ func (t *tree) draw(branches []branch, above []bool) {
 	}
 }
 
-// below lists what hangs on a node: what stands on it, its ports, its peers, and the containers.
+// below lists what hangs on a node: what stands on it, its ports, its peers, and the containers; of many only the first.
 func (t *tree) below(n topology.Node) []branch {
 	var all []branch
 	for _, kind := range []topology.EdgeKind{topology.Below, topology.Port, topology.Tunnel, topology.Attached} {
-		for _, e := range t.graph.Edges {
-			if e.From != n.ID || e.Kind != kind {
-				continue
-			}
-			if to, ok := t.graph.Node(e.To); ok {
-				all = append(all, branch{to, e.Label, n.MTU})
+		var some []branch
+		for _, e := range t.index.from[n.ID] {
+			if to, ok := t.index.nodes[e.To]; ok && e.Kind == kind {
+				some = append(some, branch{to, e.Label, n.MTU})
 			}
 		}
+		if !t.all && len(some) > folded {
+			more := fmt.Sprintf("and %d more", len(some)-folded+1)
+			some = append(some[:folded-1], branch{node: topology.Node{ID: n.ID + "/more/" + string(kind), Kind: topology.Unused, Name: more}})
+		}
+		all = append(all, some...)
 	}
 	return all
 }
@@ -107,12 +109,17 @@ func (t *tree) row(b branch, above []bool, last bool) row {
 	r := row{node: n, name: n.Name, what: n.Type, addrs: addresses(n), above: above, last: last}
 	switch n.Kind {
 	case topology.Interface:
-		container, _ := t.graph.Node(n.Container) // an interface without one has no name
-		r.name, r.what = container.Name, n.Name
+		r.name, r.what = t.index.nodes[n.Container].Name, n.Name
 	case topology.Container:
 		r.what = "container"
 	case topology.Peer:
 		r.name, r.what = n.Name, "peer"
+	case topology.Bridge, topology.VXLAN, topology.Segment, topology.Routed, topology.Shared:
+		if len(n.Networks) > 0 {
+			r.name = strings.Join(n.Networks, ", ")
+		}
+		t.inks++
+		r.ink = t.inks
 	}
 	r.notes = t.notes(b)
 	return r
@@ -127,10 +134,9 @@ func (t *tree) notes(b branch) []string {
 			notes = append(notes, mark)
 		}
 	}
-	for _, e := range t.graph.Edges {
-		if e.From == n.ID && (e.Kind == topology.Default || e.Kind == topology.Pair) {
-			to, _ := t.graph.Node(e.To)
-			notes = append(notes, edgeNote(e, to))
+	for _, e := range t.index.from[n.ID] {
+		if e.Kind == topology.Default || e.Kind == topology.Pair {
+			notes = append(notes, edgeNote(e, t.index.nodes[e.To]))
 		}
 	}
 	if b.label != "" && n.Kind != topology.Peer {
@@ -142,31 +148,26 @@ func (t *tree) notes(b branch) []string {
 	if n.MTU != 0 && n.MTU != b.mtu {
 		notes = append(notes, fmt.Sprintf("mtu %d", n.MTU))
 	}
-	if n.HostEnd != "" {
-		notes = append(notes, n.HostEnd)
-	}
 	return notes
 }
 
-// networkNote names the networks of what is not named after its own.
+// networkNote names the link of what is called by its network, and says why something hangs on nothing.
 func (t *tree) networkNote(n topology.Node) []string {
 	switch n.Kind {
-	case topology.Interface, topology.Peer:
-		return nil // what it hangs on says it
 	case topology.Unused:
-		return []string{"not in use yet"}
+		if len(n.Networks) > 0 {
+			return []string{"not in use yet"}
+		}
 	case topology.Container:
 		if t.loose(n) {
 			return []string{"no network"}
 		}
-	}
-	var notes []string
-	for _, network := range n.Networks {
-		if network != n.Name {
-			notes = append(notes, "network "+network)
+	case topology.Bridge, topology.VXLAN:
+		if len(n.Networks) > 0 {
+			return []string{n.Name}
 		}
 	}
-	return notes
+	return nil
 }
 
 func edgeNote(e topology.Edge, to topology.Node) string {
