@@ -78,7 +78,7 @@ func TestBadInput(t *testing.T) {
 
 // TestUndecodable: without a configuration the error is in the version that the specification takes then.
 func TestUndecodable(t *testing.T) {
-	for _, plugin := range []string{"bridge", "host", "macvlan", "none", "host-local"} {
+	for _, plugin := range append([]string{"bridge", "host", "macvlan", "none", "host-local"}, chained...) {
 		t.Run(plugin, func(t *testing.T) {
 			a := bridgeOn(t, testnet.NewNS(t, "c"))
 			a.plugin = plugin

@@ -47,6 +47,42 @@ func TestReadmeExample(t *testing.T) {
 	}
 }
 
+// TestReadmeExampleOfAChain runs the whole list, with the runtime's capabilities that its plugins declare.
+func TestReadmeExampleOfAChain(t *testing.T) {
+	for _, plugin := range chained {
+		t.Run(plugin, func(t *testing.T) {
+			var list struct {
+				CNIVersion, Name string
+				Plugins          []map[string]any
+			}
+			if err := json.Unmarshal(example(t, plugin), &list); err != nil {
+				t.Fatal(err)
+			}
+			first := bridgeOn(t, testnet.NewNS(t, "c"))
+			first.conf = maps.Clone(list.Plugins[0])
+			first.conf["cniVersion"], first.conf["name"] = list.CNIVersion, list.Name
+			first = first.withIPAM("dataDir", t.TempDir())
+			if last := list.Plugins[len(list.Plugins)-1]["type"]; len(list.Plugins) != 2 || last != plugin {
+				t.Fatalf("the example ends with %v", last)
+			}
+			second := first.behind(first.add(t), plugin, list.Plugins[1]).with("runtimeConfig", capabilities)
+			result := second.add(t)
+			first.after(result).succeed(t, "CHECK")
+			second = second.after(result)
+			second.succeed(t, "CHECK")
+			second.succeed(t, "DEL")
+			first.after(result).succeed(t, "DEL")
+		})
+	}
+}
+
+// capabilities is what a runtime may give for one container.
+var capabilities = map[string]any{
+	"mac":          "02:00:00:00:00:01",
+	"portMappings": []map[string]any{{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}},
+	"bandwidth":    map[string]any{"ingressRate": 8000000, "ingressBurst": 800000, "egressRate": 8000000, "egressBurst": 800000},
+}
+
 func TestReadmeExampleOfHostLocal(t *testing.T) {
 	var ipam map[string]any
 	if err := json.Unmarshal(example(t, "host-local"), &ipam); err != nil {
@@ -71,7 +107,7 @@ func example(t *testing.T, plugin string) []byte {
 // TestReadmeSections: all READMEs have the same.
 func TestReadmeSections(t *testing.T) {
 	want := []string{"Name", "Description", "Configuration", "Example", "Result", "See also"}
-	for _, plugin := range []string{"bridge", "host", "macvlan", "none", "overlay-vxlan", "host-local"} {
+	for _, plugin := range append([]string{"bridge", "host", "macvlan", "none", "overlay-vxlan", "host-local"}, chained...) {
 		var got []string
 		for line := range strings.Lines(string(readme(t, plugin))) {
 			if title, ok := strings.CutPrefix(line, "## "); ok {
@@ -86,13 +122,14 @@ func TestReadmeSections(t *testing.T) {
 
 // TestReadmeNamesEveryKey that a mode reads.
 func TestReadmeNamesEveryKey(t *testing.T) {
-	for _, plugin := range []string{"bridge", "macvlan"} {
+	for _, plugin := range append([]string{"bridge", "macvlan"}, chained...) {
 		source, err := os.ReadFile(filepath.Join(plugin, "conf.go"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		text := string(readme(t, plugin))
 		declared, _, _ := strings.Cut(string(source), "IPAM struct")
+		declared, _, _ = strings.Cut(declared, "RuntimeConfig struct")
 		for _, key := range regexp.MustCompile("`json:\"(.+?)\"`").FindAllStringSubmatch(declared, -1) {
 			if !strings.Contains(text, "\n| `"+key[1]+"` | ") {
 				t.Errorf("the README of %s does not name key %s", plugin, key[1])

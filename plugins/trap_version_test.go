@@ -16,7 +16,7 @@ func versions() []string {
 // TestVersionEchoesTheCallers cniVersion, be it one that no plugin knows yet. Runtimes of 0.1.0 send nothing.
 func TestVersionEchoesTheCallers(t *testing.T) {
 	host := testnet.NewNS(t, "host")
-	for _, plugin := range []string{"bridge", "host", "macvlan", "none", "loopback", "host-local"} {
+	for _, plugin := range append([]string{"bridge", "host", "macvlan", "none", "loopback", "host-local"}, chained...) {
 		a := attachment{host: host, plugin: plugin}
 		for _, v := range append(versions(), "9.9.9") {
 			wantVersion(t, a.runWith(t, "VERSION", `{"cniVersion": "`+v+`"}`), v)
@@ -42,7 +42,7 @@ func wantVersion(t *testing.T, got answer, version string) {
 // TestByHand: a person who runs a plugin is told what it is, on standard error.
 func TestByHand(t *testing.T) {
 	host := testnet.NewNS(t, "host")
-	for _, plugin := range []string{"bridge", "host", "macvlan", "none", "host-local"} {
+	for _, plugin := range append([]string{"bridge", "host", "macvlan", "none", "host-local"}, chained...) {
 		got := attachment{host: host, plugin: plugin}.runWith(t, "", "")
 		if got.code != 0 || got.stdout != "" || !strings.HasPrefix(got.stderr, plugin+": CNI plugin of fairway ") {
 			t.Errorf("%s: got %+v", plugin, got)
@@ -89,7 +89,7 @@ func TestResultOfEachVersion(t *testing.T) {
 // TestVerbOfALaterVersion is refused with the code for versions.
 func TestVerbOfALaterVersion(t *testing.T) {
 	a := bridgeOn(t, testnet.NewNS(t, "c"))
-	for _, plugin := range []string{"bridge", "host", "macvlan", "none", "host-local"} {
+	for _, plugin := range append([]string{"bridge", "host", "macvlan", "none", "host-local"}, chained...) {
 		a.plugin = plugin
 		a.with("cniVersion", "0.3.1").fail(t, "CHECK", 1)
 		a.with("cniVersion", "1.0.0").fail(t, "GC", 1)

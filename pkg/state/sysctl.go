@@ -23,7 +23,7 @@ func (s Sysctl) String() string { return fmt.Sprintf("sysctl -w %s=%s", s.Key, s
 // Ensure writes the parameter unless it has the value: reading is cheap, and writing some takes the kernel's RTNL lock.
 func (s Sysctl) Ensure(k *kernel.Kernel) (bool, error) {
 	n := s.In.In(k)
-	if value, err := n.Sysctl(s.Key); err == nil && value == s.Value {
+	if value, err := n.Sysctl(s.Key); err == nil && s.is(value) {
 		return false, nil
 	}
 	if err := n.SetSysctl(s.Key, s.Value); err != nil {
@@ -38,8 +38,13 @@ func (s Sysctl) Verify(k *kernel.Kernel) error {
 	if err != nil {
 		return fmt.Errorf("sysctl %s: %w", s.Key, err)
 	}
-	if value != s.Value {
+	if !s.is(value) {
 		return Driftf("%s is %s instead of %s", strings.ReplaceAll(s.Key, "/", "."), value, s.Value)
 	}
 	return nil
+}
+
+// is says whether the kernel's value is the declared one. It separates the parts of one by tabs, people by spaces.
+func (s Sysctl) is(value string) bool {
+	return strings.Join(strings.Fields(value), " ") == strings.Join(strings.Fields(s.Value), " ")
 }

@@ -1,0 +1,184 @@
+package attach
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/fairway-cni/fairway/pkg/cnierr"
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state"
+)
+
+// Chained is a plugin that adds to what the plugins before it in a list have made, and passes their result on. It has no
+// addresses of its own.
+type Chained[C any] struct {
+	Parse Parse[C]
+	// Plan declares what the plugin adds to an attachment, and what of the result changes by it. It is pure. Where nothing is
+	// recorded, as at STATUS and some DELs, it declares as much as these need: each object that has to be removed.
+	Plan func(conf C, link Link) (state.Set, Amendment)
+	// Prune removes what attachments that are not valid have left, for GC. Nil: all of it goes with the container.
+	Prune func(conf C, k *Kernel, network string, valid []state.Owner) error
+}
+
+// Link is the interface that a chained plugin is called for, as the plugins before it have reported it.
+type Link struct {
+	Request
+	// Reported is false where no result says what the interface is.
+	Reported bool
+	// Lease is its addresses, and the routes of the result.
+	Lease Lease
+	// HostLinks are the names of the links of the host in the result, in their order.
+	HostLinks []string
+}
+
+// Amendment is what a chained plugin changes of the result that it passes on.
+type Amendment struct {
+	// Interfaces are added to the result.
+	Interfaces []Interface
+	// Reread reports the MAC and the MTU of the container's interface anew.
+	Reread bool
+}
+
+// MainChained runs a chained plugin and exits.
+func MainChained[C any](name string, m Chained[C]) {
+	os.Exit(run(name, chained[C]{m}, os.Stdin, standardOutput(), os.Stderr))
+}
+
+// chained is the verbs of a chained plugin.
+type chained[C any] struct{ Chained[C] }
+
+func (m chained[C]) add(_ context.Context, c *call) (*types100.Result, undoer, error) {
+	conf, err := m.Parse(c.stdin, c.env)
+	if err != nil {
+		return nil, nil, err
+	}
+	prev, err := c.prevResult()
+	if err == nil && prev == nil {
+		err = Invalidf("prevResult is missing: name the plugin behind another one that attaches the container")
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	k, err := c.openContainer()
+	if err != nil {
+		return nil, nil, err
+	}
+	set, amendment := m.Plan(conf, c.link(prev))
+	if err := set.Free(k); err != nil {
+		return nil, nil, err
+	}
+	var done made
+	if err := done.apply(k, set); err != nil {
+		return nil, nil, errors.Join(err, done.takeBack())
+	}
+	return prev, done.takeBack, amendment.amend(k, c, prev)
+}
+
+// link is the interface of a call, with what a result says of it.
+func (c *call) link(prev *types100.Result) Link {
+	l := Link{Request: c.request(prev)}
+	if prev == nil {
+		return l
+	}
+	l.Reported, l.Lease = true, c.recordedLease(prev)
+	for _, i := range prev.Interfaces {
+		if i.Sandbox == "" {
+			l.HostLinks = append(l.HostLinks, i.Name)
+		}
+	}
+	return l
+}
+
+// amend changes a result.
+func (a Amendment) amend(k *kernel.Kernel, c *call, result *types100.Result) error {
+	for _, planned := range a.Interfaces {
+		i, err := planned.document(k, c)
+		if err != nil {
+			return err
+		}
+		result.Interfaces = append(result.Interfaces, i)
+	}
+	at := c.recordedInterface(result)
+	if !a.Reread || at < 0 {
+		return nil
+	}
+	k.Container.Forget(c.env.IfName)
+	i, err := Interface{Name: c.env.IfName, In: state.Container}.document(k, c)
+	if err != nil {
+		return err
+	}
+	result.Interfaces[at].Mac, result.Interfaces[at].Mtu = i.Mac, i.Mtu
+	return nil
+}
+
+func (m chained[C]) check(_ context.Context, c *call) error {
+	conf, err := m.Parse(c.stdin, c.env)
+	if err != nil {
+		return err
+	}
+	prev, err := c.recordedResult()
+	if err != nil {
+		return err
+	}
+	k, err := c.openContainer()
+	if err != nil {
+		return err
+	}
+	set, _ := m.Plan(conf, c.link(prev))
+	return errors.Join(set.Repair(k), set.Verify(k))
+}
+
+func (m chained[C]) del(_ context.Context, c *call) error {
+	conf := m.parseForRemoval(c)
+	prev, _ := c.prevResult() // as a result that cannot be read
+	k, err := c.openForDel()
+	if err != nil {
+		return err
+	}
+	link := c.link(prev)
+	link.Removal = true
+	set, _ := m.Plan(conf, link)
+	return set.Remove(k)
+}
+
+func (m chained[C]) gc(_ context.Context, c *call) error {
+	alive := c.valid()
+	if m.Prune == nil || alive == nil {
+		return nil
+	}
+	k, err := c.open("")
+	if err != nil {
+		return err
+	}
+	valid := make([]state.Owner, 0, len(alive))
+	for _, o := range alive {
+		valid = append(valid, state.Owner{Network: c.conf.Name, ContainerID: o.ContainerID, IfName: o.IfName})
+	}
+	return m.Prune(m.parseForRemoval(c), k, c.conf.Name, valid)
+}
+
+// parseForRemoval is what can be read of the configuration.
+func (m chained[C]) parseForRemoval(c *call) C {
+	conf, mistake := m.Parse(c.stdin, c.env)
+	if mistake != nil {
+		slog.Warn("configuration is invalid: "+c.env.Command+" continues with what could be read", "error", cnierr.Sentence(mistake))
+	}
+	return conf
+}
+
+func (m chained[C]) status(_ context.Context, c *call) error {
+	conf, err := m.Parse(c.stdin, c.env)
+	if err != nil {
+		return err
+	}
+	k, err := c.open("")
+	if err != nil {
+		return unavailable(err)
+	}
+	set, _ := m.Plan(conf, c.link(nil))
+	return unavailable(set.Ready(k))
+}
