@@ -48,9 +48,12 @@ type Claim struct {
 
 // Netns identifies a network namespace during one boot.
 type Netns struct {
+	// Path is where it was then.
 	Path  string `json:"path"`
 	Dev   uint64 `json:"dev"`
 	Inode uint64 `json:"inode"`
+	// Cookie is never given again. 0: unknown.
+	Cookie uint64 `json:"cookie,omitempty"`
 }
 
 // Book is the claims of one host, held by this process alone until it is closed.

@@ -3,38 +3,105 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"golang.org/x/sys/unix"
 )
 
-// NamespaceID tells a network namespace from all others of this boot, as long as it exists.
+// NamespaceID tells a network namespace from all others of this boot. The zero value is none.
 type NamespaceID struct {
-	Path       string
+	// Dev and Inode are those of its file. The kernel gives an inode to another namespace once this one has ended.
 	Dev, Inode uint64
+	// Cookie is never given again during one boot (Linux 5.14). 0: unknown.
+	Cookie uint64
+}
+
+// Is says whether both are the same namespace, as far as both are known.
+func (id NamespaceID) Is(other NamespaceID) bool {
+	same := id.Dev == other.Dev && id.Inode == other.Inode && id.Inode != 0
+	return same && (id.Cookie == other.Cookie || id.Cookie == 0 || other.Cookie == 0)
+}
+
+// NamespaceAt is the namespace that a path leads to now, without its cookie: to compare paths, and not to be kept. The error
+// wraps ErrNoNamespace or ErrNotNamespace when the path is at fault.
+func NamespaceAt(path string) (NamespaceID, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return NamespaceID{}, fmt.Errorf("%s: %w", path, pathError(err))
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(path, &fs); err != nil {
+		return NamespaceID{}, fmt.Errorf("%s: %w", path, pathError(err))
+	}
+	if fs.Type != unix.NSFS_MAGIC {
+		return NamespaceID{}, fmt.Errorf("%s: %w", path, ErrNotNamespace)
+	}
+	return NamespaceID{Dev: st.Dev, Inode: st.Ino}, nil
+}
+
+// pathError adds ErrNoNamespace to the cause of a path that leads nowhere.
+func pathError(err error) error {
+	for _, cause := range []unix.Errno{unix.ENOENT, unix.ESRCH, unix.ENOTDIR, unix.ENAMETOOLONG, unix.ELOOP} {
+		if errors.Is(err, cause) {
+			return fmt.Errorf("%w: %w", ErrNoNamespace, err)
+		}
+	}
+	return err
+}
+
+// Identify is the namespace that a path leads to, as it is to be kept. Errors are those of NamespaceAt.
+func Identify(path string) (NamespaceID, error) {
+	id, err := NamespaceAt(path) // before it is opened: a path may also lead to a FIFO
+	if err != nil {
+		return id, err
+	}
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return NamespaceID{}, &fs.PathError{Op: "open", Path: path, Err: pathError(err)}
+	}
+	defer func() { _ = unix.Close(fd) }() // only read
+	if kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
+		return NamespaceID{}, fmt.Errorf("%s: %w", path, ErrNotNamespace)
+	}
+	return identify(fd)
 }
 
 // ID identifies the namespace of a container.
-func (n *Namespace) ID() (NamespaceID, error) {
+func (n *Namespace) ID() (NamespaceID, error) { return identify(n.Fd()) }
+
+func identify(fd int) (NamespaceID, error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(n.Fd(), &st); err != nil {
-		return NamespaceID{}, fmt.Errorf("%s: %w", n.netNS.Path(), err)
+	if err := unix.Fstat(fd, &st); err != nil {
+		return NamespaceID{}, fmt.Errorf("namespace: %w", err)
 	}
-	return NamespaceID{Path: n.netNS.Path(), Dev: st.Dev, Inode: st.Ino}, nil
+	id := NamespaceID{Dev: st.Dev, Inode: st.Ino}
+	err := inside(fd, func() (err error) {
+		id.Cookie, err = HostCookie()
+		return err
+	})
+	return id, err
 }
 
-// Visit opens the namespace that was identified for the time of f. The error wraps ErrNoNamespace when its path leads there
-// no more.
-func (id NamespaceID) Visit(f func(*Namespace) error) error {
-	n, err := openNamespace(id.Path)
+// Visit opens the namespace for the time of f: by its number where the kernel can, or else by a path at which it was seen. The
+// error wraps ErrNoNamespace when neither leads there.
+func (id NamespaceID) Visit(path string, f func(*Namespace) error) error {
+	fd, err := id.open()
+	if err == nil {
+		defer func() { _ = unix.Close(fd) }() // only read
+		path = fmt.Sprintf("/proc/self/fd/%d", fd)
+	} else if errors.Is(err, ErrNoNamespace) {
+		return err
+	}
+	n, err := openNamespace(path)
 	if errors.Is(err, ErrNotNamespace) {
-		return fmt.Errorf("%s: %w", id.Path, ErrNoNamespace)
+		return fmt.Errorf("%s: %w", path, ErrNoNamespace)
 	}
 	if err != nil {
 		return err
 	}
 	defer n.close()
-	if found, err := n.ID(); err != nil || found != id {
-		return fmt.Errorf("%s leads to another: %w", id.Path, ErrNoNamespace)
+	if found, err := n.ID(); err != nil || !found.Is(id) {
+		return fmt.Errorf("%s leads to another: %w", path, ErrNoNamespace)
 	}
 	return f(n)
 }

@@ -9,7 +9,6 @@ package kernel
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/containernetworking/plugins/pkg/ns"
 	"github.com/google/nftables"
@@ -80,12 +79,9 @@ func openNamespace(path string) (*Namespace, error) {
 
 // namespaceError is the cause that the library names in its text only: a path that leads through a file leads nowhere.
 func namespaceError(path string, err error) error {
-	_, cause := os.Stat(path)
-	switch {
-	case errors.Is(cause, unix.ENOTDIR), errors.Is(cause, unix.ENAMETOOLONG), errors.Is(cause, unix.ELOOP):
-		return fmt.Errorf("%w: %w", ErrNoNamespace, cause)
-	case cause != nil:
-		return cause
+	var st unix.Stat_t
+	if cause := unix.Stat(path, &st); cause != nil {
+		return pathError(cause)
 	}
 	return err
 }
@@ -148,9 +144,10 @@ func (k *Kernel) Nftables() (*nftables.Conn, error) {
 
 // IsHost says whether a path is bound to the namespace that the process runs in. A path that cannot be read is not.
 func IsHost(path string) bool {
-	var own, other unix.Stat_t
-	if unix.Stat("/proc/thread-self/ns/net", &own) != nil || unix.Stat(path, &other) != nil {
+	own, err := NamespaceAt(hostNamespace)
+	if err != nil {
 		return false
 	}
-	return own.Dev == other.Dev && own.Ino == other.Ino
+	other, err := NamespaceAt(path)
+	return err == nil && own.Is(other)
 }

@@ -12,6 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// hostNamespace is the one that the calling thread is in, and with it the process.
+const hostNamespace = "/proc/thread-self/ns/net"
+
 // Namespace is one network namespace: rtnetlink through the embedded handle, everything else through Do.
 type Namespace struct {
 	*netlink.Handle
@@ -35,6 +38,14 @@ func (n *Namespace) Fd() int {
 	return int(n.netNS.Fd())
 }
 
+// Path is where the namespace was opened. Empty: the process's own.
+func (n *Namespace) Path() string {
+	if n.netNS == nil {
+		return ""
+	}
+	return n.netNS.Path()
+}
+
 // Do runs f on a thread inside the namespace. What f starts on other goroutines runs outside.
 func (n *Namespace) Do(f func() error) error {
 	if n.netNS == nil {
@@ -48,7 +59,7 @@ func (n *Namespace) Do(f func() error) error {
 func inside(fd int, f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	own, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	own, err := unix.Open(hostNamespace, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("the thread's network namespace: %w", err)
 	}

@@ -51,6 +51,12 @@ func onNewThread(f func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the runtime ends the thread with the goroutine
+		if unix.Gettid() == unix.Getpid() {
+			// But for the main thread, which would stay in the namespace until the end of the process.
+			defer runtime.UnlockOSThread()
+			done <- onNewThread(f)
+			return
+		}
 		done <- f()
 	}()
 	return <-done

@@ -103,7 +103,8 @@ func PruneClaims(k *kernel.Kernel, network string, valid []state.Owner, host Len
 
 // freeLink removes a link of ours from a container that is there still. An ADD that was killed may have left it there.
 func freeLink(book *claims.Book, thing string, c claims.Claim) error {
-	err := kernel.NamespaceID(c.Netns).Visit(func(n *kernel.Namespace) error {
+	id := kernel.NamespaceID{Dev: c.Netns.Dev, Inode: c.Netns.Inode, Cookie: c.Netns.Cookie}
+	err := id.Visit(c.Netns.Path, func(n *kernel.Namespace) error {
 		link, err := n.Link(c.Owner.IfName)
 		if err != nil || link.Attrs().Group != state.Group(c.Owner.Network) {
 			return state.IgnoreNotFound(err)

@@ -154,7 +154,8 @@ func (m Macvlan) claim(k *kernel.Kernel) (undo func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	claim := claims.Claim{Owner: claims.Owner(m.Owner), Netns: claims.Netns(id)}
+	netns := claims.Netns{Path: k.Container.Path(), Dev: id.Dev, Inode: id.Inode, Cookie: id.Cookie}
+	claim := claims.Claim{Owner: claims.Owner(m.Owner), Netns: netns}
 	undo = m.unclaim
 	err = withClaims(func(book *claims.Book) error {
 		before, ok, err := book.Claim(claimedLink, claim.Owner)
