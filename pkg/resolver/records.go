@@ -1,0 +1,180 @@
+package resolver
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/fairway-cni/fairway/pkg/names"
+)
+
+// records keeps the index equal to the records of this host.
+type records struct {
+	directory names.Directory
+	index     *names.Index
+	// changed is called with the namespaces whose records have changed.
+	changed func(names.Space) error
+
+	mu   sync.Mutex
+	held map[string]held // by file
+}
+
+// held is what is known of a file.
+type held struct {
+	space names.Space // zero: it holds no record that can be used
+	stamp stamp
+}
+
+// load reads one file again, or finds that it has gone, and has the change acted on.
+func (r *records) load(file string) error {
+	if !names.IsFile(file) {
+		return nil
+	}
+	before, after, err := r.enter(file)
+	errs := []error{err}
+	for i, space := range []names.Space{before, after} {
+		if space != (names.Space{}) && (i == 0 || before != after) {
+			errs = append(errs, r.changed(space))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// enter changes the index, and gives the namespaces that the record was of and is of. The lock keeps an older content of a
+// file from being entered after a newer one.
+func (r *records) enter(file string) (before, after names.Space, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before = r.held[file].space
+	stamp := r.stamp(file) // of this content, or of an older one
+	record, err := r.directory.Read(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		delete(r.held, file)
+		r.index.Delete(file)
+		return before, after, nil
+	case err != nil:
+		r.index.Delete(file)
+	default:
+		after = record.Netns.Space()
+		r.index.Set(file, record)
+	}
+	r.held[file] = held{after, stamp}
+	return before, after, err
+}
+
+// differs says whether a file has changed since it was read: a plugin may have told of it before the event comes.
+func (r *records) differs(file string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.held[file].stamp != r.stamp(file)
+}
+
+func (r *records) stamp(file string) stamp {
+	s := look(filepath.Join(string(r.directory), file))
+	s.racy = false
+	return s
+}
+
+// scan compares all files with what is held. It is done at first, and then to find what no event told.
+func (r *records) scan() error {
+	files, err := r.directory.Files()
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	present := make(map[string]bool, len(files))
+	var differ []string
+	for _, file := range files {
+		present[file] = true
+		if r.held[file].stamp != r.stamp(file) {
+			differ = append(differ, file)
+		}
+	}
+	for file := range r.held {
+		if !present[file] {
+			differ = append(differ, file)
+		}
+	}
+	r.mu.Unlock()
+	return r.loadAll(differ)
+}
+
+// loadAll loads files side by side: most of the time goes to system calls in their namespaces.
+func (r *records) loadAll(files []string) error {
+	const atOnce = 8
+	var wg sync.WaitGroup
+	errs := make([]error, len(files))
+	turn := make(chan struct{}, atOnce)
+	for i, file := range files {
+		turn <- struct{}{}
+		wg.Go(func() {
+			errs[i] = r.load(file)
+			<-turn
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// follow loads files as they change, until the context ends. Without inotify, changes that no plugin tells of are found by
+// the audit.
+func (r *records) follow(ctx context.Context) error {
+	watcher, err := fsnotify.NewWatcher()
+	if err == nil {
+		defer watcher.Close()
+		err = watcher.Add(string(r.directory))
+	}
+	if err != nil {
+		slog.Warn("inotify limit reached: changed records are found by the audit only", "error", err)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if err := r.scan(); err != nil { // what changed before the watch
+		slog.Warn("record of names not used", "error", err)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case e := <-watcher.Events:
+			if file := filepath.Base(e.Name); names.IsFile(file) && r.differs(file) {
+				r.act(file)
+			}
+		case err := <-watcher.Errors:
+			slog.Warn("changes of records were missed", "error", err)
+			r.act("")
+		}
+	}
+}
+
+// act loads a file, or whatever differs.
+func (r *records) act(file string) {
+	do := func() error { return r.load(file) }
+	if file == "" {
+		do = r.scan
+	}
+	if err := do(); err != nil {
+		slog.Warn("record of names not used", "error", err)
+	}
+}
+
+// every calls f at an interval until the context ends.
+func every(ctx context.Context, interval time.Duration, f func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			f()
+		}
+	}
+}
