@@ -106,25 +106,29 @@ func (id NamespaceID) Visit(path string, f func(*Namespace) error) error {
 	return f(n)
 }
 
-// Do runs f on a thread inside the namespace that was identified. It costs a tenth of Visit, as no handle is opened. The error
-// wraps ErrNoNamespace when its path leads there no more.
-func (id NamespaceID) Do(f func(fd int) error) error {
-	fd, err := unix.Open(id.Path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+// VisitThread runs f on a thread inside the namespace, found by a path at which it was seen. It costs a tenth of Visit, as no
+// handle is opened. The error wraps ErrNoNamespace when the path leads there no more.
+func (id NamespaceID) VisitThread(path string, f func(fd int) error) error {
+	if !id.At(path) { // before it is opened: a path may also lead to a FIFO
+		return fmt.Errorf("%s: %w", path, ErrNoNamespace)
+	}
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return fmt.Errorf("%s: %w: %w", id.Path, ErrNoNamespace, err)
+		return &fs.PathError{Op: "open", Path: path, Err: pathError(err)}
 	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Dev != id.Dev || st.Ino != id.Inode {
-		return fmt.Errorf("%s leads to another: %w", id.Path, ErrNoNamespace)
-	}
-	return inside(fd, func() error { return f(fd) })
+	defer func() { _ = unix.Close(fd) }() // only read
+	return inside(fd, func() error {
+		if cookie, err := HostCookie(); err != nil || id.Cookie != 0 && cookie != id.Cookie {
+			return fmt.Errorf("%s leads to another: %w", path, ErrNoNamespace)
+		}
+		return f(fd)
+	})
 }
 
-// Exists says whether the path still leads to the namespace.
-func (id NamespaceID) Exists() bool {
-	var st unix.Stat_t
-	return unix.Stat(id.Path, &st) == nil && st.Dev == id.Dev && st.Ino == id.Inode
+// At says whether a path leads to a namespace of these numbers, as far as can be told without opening it.
+func (id NamespaceID) At(path string) bool {
+	found, err := NamespaceAt(path)
+	return err == nil && found.Is(id)
 }
 
 // HostCookie is a number that no other host's namespace of this boot has or will have (Linux 5.14). An older kernel has no

@@ -126,7 +126,7 @@ func TestHostNames(t *testing.T) {
 	if addrs, known := x.Lookup(s, "Host.Docker.Internal"); !known || len(addrs) != 1 || addrs[0] != r.Host[0] {
 		t.Errorf("%v, %t", addrs, known)
 	}
-	if _, known := x.Lookup(Space{1, 1}, "host-gateway"); known {
+	if _, known := x.Lookup(Space{1, 1, 1}, "host-gateway"); known {
 		t.Error("known to a stranger")
 	}
 	other := example()

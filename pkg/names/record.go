@@ -37,13 +37,15 @@ type Netns struct {
 	Path  string `json:"path"`
 	Dev   uint64 `json:"dev"`
 	Inode uint64 `json:"inode"`
+	// Cookie is never given again during one boot (SO_NETNS_COOKIE, Linux 5.14). 0: the kernel has none.
+	Cookie uint64 `json:"cookie,omitempty"`
 }
 
 // Space is a namespace whatever its path: a container with two networks has one.
-type Space struct{ Dev, Inode uint64 }
+type Space struct{ Dev, Inode, Cookie uint64 }
 
 // Space is the namespace without its path.
-func (n Netns) Space() Space { return Space{n.Dev, n.Inode} }
+func (n Netns) Space() Space { return Space{n.Dev, n.Inode, n.Cookie} }
 
 // Record is what one attachment is called, and what it may ask.
 type Record struct {

@@ -22,7 +22,7 @@ func example() Record {
 		Names:   []string{"web"}, Aliases: []string{"apache"},
 		Addresses: []netip.Addr{netip.MustParseAddr("10.1.0.2"), netip.MustParseAddr("fd01::2")},
 		MAC:       "02:00:00:00:00:01",
-		Netns:     Netns{Path: "/run/netns/web", Dev: 4, Inode: 4026532000},
+		Netns:     Netns{Path: "/run/netns/web", Dev: 4, Inode: 4026532000, Cookie: 17},
 		Host:      []netip.Addr{netip.MustParseAddr("10.1.0.1")},
 		Internal:  true,
 		Servers:   []netip.Addr{netip.MustParseAddr("192.0.2.53")},
@@ -32,7 +32,7 @@ func example() Record {
 // The form is an interface between processes: what is written here is in docs/names.md, too.
 const exampleText = `{"version":1,"owner":{"network":"lamp","containerID":"0123456789abcdef","ifname":"eth0"},` +
 	`"names":["web"],"aliases":["apache"],"addresses":["10.1.0.2","fd01::2"],"mac":"02:00:00:00:00:01",` +
-	`"netns":{"path":"/run/netns/web","dev":4,"inode":4026532000},"host":["10.1.0.1"],"internal":true,"servers":["192.0.2.53"]}`
+	`"netns":{"path":"/run/netns/web","dev":4,"inode":4026532000,"cookie":17},"host":["10.1.0.1"],"internal":true,"servers":["192.0.2.53"]}`
 
 func TestForm(t *testing.T) {
 	text, err := json.Marshal(example())

@@ -67,10 +67,13 @@ func (d Directory) lock(file string, patience time.Duration) (release func(), er
 // startPatience is for how long a caller waits for its turn to start a resolver, and for that to listen.
 const startPatience = 20 * time.Second
 
+// Starter gives the caller the turn to start a resolver, if it still finds none, until release is called.
+func (d Directory) Starter() (release func(), err error) { return d.lock(callerLock, startPatience) }
+
 // Vacate takes the socket away if idle still holds, so that the next caller starts another resolver. Nobody is about to start
 // one meanwhile: who has left a record before is seen by idle, who does so later finds no socket.
 func (d Directory) Vacate(idle func() bool) (left bool, err error) {
-	release, err := d.lock(callerLock, startPatience)
+	release, err := d.Starter()
 	if err != nil {
 		return false, err
 	}

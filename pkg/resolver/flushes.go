@@ -63,7 +63,7 @@ func (f *flushes) watch(space names.Space, n names.Netns) {
 	if f == nil {
 		return
 	}
-	err := kernel.NamespaceID(n).Do(func(fd int) error {
+	err := visit(n, func(fd int) error {
 		number, err := f.number(fd)
 		if err == nil {
 			f.mu.Lock()

@@ -11,7 +11,6 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/names"
 )
 
@@ -171,7 +170,7 @@ func dial(ctx context.Context, network string, u upstream) (conn net.Conn, err e
 	if u.From == (names.Netns{}) {
 		return dialer.DialContext(ctx, network, u.Addr.String())
 	}
-	err = kernel.NamespaceID(u.From).Do(func(int) error {
+	err = visit(u.From, func(int) error {
 		conn, err = dialer.DialContext(ctx, network, u.Addr.String())
 		return err
 	})

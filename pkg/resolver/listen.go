@@ -26,10 +26,17 @@ func (s sockets) close() {
 	_ = s.tcp.Close() // likewise
 }
 
+// visit runs f on a thread within a namespace.
+func visit(n names.Netns, f func(fd int) error) error { return id(n).VisitThread(n.Path, f) }
+
+func id(n names.Netns) kernel.NamespaceID {
+	return kernel.NamespaceID{Dev: n.Dev, Inode: n.Inode, Cookie: n.Cookie}
+}
+
 // open opens sockets in a namespace and leads port 53 there to them. A redirect of an earlier resolver is taken over with its
 // port, so that nothing has to be written, and no query is in between.
 func open(n names.Netns) (s sockets, err error) {
-	err = kernel.NamespaceID(n).Do(func(int) error {
+	err = visit(n, func(int) error {
 		r, err := openRedirect()
 		if err != nil {
 			return err
@@ -56,7 +63,7 @@ func open(n names.Netns) (s sockets, err error) {
 
 // restore writes the redirect again where it is missing; restored says whether it was.
 func (s sockets) restore(n names.Netns) (restored bool, err error) {
-	err = kernel.NamespaceID(n).Do(func(int) error {
+	err = visit(n, func(int) error {
 		r, err := openRedirect()
 		if err != nil {
 			return err
@@ -74,7 +81,7 @@ func (s sockets) restore(n names.Netns) (restored bool, err error) {
 
 // withdraw takes the redirect out of a namespace that may be there still.
 func withdraw(n names.Netns) error {
-	err := kernel.NamespaceID(n).Do(func(int) error {
+	err := visit(n, func(int) error {
 		r, err := openRedirect()
 		if err != nil {
 			return err

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
-	"golang.org/x/sys/unix"
 
+	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/names"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
@@ -120,13 +120,13 @@ func (h *host) remove(o names.Owner) {
 }
 
 func record(network, name, path string) names.Record {
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
+	id, err := kernel.Identify(path)
+	if err != nil {
 		panic(err)
 	}
 	return names.Record{
 		Owner: names.Owner{Network: network, ContainerID: "id-of-" + name, IfName: "eth0"},
-		Names: []string{name}, Netns: names.Netns{Path: path, Dev: st.Dev, Inode: st.Ino},
+		Names: []string{name}, Netns: names.Netns{Path: path, Dev: id.Dev, Inode: id.Inode, Cookie: id.Cookie},
 	}
 }
 

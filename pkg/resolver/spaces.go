@@ -96,7 +96,7 @@ func (p *place) close() error {
 // release closes the sockets in a namespace to which no way leads any more: they would keep it from going.
 func (s *spaces) release(space names.Space) {
 	for _, way := range s.index.Ways(space) {
-		if kernel.NamespaceID(way).Exists() {
+		if id(way).At(way.Path) {
 			return
 		}
 	}
