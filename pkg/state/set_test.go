@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/rescue"
 	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/state/bridging"
 	"github.com/fairway-cni/fairway/pkg/state/ruleset"
@@ -23,11 +24,17 @@ type probe struct {
 	ensure  error
 	verify  error
 	remove  error
+	panics  string // the method that panics
 }
 
 func (p probe) String() string { return p.name }
 
-func (p probe) note(what string) { *p.notes = append(*p.notes, what+" "+p.name) }
+func (p probe) note(what string) {
+	*p.notes = append(*p.notes, what+" "+p.name)
+	if what == p.panics {
+		panic("probe")
+	}
+}
 
 func (p probe) Ensure(*kernel.Kernel) (bool, error) {
 	p.note("ensure")
@@ -68,6 +75,40 @@ func TestSetApplyTakesBack(t *testing.T) {
 	}
 	expectNotes(t, notes, "ensure a", "ensure present", "ensure shared", "ensure shared and present", "ensure b", "ensure broken",
 		"remove b", "remove shared", "remove a")
+}
+
+// TestSetPanics: a panic is an error like others; what the object that panicked may have made is removed, unless others share it.
+func TestSetPanics(t *testing.T) {
+	var notes []string
+	at := func(name, method string) probe { return probe{name: name, notes: &notes, panics: method} }
+	for _, tt := range []struct {
+		name string
+		do   func(state.Set) error
+		set  state.Set
+		want []string
+	}{
+		{"Apply", apply, state.Set{at("a", "remove"), at("b", ""), at("broken", "ensure"), at("never", "")},
+			[]string{"ensure a", "ensure b", "ensure broken", "remove broken", "remove b", "remove a"}},
+		{"Apply of what is shared", apply, state.Set{at("a", ""), state.Shared(at("broken", "ensure"))},
+			[]string{"ensure a", "ensure broken", "remove a"}},
+		{"Remove", func(s state.Set) error { return s.Remove(&kernel.Kernel{}) }, state.Set{at("a", ""), at("b", "remove")},
+			[]string{"remove b", "remove a"}},
+		{"Verify", func(s state.Set) error { return s.Verify(&kernel.Kernel{}) }, state.Set{at("a", "verify"), at("b", "")},
+			[]string{"verify a", "verify b"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			notes = nil
+			if err := tt.do(tt.set); !errors.Is(err, rescue.ErrPanic) {
+				t.Errorf("got %v, want a panic's error", err)
+			}
+			expectNotes(t, notes, tt.want...)
+		})
+	}
+}
+
+func apply(s state.Set) error {
+	_, err := s.Apply(&kernel.Kernel{})
+	return err
 }
 
 func TestSetApplyUndo(t *testing.T) {

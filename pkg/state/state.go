@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/rescue"
 )
 
 // Object is one piece of kernel state.
@@ -93,13 +94,16 @@ func (s Set) Apply(k *kernel.Kernel) (undo func() error, err error) {
 	undo = func() error {
 		var errs []error
 		for i := len(created) - 1; i >= 0; i-- {
-			errs = append(errs, created[i].Remove(k))
+			errs = append(errs, guarded(created[i].Remove, k))
 		}
 		return errors.Join(append(errs, k.Finish())...)
 	}
-	for _, object := range s {
-		object = own(object)
-		made, err := object.Ensure(k)
+	for _, declared := range s {
+		object := own(declared)
+		made, err := ensure(object, k)
+		if _, common := declared.(shared); errors.Is(err, rescue.ErrPanic) && !common {
+			created = append(created, object) // nobody knows how far it came; what others share stays
+		}
 		if err != nil {
 			return nil, errors.Join(err, undo())
 		}
@@ -111,11 +115,23 @@ func (s Set) Apply(k *kernel.Kernel) (undo func() error, err error) {
 	return undo, nil
 }
 
+// ensure makes an error of an object's panic.
+func ensure(o Object, k *kernel.Kernel) (made bool, err error) {
+	defer rescue.Panic(&err)
+	return o.Ensure(k)
+}
+
+// guarded makes an error of a method's panic, so that the objects after it get their turn.
+func guarded(method func(*kernel.Kernel) error, k *kernel.Kernel) (err error) {
+	defer rescue.Panic(&err)
+	return method(k)
+}
+
 // Verify verifies every object and reports all drift at once.
 func (s Set) Verify(k *kernel.Kernel) error {
 	var errs []error
 	for _, object := range s {
-		errs = append(errs, object.Verify(k))
+		errs = append(errs, guarded(object.Verify, k))
 	}
 	return errors.Join(errs...)
 }
@@ -124,7 +140,7 @@ func (s Set) Verify(k *kernel.Kernel) error {
 func (s Set) Remove(k *kernel.Kernel) error {
 	var errs []error
 	for i := len(s) - 1; i >= 0; i-- {
-		errs = append(errs, s[i].Remove(k))
+		errs = append(errs, guarded(s[i].Remove, k))
 	}
 	return errors.Join(append(errs, k.Finish())...)
 }
@@ -202,7 +218,7 @@ func (s Set) Retire(k *kernel.Kernel) error {
 func (s Set) each(f func(Object) error) error {
 	var errs []error
 	for i := len(s) - 1; i >= 0; i-- {
-		errs = append(errs, f(own(s[i])))
+		errs = append(errs, guarded(func(*kernel.Kernel) error { return f(own(s[i])) }, nil))
 	}
 	return errors.Join(errs...)
 }
