@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/overlay"
+	"github.com/fairway-cni/fairway/pkg/rescue"
 	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/state/vxlan"
 )
@@ -54,6 +57,7 @@ var table = []struct {
 	is   error
 	code uint
 }{
+	{rescue.ErrPanic, Internal},
 	{ErrUnavailable, Unavailable},
 	{ErrVersion, IncompatibleVersion},
 	{ErrEnvironment, Environment},
@@ -79,28 +83,50 @@ var table = []struct {
 	{state.ErrVanished, TryAgain},
 }
 
-// Code is the CNI error code of an error. An error of an executed plugin keeps the code that plugin gave.
+// Code is the CNI error code of an error; of joined ones, that of the first: what comes after is a consequence, such as a
+// release that failed as well. An error of an executed plugin keeps the code that plugin gave.
 func Code(err error) uint {
+	chain := firsts(err)
 	for _, row := range table {
-		if errors.Is(err, row.is) {
+		if slices.ContainsFunc(chain, func(e error) bool { return e == row.is }) {
 			return row.code
 		}
 	}
-	var delegate *types.Error
-	var syntax *json.SyntaxError
-	var wrongType *json.UnmarshalTypeError
-	var path *fs.PathError
-	var errno syscall.Errno
-	switch {
-	case errors.As(err, &delegate):
-		return delegateCode(delegate)
-	case errors.As(err, &syntax), errors.As(err, &wrongType):
-		return Decode
-	case errors.As(err, &path), errors.As(err, &errno):
-		return IO
+	for _, e := range chain {
+		switch e := e.(type) {
+		case *types.Error:
+			return delegateCode(e)
+		case *json.SyntaxError, *json.UnmarshalTypeError:
+			return Decode
+		case *fs.PathError, syscall.Errno:
+			return IO
+		}
 	}
 	return Internal
 }
+
+// firsts is an error and all it wraps, the outer ones first, without any but the first of joined errors.
+func firsts(err error) []error {
+	if err == nil {
+		return nil
+	}
+	chain := []error{err}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return append(chain, firsts(e.Unwrap())...)
+	case interface{ Unwrap() []error }:
+		for _, wrapped := range e.Unwrap() {
+			chain = append(chain, firsts(wrapped)...)
+			if reflect.TypeOf(err) == joined {
+				break
+			}
+		}
+	}
+	return chain
+}
+
+// joined is the type of errors that stand side by side.
+var joined = reflect.TypeOf(errors.Join(fs.ErrInvalid))
 
 // delegateCode keeps 0 for success: a plugin that could not run, or that died, gave no code.
 func delegateCode(err *types.Error) uint {

@@ -15,6 +15,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/overlay"
+	"github.com/fairway-cni/fairway/pkg/rescue"
 	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/state/vxlan"
 )
@@ -57,11 +58,18 @@ func TestCode(t *testing.T) {
 		{types.NewError(0, "netplugin failed", ""), 999},
 		{errors.New("anything else"), 999},
 
-		// What an error is about comes before the system's error that it wraps, and before what it is joined with.
+		{rescue.ErrPanic, 999},
+
+		// What an error is about comes before the system's error that it wraps; of joined errors the first counts.
 		{Errorf(ErrUnavailable, "%w", hostlocal.ErrExhausted), 50},
 		{Errorf(ErrConfig, "key x: %w", readOnly), 7},
 		{fmt.Errorf("ip link add br0: %w: %w", state.ErrVanished, syscall.ENODEV), 11},
-		{errors.Join(readOnly, state.ErrDrift), 100},
+		{errors.Join(readOnly, state.ErrDrift), 5},
+		{errors.Join(state.ErrDrift, readOnly), 100},
+		{errors.Join(nil, errors.New("first"), hostlocal.ErrBusy), 999},
+		{errors.Join(fmt.Errorf("add: %w", errors.Join(state.ErrConflict, state.ErrVanished)), hostlocal.ErrBusy), 7},
+		{Errorf(ErrUnavailable, "%w", errors.Join(state.ErrConflict, readOnly)), 50},
+		{errors.Join(types.NewError(123, "delegate", ""), readOnly), 123},
 	} {
 		t.Run(tt.err.Error(), func(t *testing.T) {
 			if got := Code(fmt.Errorf("context: %w", tt.err)); got != tt.want {
@@ -73,9 +81,21 @@ func TestCode(t *testing.T) {
 
 // TestTable keeps TestCode complete.
 func TestTable(t *testing.T) {
-	const rows = 23
+	const rows = 24
 	if len(table) != rows {
 		t.Errorf("the table has %d rows, TestCode knows %d", len(table), rows)
+	}
+}
+
+// TestFirstOfJoined joins every two kinds of error, plain and wrapped: the first alone decides.
+func TestFirstOfJoined(t *testing.T) {
+	for _, first := range table {
+		for _, second := range table {
+			err := fmt.Errorf("add: %w", errors.Join(fmt.Errorf("link: %w", first.is), Errorf(second.is, "release")))
+			if got := Code(err); got != first.code {
+				t.Errorf("%v: got %d, want %d", err, got, first.code)
+			}
+		}
 	}
 }
 
