@@ -114,13 +114,9 @@ func TestOverlayStatus(t *testing.T) {
 	a.fail(t, "STATUS", 50)
 
 	write(u.peers(2))
-	if sentence := a.fail(t, "STATUS", 51); !strings.Contains(sentence, "the node agent does not answer") {
-		t.Errorf("sentence: %s", sentence)
-	}
+	a.warns(t, "the node agent does not answer")
 	agent, connected := listenAsAgent(t, socket)
-	if sentence := a.fail(t, "STATUS", 51); !strings.Contains(sentence, "the node agent has no connection to etcd") {
-		t.Errorf("sentence: %s", sentence)
-	}
+	a.warns(t, "the node agent has no connection to etcd")
 	connected.Store(true)
 	a.succeed(t, "STATUS")
 	a = a.after(a.add(t))

@@ -73,18 +73,23 @@ func TestFailedDelegateIsAskedToClean(t *testing.T) {
 		code               uint
 		want               string
 	}{
-		{"with a code", "ADD.error", `{"cniVersion": "1.1.0", "code": 123, "msg": "no luck", "details": "today"}`, 123, "no luck; today"},
-		{"without a code", "ADD.error", ``, 999, "netplugin failed with no error message: exit status 1"},
-		{"without an address", "ADD", `{"cniVersion": "1.1.0"}`, 999, "the IPAM plugin gave no address"},
+		{"with a code", "ADD.error", `{"cniVersion": "1.1.0", "code": 123, "msg": "no luck", "details": "today"}`, 123, "IPAM plugin recorder: no luck; today"},
+		{"without a code", "ADD.error", ``, 999, "IPAM plugin recorder: netplugin failed with no error message: exit status 1"},
+		{"without an address", "ADD", `{"cniVersion": "1.1.0"}`, 999, "IPAM plugin recorder: result is unusable: it has no address"},
 		{"with a null in an older version", "ADD", `{"cniVersion": "0.4.0", "ips": [null]}`, 999,
-			"the IPAM plugin gave a result whose ips hold a null"},
+			"IPAM plugin recorder: result is unusable: ips hold a null"},
 		{"with a null route in an older version", "ADD", `{"cniVersion": "0.3.1", "ips": [{"version": "4", "address": "10.7.0.2/24"}], "routes": [null]}`, 999,
-			"the IPAM plugin gave a result whose routes hold a null"},
-		{"with nothing in the oldest version", "ADD", `{"cniVersion": "0.2.0", "ip4": {"routes": []}}`, 999, "the IPAM plugin gave an entry of ips that has no address"},
+			"IPAM plugin recorder: result is unusable: routes hold a null"},
+		{"with nothing in the oldest version", "ADD", `{"cniVersion": "0.2.0", "ip4": {"routes": []}}`, 999, "IPAM plugin recorder: result is unusable: ips[0] has no address"},
 		{"that is no JSON", "ADD", `10.7.0.2/24`, 6,
-			"ipam.type recorder: failed to unmarshal raw result: invalid character '.' after top-level value"},
+			"IPAM plugin recorder: failed to unmarshal raw result: invalid character '.' after top-level value"},
+		{"with IPv4 in the form of IPv6", "ADD", `{"cniVersion": "1.1.0", "ips": [{"address": "::ffff:10.8.0.2/120", "gateway": "::ffff:10.8.0.1"}]}`, 999,
+			"IPAM plugin recorder: result is unusable: ips[0].address ::ffff:10.8.0.2/120 is of IPv4 in the form of IPv6: it has to be 10.8.0.2"},
+		{"with a route to nowhere", "ADD", `{"cniVersion": "1.1.0", "ips": [{"address": "10.7.0.2/24"}], "routes": [{"gw": "10.7.0.1"}]}`, 999,
+			"IPAM plugin recorder: result is unusable: routes[0] has no dst"},
+		{"with a result, and fails", "ADD.error", delegateResult, 999, "IPAM plugin recorder: failed without a message"},
 		{"with a null", "ADD", `{"cniVersion": "1.1.0", "ips": [null]}`, 999,
-			"the IPAM plugin gave a result whose ips hold a null"},
+			"IPAM plugin recorder: result is unusable: ips hold a null"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a, d := bridgeOn(t, testnet.NewNS(t, "c")).delegated(t)

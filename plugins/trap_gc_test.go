@@ -105,7 +105,7 @@ func TestGCContinuesOnErrors(t *testing.T) {
 	a, d := bridgeOn(t, testnet.NewNS(t, "c")).delegated(t)
 	a.add(t)
 	d.answer(t, "GC.error", `{"cniVersion": "1.1.0", "code": 120, "msg": "no luck"}`)
-	wantText(t, "sentence", "no luck", a.gcCall().with("cni.dev/valid-attachments", alive()).fail(t, "GC", 120))
+	wantText(t, "sentence", "IPAM plugin recorder: no luck", a.gcCall().with("cni.dev/valid-attachments", alive()).fail(t, "GC", 120))
 	if diff := cmp.Diff(owners{}, a.owners(t)); diff != "" {
 		t.Errorf("after GC (-want +got):\n%s", diff)
 	}

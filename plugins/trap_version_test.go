@@ -22,7 +22,9 @@ func TestVersionEchoesTheCallers(t *testing.T) {
 			wantVersion(t, a.runWith(t, "VERSION", `{"cniVersion": "`+v+`"}`), v)
 			wantVersion(t, a.runWith(t, "VERSION", `{"cniVersion": "`+v+`", "name": "net", "type": "bridge"}`), v)
 		}
-		wantVersion(t, a.runWith(t, "VERSION", ""), "1.1.0")
+		for _, garbage := range []string{"", "garbage", "[]", `{"cniVersion": 1}`, `{"cniVersion"`, "\x00"} {
+			wantVersion(t, a.runWith(t, "VERSION", garbage), "1.1.0")
+		}
 	}
 }
 

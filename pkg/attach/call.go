@@ -2,8 +2,10 @@ package attach
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -40,35 +42,42 @@ type netConf struct {
 	ValidLegacy *[]types.GCAttachment `json:"cni.dev/attachments"`
 }
 
-// readCall reads a request and checks what all plugins need. On an error, the call still tells the version to report it in.
-func readCall(env Env, stdin io.Reader) (*call, error) {
-	c := &call{env: env}
-	var err error
+// read reads the request and checks what all plugins need. On an error, the call still tells the version to report it in.
+func (c *call) read(stdin io.Reader) (err error) {
 	if c.stdin, err = io.ReadAll(stdin); err != nil {
-		return c, fmt.Errorf("network configuration on standard input: %w", err)
+		return fmt.Errorf("network configuration on standard input: %w", err)
 	}
-	if env.Command == "VERSION" && len(c.stdin) == 0 {
-		return c, nil // runtimes of CNI 0.1.0 send nothing
+	if c.env.Command == "VERSION" {
+		_ = json.Unmarshal(c.stdin, &c.conf) // whatever it is, or nothing as in CNI 0.1.0: the answer is the same
+		return nil
 	}
-	if err := Decode(c.stdin, &c.conf); err != nil {
-		return c, err
+	if err := c.decode(); err != nil {
+		return err
 	}
-	if err := env.check(); err != nil {
-		return c, err
-	}
-	if env.Command == "VERSION" {
-		return c, nil
+	if err := c.env.check(); err != nil {
+		return err
 	}
 	if !isName(c.conf.Name) {
-		return c, Invalidf("name %q: use %s", c.conf.Name, nameRule)
+		return Invalidf("name %q: use %s", c.conf.Name, nameRule)
 	}
 	if err := c.checkVersion(); err != nil {
-		return c, err
+		return err
 	}
-	if len(c.conf.DNS) > 0 && env.Command != "DEL" && env.Command != "GC" {
-		err = c.readDNS()
+	if len(c.conf.DNS) > 0 && c.env.Command != "DEL" && c.env.Command != "GC" {
+		return c.readDNS()
 	}
-	return c, err
+	return nil
+}
+
+// decode reads the keys. To DEL, one of a wrong type is as none: it may have been written since ADD.
+func (c *call) decode() error {
+	err := Decode(c.stdin, &c.conf)
+	var wrong *json.UnmarshalTypeError
+	if c.env.Command == "DEL" && errors.As(err, &wrong) && wrong.Field != "" {
+		slog.Warn("configuration is invalid: DEL continues with what could be read", "error", cnierr.Sentence(err))
+		return nil
+	}
+	return err
 }
 
 // readDNS reads the key dns, which is of no concern to what removes.
@@ -138,43 +147,4 @@ func (c *call) addressing() ipam.Request {
 		Type: c.conf.IPAM.Type, Stdin: c.stdin, Args: c.env.Args, Netns: c.env.Netns, Valid: c.valid(),
 		Owner: ipam.Owner{ContainerID: c.env.ContainerID, IfName: c.env.IfName},
 	}
-}
-
-// prevResult is the result of the plugins before, or of the whole chain at CHECK and DEL. Nil: there is none.
-func (c *call) prevResult() (*types100.Result, error) {
-	if len(c.conf.PrevResult) == 0 || string(c.conf.PrevResult) == "null" {
-		return nil, nil
-	}
-	if err := withoutNull(c.conf.PrevResult); err != nil {
-		return nil, err
-	}
-	conf := &types.NetConf{CNIVersion: c.version()}
-	if err := json.Unmarshal(c.conf.PrevResult, &conf.RawPrevResult); err != nil {
-		return nil, fmt.Errorf("prevResult: %w", err)
-	}
-	if err := version.ParsePrevResult(conf); err != nil {
-		return nil, Invalidf("prevResult: %w", err)
-	}
-	return types100.NewResultFromResult(conf.PrevResult)
-}
-
-// recordedResult is the result of ADD, which CHECK needs.
-func (c *call) recordedResult() (*types100.Result, error) {
-	prev, err := c.prevResult()
-	if err == nil && prev == nil {
-		err = Invalidf("prevResult is missing: pass on the result of ADD, which CHECK compares with")
-	}
-	return prev, err
-}
-
-// withoutNull refuses lists of a recorded result that hold a null.
-func withoutNull(prevResult []byte) error {
-	null, err := ipam.NullIn(prevResult)
-	if err != nil {
-		return fmt.Errorf("prevResult is none: pass on the result of ADD as it was%.0w", err)
-	}
-	if null != "" {
-		return Invalidf("prevResult.%s holds a null: pass on the result of ADD as it was", null)
-	}
-	return nil
 }

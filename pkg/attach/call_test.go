@@ -31,7 +31,7 @@ func TestReadCallRefuses(t *testing.T) {
 	} {
 		t.Run(tt.verb+" "+tt.stdin, func(t *testing.T) {
 			env := Env{Command: tt.verb, ContainerID: "c1", IfName: "eth0", Netns: "/run/netns/c1"}
-			_, err := readCall(env, strings.NewReader(tt.stdin))
+			err := (&call{env: env}).read(strings.NewReader(tt.stdin))
 			cnierrtest.Want(t, err, tt.code, tt.want)
 		})
 	}
@@ -55,8 +55,8 @@ func TestValid(t *testing.T) {
 	} {
 		t.Run(tt.keys, func(t *testing.T) {
 			stdin := `{"cniVersion": "1.1.0", "name": "net"` + tt.keys + `}`
-			c, err := readCall(Env{Command: "GC"}, strings.NewReader(stdin))
-			if err != nil {
+			c := &call{env: Env{Command: "GC"}}
+			if err := c.read(strings.NewReader(stdin)); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(tt.want, c.valid()); diff != "" {
@@ -79,11 +79,11 @@ func TestPrevResultRefuses(t *testing.T) {
 	} {
 		t.Run(tt.version+" "+tt.prev, func(t *testing.T) {
 			stdin := `{"cniVersion": "` + tt.version + `", "name": "net", "prevResult": ` + tt.prev + `}`
-			c, err := readCall(Env{Command: "DEL", ContainerID: "c1", IfName: "eth0"}, strings.NewReader(stdin))
-			if err != nil {
+			c := &call{env: Env{Command: "DEL", ContainerID: "c1", IfName: "eth0"}}
+			if err := c.read(strings.NewReader(stdin)); err != nil {
 				t.Fatal(err)
 			}
-			_, err = c.prevResult()
+			_, err := c.prevResult()
 			cnierrtest.Want(t, err, tt.code, tt.want)
 		})
 	}
@@ -100,8 +100,8 @@ func FuzzCall(f *testing.F) {
 	f.Add("VERSION", []byte(``))
 	f.Fuzz(func(t *testing.T, verb string, stdin []byte) {
 		env := Env{Command: verb, ContainerID: "c1", IfName: "eth0", Netns: "/run/netns/c1"}
-		c, err := readCall(env, strings.NewReader(string(stdin)))
-		if err != nil {
+		c := &call{env: env}
+		if err := c.read(strings.NewReader(string(stdin))); err != nil {
 			if cnierr.Code(err) == cnierr.Internal {
 				t.Errorf("no code: %v", err)
 			}
@@ -112,7 +112,9 @@ func FuzzCall(f *testing.F) {
 		if err != nil || prev == nil {
 			return
 		}
-		c.recordedLease(prev)
+		if _, err := c.recordedLease(prev); err != nil && cnierr.Code(err) != cnierr.Config {
+			t.Errorf("code %d: %v", cnierr.Code(err), err)
+		}
 		if network := c.request(prev).Owner.Network; !isName(network) {
 			t.Errorf("network %q", network)
 		}

@@ -3,12 +3,10 @@ package attach
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
-	"github.com/fairway-cni/fairway/pkg/cnierr"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
@@ -45,52 +43,56 @@ type Amendment struct {
 
 // MainChained runs a chained plugin and exits.
 func MainChained[C any](name string, m Chained[C]) {
-	os.Exit(run(name, chained[C]{m}, os.Stdin, standardOutput(), os.Stderr))
+	os.Exit(process(name, chained[C]{m}))
 }
 
 // chained is the verbs of a chained plugin.
 type chained[C any] struct{ Chained[C] }
 
-func (m chained[C]) add(_ context.Context, c *call) (*types100.Result, undoer, error) {
+func (m chained[C]) add(_ context.Context, c *call, made *rollback) (*types100.Result, error) {
 	conf, err := m.Parse(c.stdin, c.env)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	prev, err := c.prevResult()
 	if err == nil && prev == nil {
 		err = Invalidf("prevResult is missing: name the plugin behind another one that attaches the container")
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	k, err := c.openContainer()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	set, amendment := m.Plan(conf, c.link(prev))
+	link, err := c.link(prev)
+	if err != nil {
+		return nil, err
+	}
+	set, amendment := m.Plan(conf, link)
 	if err := set.Free(k); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	var done made
-	if err := done.apply(k, set); err != nil {
-		return nil, nil, errors.Join(err, done.takeBack())
+	if err := made.apply(k, set); err != nil {
+		return nil, err
 	}
-	return prev, done.takeBack, amendment.amend(k, c, prev)
+	return prev, amendment.amend(k, c, prev)
 }
 
 // link is the interface of a call, with what a result says of it.
-func (c *call) link(prev *types100.Result) Link {
-	l := Link{Request: c.request(prev)}
+func (c *call) link(prev *types100.Result) (l Link, err error) {
+	l.Request = c.request(prev)
 	if prev == nil {
-		return l
+		return l, nil
 	}
-	l.Reported, l.Lease = true, c.recordedLease(prev)
+	l.Reported = true
 	for _, i := range prev.Interfaces {
 		if i.Sandbox == "" {
 			l.HostLinks = append(l.HostLinks, i.Name)
 		}
 	}
-	return l
+	l.Lease, err = c.recordedLease(prev)
+	return l, err
 }
 
 // amend changes a result.
@@ -128,18 +130,22 @@ func (m chained[C]) check(_ context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	set, _ := m.Plan(conf, c.link(prev))
+	link, err := c.link(prev)
+	if err != nil {
+		return err
+	}
+	set, _ := m.Plan(conf, link)
 	return errors.Join(set.Repair(k), set.Verify(k))
 }
 
 func (m chained[C]) del(_ context.Context, c *call) error {
-	conf := m.parseForRemoval(c)
-	prev, _ := c.prevResult() // as a result that cannot be read
+	conf := parseForRemoval(c, m.Parse)
+	prev, _ := c.prevResult() // one that cannot be read is as none
 	k, err := c.openForDel()
 	if err != nil {
 		return err
 	}
-	link := c.link(prev)
+	link, _ := c.link(prev) // likewise its addresses
 	link.Removal = true
 	set, _ := m.Plan(conf, link)
 	return set.Remove(k)
@@ -158,16 +164,7 @@ func (m chained[C]) gc(_ context.Context, c *call) error {
 	for _, o := range alive {
 		valid = append(valid, state.Owner{Network: c.conf.Name, ContainerID: o.ContainerID, IfName: o.IfName})
 	}
-	return m.Prune(m.parseForRemoval(c), k, c.conf.Name, valid)
-}
-
-// parseForRemoval is what can be read of the configuration.
-func (m chained[C]) parseForRemoval(c *call) C {
-	conf, mistake := m.Parse(c.stdin, c.env)
-	if mistake != nil {
-		slog.Warn("configuration is invalid: "+c.env.Command+" continues with what could be read", "error", cnierr.Sentence(mistake))
-	}
-	return conf
+	return m.Prune(parseForRemoval(c, m.Parse), k, c.conf.Name, valid)
 }
 
 func (m chained[C]) status(_ context.Context, c *call) error {
@@ -179,6 +176,6 @@ func (m chained[C]) status(_ context.Context, c *call) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	set, _ := m.Plan(conf, c.link(nil))
-	return unavailable(set.Ready(k))
+	set, _ := m.Plan(conf, Link{Request: c.request(nil)})
+	return unavailable(exceptLimits(set.Ready(k)))
 }

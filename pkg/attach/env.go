@@ -20,12 +20,15 @@ type Env struct {
 	Netns string
 	// Args is CNI_ARGS, not read yet.
 	Args string
+	// NetnsOverride allows Netns to be the plugin's own (CNI library, CNI_NETNS_OVERRIDE).
+	NetnsOverride bool
 }
 
 func readEnv(getenv func(string) string) Env {
 	return Env{
 		Command: getenv("CNI_COMMAND"), ContainerID: getenv("CNI_CONTAINERID"), IfName: getenv("CNI_IFNAME"),
 		Netns: getenv("CNI_NETNS"), Args: getenv("CNI_ARGS"),
+		NetnsOverride: getenv("CNI_NETNS_OVERRIDE") == "1" || strings.EqualFold(getenv("CNI_NETNS_OVERRIDE"), "true"),
 	}
 }
 

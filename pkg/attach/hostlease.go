@@ -10,21 +10,22 @@ import (
 
 // hostLease lends the host its own addresses in the network of a call, from host-local. They belong to an owner of the
 // host's own, of whom no runtime knows.
-type hostLease struct{ c *call }
+type hostLease struct{ request ipam.Request }
 
 // hostLease is nil where the addresses are not host-local's.
 func (c *call) hostLease() lan.Lender {
-	if c.conf.IPAM.Type != "host-local" {
+	request := c.addressing()
+	if request.Type == "" && c.env.Command == "DEL" {
+		request, _ = c.defaultAddressing() // as the container's are looked for
+	}
+	if request.Type != "host-local" {
 		return nil
 	}
-	return hostLease{c}
+	request.Netns, request.Owner = "", hostOwner(c.conf.Name)
+	return hostLease{request}
 }
 
-func (h hostLease) plugin() ipam.HostLocal {
-	r := h.c.addressing()
-	r.Netns, r.Owner = "", hostOwner(h.c.conf.Name)
-	return ipam.HostLocal{Request: r}
-}
+func (h hostLease) plugin() ipam.HostLocal { return ipam.HostLocal{Request: h.request} }
 
 func hostOwner(network string) ipam.Owner {
 	o := lan.HostOwner(network)

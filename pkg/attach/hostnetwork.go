@@ -15,26 +15,26 @@ import (
 type hostNetwork[C any] struct{ parse Parse[C] }
 
 // add reports what the container shares, or passes on the result of the plugins before.
-func (h hostNetwork[C]) add(_ context.Context, c *call) (*types100.Result, undoer, error) {
+func (h hostNetwork[C]) add(_ context.Context, c *call, _ *rollback) (*types100.Result, error) {
 	if _, err := h.parse(c.stdin, c.env); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	prev, err := c.prevResult()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	k, err := c.openHost()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if prev != nil {
-		return prev, nil, nil
+		return prev, nil
 	}
 	survey, err := survey.SurveyHost(k)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return c.hostResult(survey), nil, nil
+	return c.hostResult(survey), nil
 }
 
 // hostResult names no sandbox: the specification leaves it empty for what lies on the host.

@@ -15,15 +15,8 @@
 package attach
 
 import (
-	"context"
-	"io"
-	"log/slog"
 	"os"
-	"runtime/debug"
 
-	types100 "github.com/containernetworking/cni/pkg/types/100"
-
-	"github.com/fairway-cni/fairway/pkg/cnierr"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
@@ -46,7 +39,9 @@ type Mode[C any] struct {
 	// IPAM is the key ipam for host-local, of a mode that derives it from its own keys. DEL and GC ask for it without
 	// Resolve, and look at nothing but its dataDir.
 	IPAM func(C) any
-	Plan Plan[C]
+	// NoAddresses is true for a mode without addresses of its own: key ipam is not looked at.
+	NoAddresses bool
+	Plan        Plan[C]
 }
 
 // Kernel is the host's state, to be looked at by functions of package state.
@@ -62,80 +57,16 @@ func Main[C any](name string, parse Parse[C], plan Plan[C]) {
 
 // MainMode runs the plugin of a mode that derives more than its keys say, and exits.
 func MainMode[C any](name string, m Mode[C]) {
-	os.Exit(run(name, mode[C]{m}, os.Stdin, standardOutput(), os.Stderr))
+	os.Exit(process(name, mode[C]{m}))
 }
 
 // MainHost runs the plugin of a mode whose containers share the host's network namespace, and exits. Nothing is planned:
 // ADD reports what the host has, and no verb changes it.
 func MainHost[C any](name string, parse Parse[C]) {
-	os.Exit(run(name, hostNetwork[C]{parse}, os.Stdin, standardOutput(), os.Stderr))
+	os.Exit(process(name, hostNetwork[C]{parse}))
 }
 
 // MainIPAM runs the IPAM plugin host-local and exits.
 func MainIPAM(name string) {
-	os.Exit(run(name, addresses{}, os.Stdin, standardOutput(), os.Stderr))
-}
-
-// verbs is what a plugin does, once a call has been read and found sound.
-type verbs interface {
-	add(context.Context, *call) (*types100.Result, undoer, error)
-	check(context.Context, *call) error
-	del(context.Context, *call) error
-	gc(context.Context, *call) error
-	status(context.Context, *call) error
-}
-
-// run serves one call and gives the exit code. Standard output gets one JSON document or nothing.
-func run(name string, v verbs, stdin io.Reader, stdout, stderr io.Writer) int {
-	forgoCollection()
-	logTo(stderr)
-	env := readEnv(os.Getenv)
-	if env.Command == "" {
-		about(name, stderr)
-		return 0
-	}
-	c, err := readCall(env, stdin)
-	if err == nil {
-		err = serve(context.Background(), v, c, stdout)
-	}
-	c.close()
-	if err == nil {
-		return 0
-	}
-	if _, err := stdout.Write(cnierr.Document(err, c.version())); err != nil {
-		slog.Error("error not reported on standard output", "error", err)
-	}
-	return 1
-}
-
-// forgoCollection leaves garbage to the end of the process, as far as 64 MiB, which is more than a call ever needs. With the
-// default, the collector begins at 4 MiB, which a network of a thousand peers comes to, and takes all processors.
-func forgoCollection() {
-	const percent = 1600 // of the smallest heap, 4 MiB at 100 (package runtime, heapMinimum)
-	debug.SetGCPercent(percent)
-}
-
-func serve(ctx context.Context, v verbs, c *call, stdout io.Writer) error {
-	switch c.env.Command {
-	case "ADD":
-		return addAndPrint(ctx, v, c, stdout)
-	case "CHECK":
-		return v.check(ctx, c)
-	case "DEL":
-		return v.del(ctx, c)
-	case "GC":
-		return v.gc(ctx, c)
-	case "STATUS":
-		return v.status(ctx, c)
-	}
-	return printVersions(c, stdout) // readCall lets no other verb pass
-}
-
-// logTo sends what a plugin logs to standard error: warnings, and with FAIRWAY_LOG=debug each object that is created.
-func logTo(stderr io.Writer) {
-	level := slog.LevelWarn
-	if os.Getenv("FAIRWAY_LOG") == "debug" {
-		level = slog.LevelDebug
-	}
-	slog.SetDefault(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})))
+	os.Exit(process(name, hostLocalVerbs{}))
 }

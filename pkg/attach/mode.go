@@ -9,6 +9,8 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/cnierr"
 	"github.com/fairway-cni/fairway/pkg/ipam"
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/rescue"
 	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/state/lan"
 	"github.com/fairway-cni/fairway/pkg/state/sweep"
@@ -17,54 +19,38 @@ import (
 // mode is the verbs of a plugin that attaches containers.
 type mode[C any] struct{ Mode[C] }
 
-func (m mode[C]) add(ctx context.Context, c *call) (*types100.Result, undoer, error) {
-	conf, err := m.Parse(c.stdin, c.env)
-	if err != nil {
-		return nil, nil, err
-	}
-	prev, err := c.prevResult()
-	if err != nil {
-		return nil, nil, err
-	}
-	k, err := c.openContainer()
-	if err != nil {
-		return nil, nil, err
-	}
-	if conf, err = m.resolve(conf, k); err != nil {
-		return nil, nil, err
-	}
-	addressing, err := m.addressing(c, conf)
-	if err != nil {
-		return nil, nil, err
-	}
-	// An attachment that has the name may also have the address, which a failure further on would give back.
-	draft, _ := m.Plan(conf, c.request(nil), Lease{})
-	if err := draft.Free(k); err != nil {
-		return nil, nil, err
-	}
-	var done made
-	var links state.Set
-	if addressing.Executed() {
-		links = draft.WithoutRules() // dhcp asks for the address through the container's
-	}
-	if err := done.apply(k, links); err != nil {
-		return nil, nil, err
-	}
-	lease, release, err := ipam.For(addressing).Add(ctx)
-	if err != nil {
-		return nil, nil, errors.Join(err, done.takeBack())
-	}
-	done = append(done, release)
-	set, planned := m.Plan(conf, c.request(nil), lease)
-	if err := done.apply(k, set.Beyond(links)); err != nil {
-		return nil, nil, errors.Join(err, done.takeBack())
-	}
-	result, err := planned.document(k, c, prev)
-	return result, done.takeBack, err
+// resolved is a call with its configuration complete: what ADD, CHECK and STATUS begin with.
+type resolved[C any] struct {
+	conf       C
+	kernel     *kernel.Kernel
+	addressing ipam.Request
+	prev       *types100.Result // ADD: of the plugins before, or nil
 }
 
+// resolve reads the configuration, opens the kernel and completes the configuration by what only the host can tell.
+func (m mode[C]) resolve(c *call, open func() (*kernel.Kernel, error)) (r resolved[C], err error) {
+	if r.conf, err = m.Parse(c.stdin, c.env); err != nil {
+		return r, err
+	}
+	if r.kernel, err = open(); err != nil {
+		return r, unready{err}
+	}
+	if m.Resolve != nil {
+		if r.conf, err = m.Resolve(r.conf, r.kernel); err != nil {
+			return r, unready{err}
+		}
+	}
+	r.addressing, err = m.addressing(c, r.conf)
+	return r, err
+}
+
+// unready marks an error as one of the host, not of the configuration.
+type unready struct{ error }
+
+func (u unready) Unwrap() error { return u.error }
+
 func (m mode[C]) check(ctx context.Context, c *call) error {
-	conf, err := m.Parse(c.stdin, c.env)
+	r, err := m.resolve(c, c.openContainer)
 	if err != nil {
 		return err
 	}
@@ -72,27 +58,20 @@ func (m mode[C]) check(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	k, err := c.openContainer()
+	lease, err := c.recordedLease(prev)
 	if err != nil {
 		return err
 	}
-	if conf, err = m.resolve(conf, k); err != nil {
-		return err
-	}
-	addressing, err := m.addressing(c, conf)
-	if err != nil {
-		return err
-	}
-	set, _ := m.Plan(conf, c.request(prev), c.recordedLease(prev))
-	return errors.Join(set.Repair(k), set.Verify(k), ipam.For(addressing).Check(ctx))
+	request := c.request(prev)
+	request.Recorded = true
+	set, _ := m.Plan(r.conf, request, lease)
+	return errors.Join(set.Repair(r.kernel), set.Verify(r.kernel), ipam.For(r.addressing).Check(ctx))
 }
 
+// del continues with what could be read of a configuration that ADD would refuse.
 func (m mode[C]) del(ctx context.Context, c *call) error {
-	conf, mistake := m.Parse(c.stdin, c.env)
-	if mistake != nil {
-		slog.Warn("the configuration is not one for ADD", "error", cnierr.Sentence(mistake))
-	}
-	prev, _ := c.prevResult() // as a result that cannot be read
+	conf := parseForRemoval(c, m.Parse)
+	prev, _ := c.prevResult() // one that cannot be read is as none
 	k, err := c.openForDel()
 	if err != nil {
 		return err
@@ -100,21 +79,25 @@ func (m mode[C]) del(ctx context.Context, c *call) error {
 	request := c.request(prev)
 	request.Removal = true
 	set, _ := m.Plan(conf, request, Lease{})
-	addressing, err := m.addressing(c, conf)
+	addressing, err := m.addressingForDel(c, conf)
 	switch {
 	case err != nil:
 		return errors.Join(set.Remove(k), err)
 	case addressing.Executed():
 		return errors.Join(ipam.For(addressing).Del(ctx), set.Remove(k)) // dhcp gives the address back through the link
 	}
-	return errors.Join(set.Remove(k), ipam.For(addressing).Del(ctx)) // nobody may get an address that is in use
+	// While a link may have it, nobody else gets the address: the runtime repeats a DEL that failed.
+	if err := set.Remove(k); err != nil {
+		return err
+	}
+	if addressing.Type == "host-local" {
+		return c.release(ctx, addressing)
+	}
+	return ipam.For(addressing).Del(ctx)
 }
 
 func (m mode[C]) gc(ctx context.Context, c *call) error {
-	conf, mistake := m.Parse(c.stdin, c.env)
-	if mistake != nil {
-		slog.Warn("the configuration is not one for ADD", "error", cnierr.Sentence(mistake))
-	}
+	conf := parseForRemoval(c, m.Parse)
 	addressing, err := m.addressing(c, conf)
 	if err != nil {
 		return err
@@ -122,10 +105,25 @@ func (m mode[C]) gc(ctx context.Context, c *call) error {
 	if addressing.Valid == nil {
 		return ipam.For(addressing).GC(ctx)
 	}
-	pruned := m.prune(c, conf)
+	// While a link may have it, nobody else gets an address.
+	if err := m.prune(c, conf); err != nil {
+		return err
+	}
 	// What the host itself holds goes with the last claim on it, whatever the runtime knows.
 	addressing.Valid = append(addressing.Valid, hostOwner(c.conf.Name))
-	return errors.Join(pruned, ipam.For(addressing).GC(ctx))
+	return ipam.For(addressing).GC(ctx)
+}
+
+// parseForRemoval is what can be read of the configuration.
+func parseForRemoval[C any](c *call, parse Parse[C]) C {
+	conf, err := func() (conf C, err error) {
+		defer rescue.Panic(&err)
+		return parse(c.stdin, c.env)
+	}()
+	if err != nil {
+		slog.Warn("configuration is invalid: "+c.env.Command+" continues with what could be read", "error", cnierr.Sentence(err))
+	}
+	return conf
 }
 
 // prune removes what belongs to attachments that are not valid and, when none is, what the network has without any.
@@ -147,37 +145,13 @@ func (m mode[C]) prune(c *call, conf C) error {
 }
 
 func (m mode[C]) status(ctx context.Context, c *call) error {
-	conf, err := m.Parse(c.stdin, c.env)
-	if err != nil {
-		return err
-	}
-	k, err := c.open("")
-	if err != nil {
+	r, err := m.resolve(c, func() (*kernel.Kernel, error) { return c.open("") })
+	if errors.As(err, &unready{}) {
 		return unavailable(err)
 	}
-	if conf, err = m.resolve(conf, k); err != nil {
-		return unavailable(err)
-	}
-	addressing, err := m.addressing(c, conf)
 	if err != nil {
 		return err
 	}
-	set, _ := m.Plan(conf, c.request(nil), Lease{})
-	return unavailable(errors.Join(set.Ready(k), ipam.For(addressing).Status(ctx)))
-}
-
-// unavailable is STATUS's answer when ADD would fail. A mistake in the configuration keeps its own code, and so does an
-// executed plugin's answer that ADD works, with limits. What the kernel or the host lacks is, to ADD, a mistake in the
-// configuration; to STATUS, it is the host that cannot serve.
-func unavailable(err error) error {
-	if err == nil {
-		return nil
-	}
-	code := cnierr.Code(err)
-	lacking := errors.Is(err, state.ErrUnsupported) || errors.Is(err, state.ErrAbsent)
-	mistake := (code == cnierr.Config || code == cnierr.Decode) && !lacking
-	if mistake || code == cnierr.Limited {
-		return err
-	}
-	return cnierr.Errorf(cnierr.ErrUnavailable, "%w", err)
+	set, _ := m.Plan(r.conf, c.request(nil), Lease{})
+	return unavailable(errors.Join(exceptLimits(set.Ready(r.kernel)), addressesReady(ctx, ipam.For(r.addressing))))
 }

@@ -6,7 +6,6 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/version"
 
-	"github.com/fairway-cni/fairway/pkg/ipam"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
@@ -99,40 +98,4 @@ func (c *call) reported(name string, mac net.HardwareAddr, mtu int, sandbox stri
 		i.Mtu = mtu
 	}
 	return i
-}
-
-// request is what a plan is asked about, with what a recorded result says of the container's interface.
-func (c *call) request(prev *types100.Result) Request {
-	r := Request{Owner: state.Owner{Network: c.conf.Name, ContainerID: c.env.ContainerID, IfName: c.env.IfName}}
-	r.Host = c.hostLease()
-	if i := c.recordedInterface(prev); i >= 0 {
-		r.RecordedMAC, _ = net.ParseMAC(prev.Interfaces[i].Mac) // nil for a result that gives none
-	}
-	return r
-}
-
-// recordedInterface is the index of the container's interface in a recorded result, or -1.
-func (c *call) recordedInterface(prev *types100.Result) int {
-	if prev != nil {
-		for i, recorded := range prev.Interfaces {
-			if recorded.Name == c.env.IfName && recorded.Sandbox != "" {
-				return i
-			}
-		}
-	}
-	return -1
-}
-
-// recordedLease is the lease within a recorded result: the addresses of the container's interface, and all routes.
-func (c *call) recordedLease(prev *types100.Result) Lease {
-	own := *prev
-	own.IPs = nil
-	index := c.recordedInterface(prev)
-	for _, ip := range prev.IPs {
-		// Results before 0.3.0 do not say which interface an address belongs to.
-		if ip.Interface == nil || *ip.Interface == index {
-			own.IPs = append(own.IPs, ip)
-		}
-	}
-	return ipam.FromResult(&own)
 }

@@ -32,22 +32,26 @@ func recorded(t *testing.T, ifname string) (Request, Lease) {
 	t.Helper()
 	stdin := `{"cniVersion": "1.0.0", "name": "net", "prevResult": ` + prevResult + `}`
 	env := Env{Command: "CHECK", ContainerID: "c1", IfName: ifname, Netns: "/run/netns/c1"}
-	c, err := readCall(env, strings.NewReader(stdin))
-	if err != nil {
+	c := &call{env: env}
+	if err := c.read(strings.NewReader(stdin)); err != nil {
 		t.Fatal(err)
 	}
 	prev, err := c.prevResult()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.request(prev), c.recordedLease(prev)
+	lease, err := c.recordedLease(prev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.request(prev), lease
 }
 
 func TestRecorded(t *testing.T) {
 	request, lease := recorded(t, "eth0")
 	wantRequest := Request{
 		Owner:       state.Owner{Network: "net", ContainerID: "c1", IfName: "eth0"},
-		RecordedMAC: net.HardwareAddr{2, 0, 0, 0, 0, 3},
+		RecordedMAC: net.HardwareAddr{2, 0, 0, 0, 0, 3}, RecordedHostLink: "veth1",
 	}
 	if diff := cmp.Diff(wantRequest, request); diff != "" {
 		t.Errorf("request (-want +got):\n%s", diff)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/invoke"
@@ -15,35 +14,31 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/fairway-cni/fairway/pkg/cnierr"
+	"github.com/fairway-cni/fairway/pkg/rescue"
 )
 
 // delegate is a plugin of its own, executed with the environment and the configuration of the request.
 type delegate struct{ Request }
 
 // Add executes ADD, and DEL when that fails (CNI specification 1.1.0, section 4, "Delegated Plugin Execution Procedure").
-func (d delegate) Add(ctx context.Context) (Lease, func() error, error) {
+func (d delegate) Add(ctx context.Context) (lease Lease, release func() error, err error) {
 	if err := d.find(); err != nil {
 		return Lease{}, nil, err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Del(ctx))
+		}
+	}()
+	defer rescue.Panic(&err)
 	result, err := invoke.DelegateAdd(ctx, d.Type, d.Stdin, nil)
 	if err != nil {
-		return Lease{}, nil, errors.Join(d.named(err), d.Del(ctx))
+		return Lease{}, nil, d.named(err)
 	}
-	release := func() error { return d.Del(ctx) }
-	lease, err := fromResult(result)
-	if err != nil {
-		return Lease{}, nil, errors.Join(err, release())
+	if lease, err = fromResult(result); err != nil {
+		return Lease{}, nil, fmt.Errorf("IPAM plugin %s: result is unusable: %w", d.Type, err)
 	}
-	return lease, release, nil
-}
-
-// named says whose error it is when the plugin did not word it itself.
-func (d delegate) named(err error) error {
-	var worded *types.Error
-	if errors.As(err, &worded) {
-		return err
-	}
-	return fmt.Errorf("ipam.type %s: %w", d.Type, err)
+	return lease, func() error { return d.Del(ctx) }, nil
 }
 
 // Check executes CHECK.
@@ -70,7 +65,20 @@ func (d delegate) run(verb func() error) error {
 	if err := d.find(); err != nil {
 		return err
 	}
-	return verb()
+	return d.named(verb())
+}
+
+// named says which plugin an error is of. It keeps the plugin's code.
+func (d delegate) named(err error) error {
+	if err == nil {
+		return nil
+	}
+	var worded *types.Error
+	if errors.As(err, &worded) && worded.Msg == "" {
+		// What it printed was JSON, and not an error's.
+		return fmt.Errorf("IPAM plugin %s: failed without a message%.0w", d.Type, err)
+	}
+	return fmt.Errorf("IPAM plugin %s: %w", d.Type, err)
 }
 
 // find looks for the plugin, so that a missing one is reported by the key that names it.
@@ -94,19 +102,14 @@ func fromResult(result types.Result) (Lease, error) {
 		return Lease{}, err
 	}
 	if null != "" {
-		return Lease{}, fmt.Errorf("the IPAM plugin gave a result whose %s hold a null", null)
+		return Lease{}, fmt.Errorf("%s hold a null", null)
 	}
 	r, err := types100.NewResultFromResult(result)
 	if err != nil {
 		return Lease{}, err
 	}
 	if len(r.IPs) == 0 {
-		return Lease{}, errors.New("the IPAM plugin gave no address")
+		return Lease{}, errors.New("it has no address")
 	}
-	if slices.ContainsFunc(r.IPs, incomplete) {
-		return Lease{}, errors.New("the IPAM plugin gave an entry of ips that has no address")
-	}
-	return FromResult(r), nil
+	return FromResult(r)
 }
-
-func incomplete(ip *types100.IPConfig) bool { return ip.Address.IP == nil }

@@ -2,6 +2,7 @@ package ipam
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -30,21 +31,34 @@ func NullIn(document []byte) (key string, err error) {
 	return "", nil
 }
 
-// FromResult is the lease within a result: its addresses, routes and DNS.
-func FromResult(r *types100.Result) Lease {
+// FromResult is the lease within a result: its addresses, routes and DNS. An error names the entry that no kernel can have.
+func FromResult(r *types100.Result) (Lease, error) {
 	lease := Lease{DNS: r.DNS}
-	for _, ip := range r.IPs {
-		gateway, _ := netip.AddrFromSlice(ip.Gateway)
-		lease.IPs = append(lease.IPs, IP{Prefix: prefix(ip.Address), Gateway: gateway.Unmap()})
+	for i, ip := range r.IPs {
+		address, err := addressFrom(ip)
+		if err != nil {
+			return Lease{}, fmt.Errorf("ips[%d]%w", i, err)
+		}
+		lease.IPs = append(lease.IPs, address)
 	}
-	for _, route := range r.Routes {
-		gw, _ := netip.AddrFromSlice(route.GW)
-		lease.Routes = append(lease.Routes, Route{
-			Dst: prefix(route.Dst), GW: gw.Unmap(), MTU: route.MTU, AdvMSS: route.AdvMSS,
-			Priority: route.Priority, Table: route.Table, Scope: route.Scope,
-		})
+	for i, route := range r.Routes {
+		route, err := routeFrom(route)
+		if err != nil {
+			return Lease{}, fmt.Errorf("routes[%d]%w", i, err)
+		}
+		lease.Routes = append(lease.Routes, route)
 	}
-	return lease
+	return lease, nil
+}
+
+// Masked is the lease with routes to networks, not to addresses of them: the kernel refuses bits of the host in IPv4, and
+// drops them in IPv6.
+func (l Lease) Masked() Lease {
+	l.Routes = slices.Clone(l.Routes)
+	for i, route := range l.Routes {
+		l.Routes[i].Dst = route.Dst.Masked()
+	}
+	return l
 }
 
 // Into writes the lease into a result. Addresses belong to no interface yet.
@@ -67,15 +81,6 @@ func (l Lease) Into(r *types100.Result) {
 		}
 		r.Routes = append(r.Routes, t)
 	}
-}
-
-func prefix(n net.IPNet) netip.Prefix {
-	addr, _ := netip.AddrFromSlice(n.IP)
-	ones, bits := n.Mask.Size()
-	if addr.Is4In6() && bits == 8*net.IPv4len {
-		addr = addr.Unmap()
-	}
-	return netip.PrefixFrom(addr, ones)
 }
 
 func ipNet(p netip.Prefix) net.IPNet {

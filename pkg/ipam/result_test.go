@@ -43,7 +43,10 @@ func TestFromResult(t *testing.T) {
 		},
 	}
 	want.DNS.Nameservers = []string{"10.1.0.1"}
-	got := FromResult(parsed(t))
+	got, err := FromResult(parsed(t))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
 		t.Errorf("lease (-want +got):\n%s", diff)
 	}
@@ -52,8 +55,11 @@ func TestFromResult(t *testing.T) {
 // TestInto writes what FromResult has read.
 func TestInto(t *testing.T) {
 	want := parsed(t)
-	got := &types100.Result{CNIVersion: want.CNIVersion}
-	FromResult(want).Into(got)
+	lease, err := FromResult(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := resultOf(lease)
 	texts := [2]string{}
 	for i, r := range []*types100.Result{want, got} {
 		text, err := json.Marshal(r)
@@ -65,6 +71,12 @@ func TestInto(t *testing.T) {
 	if diff := cmp.Diff(texts[0], texts[1]); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)
 	}
+}
+
+func resultOf(lease Lease) *types100.Result {
+	r := &types100.Result{CNIVersion: "1.1.0"}
+	lease.Into(r)
+	return r
 }
 
 func TestFor(t *testing.T) {

@@ -3,4 +3,6 @@ package main
 
 import "github.com/fairway-cni/fairway/pkg/attach"
 
-func main() { attach.Main("none", parse, plan) }
+func main() {
+	attach.MainMode("none", attach.Mode[conf]{Parse: parse, Plan: plan, NoAddresses: true})
+}

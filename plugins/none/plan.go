@@ -5,8 +5,9 @@ import (
 	"github.com/fairway-cni/fairway/pkg/state"
 )
 
-// conf is the only key that concerns the mode.
+// conf is the only keys that concern the mode.
 type conf struct {
+	Type string `json:"type"`
 	IPAM struct {
 		Type string `json:"type"`
 	} `json:"ipam"`
@@ -17,7 +18,8 @@ func parse(stdin []byte, _ attach.Env) (conf, error) {
 	if err := attach.Decode(stdin, &c); err != nil {
 		return conf{}, err
 	}
-	if c.IPAM.Type != "" {
+	// Upstream's loopback takes no notice of the key, which configurations that serve several plugins may hold.
+	if c.IPAM.Type != "" && c.Type != "loopback" {
 		return conf{}, attach.Invalidf("key ipam.type is %q: a container without a network has no address to ask for, remove key ipam", c.IPAM.Type)
 	}
 	return c, nil

@@ -62,3 +62,10 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestLoopback takes no notice of addresses, as the plugin whose name it has.
+func TestLoopback(t *testing.T) {
+	if _, err := parse([]byte(`{"type": "loopback", "ipam": {"type": "host-local"}}`), attach.Env{}); err != nil {
+		t.Error(err)
+	}
+}

@@ -24,9 +24,12 @@ func (c *call) close() {
 	}
 }
 
+// inHost says whether the call names the host's own namespace as the container's, and does not insist on it.
+func (c *call) inHost() bool { return !c.env.NetnsOverride && kernel.IsHost(c.env.Netns) }
+
 // openContainer opens the kernel for ADD and CHECK, which need the container's namespace.
 func (c *call) openContainer() (*kernel.Kernel, error) {
-	if kernel.IsHost(c.env.Netns) {
+	if c.inHost() {
 		return nil, cnierr.Errorf(kernel.ErrNotNamespace, "CNI_NETNS %s is the host's own network namespace: give the container's", c.env.Netns)
 	}
 	k, err := c.open(c.env.Netns)
@@ -38,7 +41,7 @@ func (c *call) openContainer() (*kernel.Kernel, error) {
 
 // openForDel opens the kernel, without the container when its namespace has gone or is the host's.
 func (c *call) openForDel() (*kernel.Kernel, error) {
-	if kernel.IsHost(c.env.Netns) {
+	if c.inHost() {
 		return c.open("")
 	}
 	k, err := c.open(c.env.Netns)

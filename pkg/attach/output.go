@@ -1,11 +1,10 @@
 package attach
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -16,31 +15,15 @@ import (
 	"github.com/fairway-cni/fairway/pkg/cnierr"
 )
 
-// undoer takes back what an ADD has made.
-type undoer = func() error
-
-// addAndPrint adds and prints the result. An ADD whose result does not reach the runtime is taken back: the runtime would
-// not know of the attachment.
-func addAndPrint(ctx context.Context, v verbs, c *call, stdout io.Writer) error {
-	result, undo, err := v.add(ctx, c)
-	if err == nil {
-		err = printResult(result, c.version(), stdout)
-	}
-	if err != nil && undo != nil {
-		err = errors.Join(err, undo())
-	}
-	return err
-}
-
-// standardOutput is os.Stdout under another descriptor: there, writing to a runtime that has gone is an error. Under 1 the
-// signal ends a Go program (os/signal, "SIGPIPE"), and the attachment would stay. The signal is not ignored, as a delegate
-// would inherit that.
-func standardOutput() *os.File {
-	fd, err := unix.FcntlInt(os.Stdout.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+// withoutSignal is a standard stream under another descriptor: there, writing to a reader that has gone is an error. Under
+// 1 and 2 the signal ends a Go program (os/signal, "SIGPIPE"), half-way through what it makes or takes back. The signal is
+// not ignored, as a delegate would inherit that.
+func withoutSignal(stream *os.File) *os.File {
+	fd, err := unix.FcntlInt(stream.Fd(), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
-		return os.Stdout
+		return stream
 	}
-	return os.NewFile(uintptr(fd), os.Stdout.Name())
+	return os.NewFile(uintptr(fd), stream.Name())
 }
 
 func printResult(result *types100.Result, cniVersion string, stdout io.Writer) error {
@@ -66,4 +49,13 @@ func printVersions(c *call, stdout io.Writer) error {
 func about(name string, stderr io.Writer) {
 	fmt.Fprintf(stderr, "%s: CNI plugin of fairway %s, for a container runtime to run\nCNI versions: %s\n",
 		name, Version, strings.Join(version.All.SupportedVersions(), ", "))
+}
+
+// logTo sends what a plugin logs to standard error: warnings, and with FAIRWAY_LOG=debug each object that is created.
+func logTo(stderr io.Writer) {
+	level := slog.LevelWarn
+	if os.Getenv("FAIRWAY_LOG") == "debug" {
+		level = slog.LevelDebug
+	}
+	slog.SetDefault(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})))
 }

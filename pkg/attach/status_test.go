@@ -24,12 +24,11 @@ func TestUnavailable(t *testing.T) {
 		{unix.EPERM, 50},
 		{fmt.Errorf("nftables is %w", state.ErrUnsupported), 50},
 		{fmt.Errorf("eth0 is %w", state.ErrAbsent), 50},
-		{fmt.Errorf("eth0 is down: %w", state.ErrLimited), 51},
 		{errors.New("anything else"), 50},
 		{types.NewError(50, "delegate", ""), 50},
 		{types.NewError(51, "delegate", ""), 51},
 		{Invalidf("key mtu"), 7},
-		{state.ErrConflict, 7},
+		{fmt.Errorf("br0 has another address, %w", state.ErrConflict), 50},
 		{hostlocal.ErrConfig, 7},
 		{types.NewError(6, "delegate", ""), 6},
 	} {

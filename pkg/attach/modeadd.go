@@ -1,0 +1,65 @@
+package attach
+
+import (
+	"context"
+
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/fairway-cni/fairway/pkg/ipam"
+)
+
+func (m mode[C]) add(ctx context.Context, c *call, made *rollback) (*types100.Result, error) {
+	r, err := m.resolve(c, c.openContainer)
+	if err != nil {
+		return nil, err
+	}
+	if r.prev, err = c.prevResult(); err != nil {
+		return nil, err
+	}
+	// An attachment that has the name may also have the address, which a failure further on would give back.
+	draft, _ := m.Plan(r.conf, c.request(nil), Lease{})
+	if err := draft.Free(r.kernel); err != nil {
+		return nil, err
+	}
+	if r.addressing.Executed() {
+		return m.addLinksFirst(ctx, c, r, made)
+	}
+	lease, err := leased(ctx, r.addressing, made)
+	if err != nil {
+		return nil, err
+	}
+	set, planned := m.Plan(r.conf, c.request(nil), lease)
+	if err := made.apply(r.kernel, set); err != nil {
+		return nil, err
+	}
+	return planned.document(r.kernel, c, r.prev)
+}
+
+// addLinksFirst is ADD for an IPAM plugin that is executed: dhcp asks for the address through the container's link. What
+// filters and translates packets comes with the addresses.
+func (m mode[C]) addLinksFirst(ctx context.Context, c *call, r resolved[C], made *rollback) (*types100.Result, error) {
+	draft, _ := m.Plan(r.conf, c.request(nil), Lease{})
+	links := draft.WithoutRules()
+	if err := made.apply(r.kernel, links); err != nil {
+		return nil, err
+	}
+	lease, err := leased(ctx, r.addressing, made)
+	if err != nil {
+		return nil, err
+	}
+	set, planned := m.Plan(r.conf, c.request(nil), lease)
+	if err := made.apply(r.kernel, set.Beyond(links)); err != nil {
+		return nil, err
+	}
+	return planned.document(r.kernel, c, r.prev)
+}
+
+// leased asks for a lease, which goes back when the ADD fails later.
+func leased(ctx context.Context, r ipam.Request, made *rollback) (Lease, error) {
+	lease, release, err := ipam.For(r).Add(ctx)
+	if err != nil {
+		return Lease{}, err
+	}
+	made.push(release)
+	return lease.Masked(), nil
+}
