@@ -49,7 +49,7 @@ func TestBadInput(t *testing.T) {
 		{"a file for a namespace", env("CNI_NETNS", "/etc/passwd"), 8,
 			"CNI_NETNS /etc/passwd: not a network namespace: give the path of a network namespace, such as /run/netns/NAME"},
 		{"a path through a file for a namespace", env("CNI_NETNS", "/etc/passwd/ns"), 8,
-			"CNI_NETNS /etc/passwd/ns: network namespace does not exist: stat /etc/passwd/ns: not a directory: " +
+			"CNI_NETNS /etc/passwd/ns: network namespace does not exist: not a directory: " +
 				"give the path of a network namespace, such as /run/netns/NAME"},
 		{"wrong type of dns", key("dns", "192.0.2.53"), 6, "key dns is a JSON string: give an object"},
 		{"wrong type within dns", key("dns", map[string]any{"nameservers": "192.0.2.53"}), 6, "key dns.nameservers is a JSON string: give a list"},
