@@ -3,9 +3,12 @@
 package bridging
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -42,7 +45,7 @@ func (b Bridge) String() string {
 	return text
 }
 
-// Ensure makes the bridge, or adopts an existing one: it is raised, and keeps its address and MTU.
+// Ensure makes the bridge, or adopts an existing one: it is raised, and keeps its address and MTU from then on.
 func (b Bridge) Ensure(k *kernel.Kernel) (bool, error) {
 	link, err := k.Host.Link(b.Name)
 	created := false
@@ -100,6 +103,9 @@ func (b Bridge) adopt(k *kernel.Kernel, link netlink.Link) error {
 			return fmt.Errorf("ip link set %s promisc on: %w", b.Name, err)
 		}
 	}
+	if err := b.pinAddress(k, bridge); err != nil {
+		return err
+	}
 	if bridge.Group == 0 {
 		if err := k.Host.LinkSetGroup(bridge, state.BridgeGroup); err != nil {
 			return fmt.Errorf("ip link set %s group %d: %w", b.Name, state.BridgeGroup, err)
@@ -111,6 +117,31 @@ func (b Bridge) adopt(k *kernel.Kernel, link netlink.Link) error {
 		}
 	}
 	return nil
+}
+
+// pinAddress keeps the bridge's address as it is: one that nobody has set follows the lowest of its ports, and whoever has it as
+// a gateway sends to the old one for half a minute. Without a port there is none to keep.
+func (b Bridge) pinAddress(k *kernel.Kernel, bridge *netlink.Bridge) error {
+	mac := bridge.HardwareAddr
+	switch {
+	case bytes.Equal(mac, BridgeMAC(b.Name)), bridge.Group != 0 && !followsPorts(b.Name):
+		return nil
+	case bytes.Equal(mac, make([]byte, len(mac))):
+		mac = state.HostMAC("adopted bridge", b.Name) // not what Discard takes for a bridge that fairway made
+	}
+	k.Host.Forget(b.Name)
+	if err := k.Host.LinkSetHardwareAddr(bridge, mac); err != nil {
+		return fmt.Errorf("ip link set %s address %s: %w", b.Name, mac, err)
+	}
+	return nil
+}
+
+// followsPorts says whether the address of a bridge in a group of links has not been set by anybody, as earlier versions
+// left it. Where sysfs does not tell, it has.
+func followsPorts(name string) bool {
+	kind, err := os.ReadFile("/sys/class/net/" + name + "/addr_assign_type")
+	const set = "3" // NET_ADDR_SET
+	return err == nil && strings.TrimSpace(string(kind)) != set
 }
 
 // filterVLANs turns the filter on.

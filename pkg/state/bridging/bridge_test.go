@@ -176,3 +176,53 @@ func TestBridgeString(t *testing.T) {
 		}
 	}
 }
+
+// TestBridgeKeepsItsAddress: whatever made the bridge, and whatever ports come and go, in whichever order of their addresses, the
+// address that it has at the first Ensure stays.
+func TestBridgeKeepsItsAddress(t *testing.T) {
+	for _, tt := range []struct{ name, make string }{
+		{"made by fairway", ""},
+		{"without a port", "ip link add br0 type bridge"},
+		{"with the host's uplink", "ip link add br0 type bridge && ip link add up0 address 62:00:00:00:00:01 type veth peer name up1 && ip link set up0 master br0"},
+		{"with an address that was set", "ip link add br0 address 62:00:00:00:00:02 type bridge"},
+		{"in a group of its own", "ip link add br0 address 62:00:00:00:00:02 group 7 type bridge"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			testnet.NewHost(t)
+			if tt.make != "" {
+				testnet.Sh(t, "sh", "-c", tt.make)
+			}
+			bridge := bridging.Bridge{Name: "br0"}
+			statetest.Ensure(t, statetest.Open(t, nil), bridge, tt.make == "")
+			want := macOf(t, "br0")
+			if want == "00:00:00:00:00:00" {
+				t.Error("the bridge has no address")
+			}
+			for i, mac := range []string{"72:00:00:00:00:03", "02:00:00:00:00:02", "06:00:00:00:00:01"} {
+				port := string(rune('a' + i))
+				testnet.Sh(t, "ip", "link", "add", port+"0", "address", mac, "type", "veth", "peer", "name", port+"1")
+				testnet.Sh(t, "ip", "link", "set", port+"0", "up", "master", "br0")
+				statetest.Ensure(t, statetest.Open(t, nil), bridge, false)
+				if got := macOf(t, "br0"); got != want {
+					t.Errorf("with port %d: %s, want %s", i, got, want)
+				}
+			}
+			for _, port := range []string{"b0", "a0", "c0"} {
+				testnet.Sh(t, "ip", "link", "del", port)
+				if got := macOf(t, "br0"); got != want {
+					t.Errorf("without port %s: %s, want %s", port, got, want)
+				}
+			}
+		})
+	}
+}
+
+// TestAdoptedBridgeIsNotOurs: an address that fairway gave to a bridge it found does not make the bridge one to remove.
+func TestAdoptedBridgeIsNotOurs(t *testing.T) {
+	testnet.NewHost(t)
+	testnet.Sh(t, "ip", "link", "add", "br0", "type", "bridge")
+	statetest.Ensure(t, statetest.Open(t, nil), bridging.Bridge{Name: "br0"}, false)
+	if got := macOf(t, "br0"); got == bridging.BridgeMAC("br0").String() {
+		t.Errorf("%s is the address of a bridge that fairway made", got)
+	}
+}
