@@ -88,12 +88,12 @@ var table = []struct {
 func Code(err error) uint {
 	chain := firsts(err)
 	for _, row := range table {
-		if slices.ContainsFunc(chain, func(e error) bool { return e == row.is }) {
+		if slices.ContainsFunc(chain, func(e error) bool { return e == row.is }) { //nolint:errorlint // the chain is unwrapped
 			return row.code
 		}
 	}
 	for _, e := range chain {
-		switch e := e.(type) {
+		switch e := e.(type) { //nolint:errorlint // likewise
 		case *types.Error:
 			return delegateCode(e)
 		case *json.SyntaxError, *json.UnmarshalTypeError:
@@ -111,7 +111,7 @@ func firsts(err error) []error {
 		return nil
 	}
 	chain := []error{err}
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // this unwraps
 	case interface{ Unwrap() error }:
 		return append(chain, firsts(e.Unwrap())...)
 	case interface{ Unwrap() []error }:
