@@ -9,6 +9,7 @@ import (
 
 	"github.com/containernetworking/plugins/pkg/ns"
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,12 +20,16 @@ const hostNamespace = "/proc/thread-self/ns/net"
 type Namespace struct {
 	*netlink.Handle
 
-	netNS ns.NetNS // nil: the process's own
-	links map[string]netlink.Link
+	netNS  ns.NetNS // nil: the process's own
+	links  map[string]netlink.Link
+	socket *nl.SocketHandle // for messages of our own, nil until there is one
 }
 
 func (n *Namespace) close() {
 	n.Handle.Close()
+	if n.socket != nil {
+		n.socket.Close()
+	}
 	if n.netNS != nil {
 		_ = n.netNS.Close() // a descriptor that is only read
 	}
@@ -59,9 +64,9 @@ func (n *Namespace) Do(f func() error) error {
 func inside(fd int, f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	own, err := unix.Open(hostNamespace, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	own, err := ownNamespace()
 	if err != nil {
-		return fmt.Errorf("the thread's network namespace: %w", err)
+		return err
 	}
 	defer unix.Close(own)
 	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
@@ -74,6 +79,34 @@ func inside(fd int, f func() error) error {
 		}
 	}()
 	return f()
+}
+
+// ownNamespace is a descriptor of the namespace that the process runs in, to be closed.
+func ownNamespace() (int, error) {
+	fd, err := unix.Open(hostNamespace, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("the thread's network namespace: %w", err)
+	}
+	return fd, nil
+}
+
+// execute sends a request of rtnetlink from inside the namespace and receives its answer.
+func (n *Namespace) execute(request *nl.NetlinkRequest) error {
+	if n.socket == nil {
+		err := n.Do(func() error {
+			socket, err := nl.Subscribe(unix.NETLINK_ROUTE)
+			if err == nil {
+				n.socket = &nl.SocketHandle{Socket: socket}
+			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("rtnetlink socket of the container: %w", err)
+		}
+	}
+	request.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: n.socket}
+	_, err := request.Execute(unix.NETLINK_ROUTE, 0)
+	return err
 }
 
 // Link finds a link by name and remembers it, as the objects of one attachment ask for the same few. When there is none,

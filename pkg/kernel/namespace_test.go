@@ -215,3 +215,42 @@ func TestAddVeth(t *testing.T) {
 		t.Errorf("a port that is not there: %v, want ENODEV", err)
 	}
 }
+
+// A name means the namespace that it is asked for in, whatever the other one has: the host's uplink is often called eth0,
+// which is what runtimes call a container's interface.
+func TestAddVethBesideOthersNames(t *testing.T) {
+	for _, test := range []struct {
+		name, host, container string
+		want                  error
+	}{
+		{"the host has the container's name", "eth0", "", nil},
+		{"the container has the host's name", "", "v0", nil},
+		{"the host has the host's name", "v0", "", unix.EEXIST},
+		{"the container has the container's name", "", "eth0", unix.EEXIST},
+		{"each has the other's", "eth0", "v0", nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			testnet.NewHost(t)
+			container := testnet.NewNS(t, "c")
+			if test.host != "" {
+				testnet.Sh(t, "ip", "link", "add", test.host, "type", "bridge")
+			}
+			if test.container != "" {
+				container.Sh(t, "ip", "link", "add", test.container, "type", "bridge")
+			}
+			k := open(t, container.Path)
+			err := k.AddVeth(kernel.VethPair{HostName: "v0", In: k.Container, ContainerName: "eth0"})
+			if !errors.Is(err, test.want) {
+				t.Fatalf("error %v, want %v", err, test.want)
+			}
+			if err != nil {
+				return
+			}
+			for n, name := range map[*kernel.Namespace]string{k.Host: "v0", k.Container: "eth0"} {
+				if link, err := n.Link(name); err != nil || link.Type() != "veth" {
+					t.Errorf("%s: %v, %v", name, link, err)
+				}
+			}
+		})
+	}
+}

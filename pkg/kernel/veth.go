@@ -28,9 +28,35 @@ type VethPair struct {
 //
 // The container's end is the request's own link, because the kernel refuses to raise a veth whose peer is not there yet
 // and makes the peer first (veth_newlink). One queue each is enough for a device without a lock on its transmit path,
-// and spares an RCU grace period when the kernel sets the number of queues.
+// and spares an RCU grace period when the kernel sets the number of queues. It is asked for from inside the container:
+// before Linux 6.15 the name of a request's own link must be free in the namespace of the socket (rtnl_newlink).
 func (k *Kernel) AddVeth(pair VethPair) error {
 	k.Host.Forget(pair.HostName)
+	if pair.In != nil {
+		pair.In.Forget(pair.ContainerName)
+	}
+	err := k.addVeth(pair)
+	if err != nil {
+		return fmt.Errorf("ip link add %s type veth peer name %s: %w", pair.HostName, pair.ContainerName, err)
+	}
+	return nil
+}
+
+func (k *Kernel) addVeth(pair VethPair) error {
+	if pair.In == nil {
+		_, err := k.execute(unix.NETLINK_ROUTE, pair.request())
+		return err
+	}
+	host, err := ownNamespace()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(host)
+	return pair.In.execute(pair.request(nl.NewRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(host)))))
+}
+
+// request makes the pair; place is what puts the host's end in another namespace than that of the socket.
+func (pair VethPair) request(place ...*nl.RtAttr) *nl.NetlinkRequest {
 	link := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	if !pair.ContainerDown {
 		link.Flags, link.Change = unix.IFF_UP, unix.IFF_UP
@@ -43,10 +69,6 @@ func (k *Kernel) AddVeth(pair VethPair) error {
 	}
 	req.AddData(nl.NewRtAttr(unix.IFLA_NUM_TX_QUEUES, nl.Uint32Attr(1)))
 	req.AddData(nl.NewRtAttr(unix.IFLA_NUM_RX_QUEUES, nl.Uint32Attr(1)))
-	if pair.In != nil {
-		req.AddData(nl.NewRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(pair.In.Fd()))))
-		pair.In.Forget(pair.ContainerName)
-	}
 	if pair.MTU > 0 {
 		req.AddData(nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(pair.MTU))))
 	}
@@ -62,28 +84,9 @@ func (k *Kernel) AddVeth(pair VethPair) error {
 	if pair.MTU > 0 {
 		peer.AddRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(pair.MTU)))
 	}
+	for _, attribute := range place {
+		peer.AddChild(attribute)
+	}
 	req.AddData(info)
-	if _, err := k.execute(unix.NETLINK_ROUTE, req); err != nil {
-		return fmt.Errorf("ip link add %s type veth peer name %s: %w", pair.HostName, pair.ContainerName, err)
-	}
-	return nil
-}
-
-// RaisePort raises a link of the host, makes it a port of a bridge and gives it an alias (ip link … alias) by one
-// request. A master of 0 leaves it without a bridge.
-func (k *Kernel) RaisePort(name string, master int, alias string) error {
-	link := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	link.Flags, link.Change = unix.IFF_UP, unix.IFF_UP
-	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
-	req.AddData(link)
-	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
-	req.AddData(nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(alias)))
-	if master != 0 {
-		req.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(master))))
-	}
-	if _, err := k.execute(unix.NETLINK_ROUTE, req); err != nil {
-		return fmt.Errorf("ip link set %s up: %w", name, err)
-	}
-	k.Host.Forget(name)
-	return nil
+	return req
 }
