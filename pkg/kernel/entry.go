@@ -179,7 +179,7 @@ func (e NeighbourEntry) encode() []byte {
 
 // decodeNeighbour reads an entry; ok is false for a neighbour that is not permanent.
 func decodeNeighbour(body []byte, fdb bool) (e NeighbourEntry, ok bool) {
-	if len(body) < unix.SizeofNdMsg {
+	if len(body) < unix.SizeofNdMsg || fdb != (body[0] == unix.AF_BRIDGE) {
 		return NeighbourEntry{}, false
 	}
 	e = NeighbourEntry{Link: int(binary.NativeEndian.Uint32(body[4:])), FDB: fdb}

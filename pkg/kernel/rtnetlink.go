@@ -117,12 +117,21 @@ func (s *rtSocket) batch(requests []Message, errs []error) error {
 
 // List lists what a request asks for, and calls each with the body of every object, which is good until it returns. The
 // error is ErrInterrupted when objects may be missing.
+//
+// Every body begins with an address family. Asked for one that it does not have (IPv6, with ipv6.disable=1), the kernel
+// lists those it has (rtnl_dump_all), which are not passed on.
 func (k *Kernel) List(kind uint16, body []byte, each func(body []byte) error) error {
 	s, err := k.rtnetlink()
 	if err != nil {
 		return err
 	}
-	err = s.list(Message{Kind: kind, Flags: unix.NLM_F_DUMP, Body: body}, each)
+	family := body[0]
+	err = s.list(Message{Kind: kind, Flags: unix.NLM_F_DUMP, Body: body}, func(found []byte) error {
+		if family != unix.AF_UNSPEC && (len(found) == 0 || found[0] != family) {
+			return nil
+		}
+		return each(found)
+	})
 	if err != nil {
 		s.close()
 		k.rt = nil // parts of the listing may wait in the socket
