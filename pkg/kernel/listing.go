@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"encoding/binary"
+	"hash/maphash"
 	"slices"
 
 	"github.com/google/nftables"
@@ -31,10 +32,11 @@ func (k *Kernel) EachElement(set *nftables.Set, each func(Element)) error {
 // eachElement also tells which try has found an element.
 //
 // A listing of many elements comes in parts, and the kernel goes on from a count: an element that goes meanwhile makes it
-// skip another one, which it does not say (there is no NLM_F_DUMP_INTR for sets). So the listing is made again when the
-// rules have changed, and gives what any of the tries has found: an element that stays is not skipped every time. The
-// nftables library neither does that nor says which error a listing got, and its decoder takes ten times as long, which a
-// set with the thousand peers of an overlay network has in each ADD.
+// skip another one, which it does not say (there is no NLM_F_DUMP_INTR for sets). So does a table that is still growing
+// after many were added: it changes their order, by which others come twice. So the listing is made again when the rules
+// have changed or an element came twice, and gives what any of the tries has found: one that stays is not skipped every
+// time. The nftables library neither does that nor says which error a listing got, and its decoder takes ten times as long,
+// which a set with the thousand peers of an overlay network has in each ADD.
 func (k *Kernel) eachElement(set *nftables.Set, each func(e Element, try int)) error {
 	attributes, err := encodeElements(set, nil)
 	if err != nil {
@@ -42,9 +44,15 @@ func (k *Kernel) eachElement(set *nftables.Set, each func(e Element, try int)) e
 	}
 	request := nftMessage(unix.NFT_MSG_GETSETELEM, unix.NLM_F_DUMP, set.Table.Family, attributes)
 	const tries = 16
+	seed := maphash.MakeSeed()
+	var keys []uint64
 	for try := range tries {
 		var generations []uint16 // of the parts
-		d := decoder{set: set, each: func(e Element) { each(e, try) }}
+		keys = keys[:0]
+		d := decoder{set: set, each: func(e Element) {
+			keys = append(keys, maphash.Bytes(seed, e.Key))
+			each(e, try)
+		}}
 		if err := k.listNetfilter(request, func(part []byte) {
 			generations = append(generations, generation(part))
 			d.decode(part)
@@ -52,11 +60,22 @@ func (k *Kernel) eachElement(set *nftables.Set, each func(e Element, try int)) e
 			return err
 		}
 		unchanged, err := k.unchanged(generations)
-		if unchanged || err != nil {
+		if err != nil || unchanged && (len(generations) < 2 || !repeats(keys)) {
 			return err
 		}
 	}
 	return nil
+}
+
+// repeats says whether a hash comes twice.
+func repeats(hashes []uint64) bool {
+	slices.Sort(hashes)
+	for i := range hashes {
+		if i > 0 && hashes[i] == hashes[i-1] {
+			return true
+		}
+	}
+	return false
 }
 
 // once is the elements without those that were listed again.
