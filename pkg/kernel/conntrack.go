@@ -47,15 +47,10 @@ func (k *Kernel) ForgetConnections(addr netip.Addr) error {
 	return nil
 }
 
-// tracksConnections says whether the kernel has anything that could be listed. Without the subsystem nfnetlink answers EINVAL
-// to whatever it is asked, and this request has nothing in it that could be wrong. Its reply counts as a part of several
+// tracksConnections says whether the kernel has anything that could be listed. The reply counts as a part of several
 // (ctnetlink_stat_ct_fill_info), so that the acknowledgement ends it.
 func (k *Kernel) tracksConnections() (bool, error) {
-	_, err := k.ask(ctRequest(ctGetStats, unix.NLM_F_ACK, unix.AF_UNSPEC))
-	if errors.Is(err, unix.EINVAL) {
-		return false, nil
-	}
-	return err == nil, err
+	return k.has(ctRequest(ctGetStats, unix.NLM_F_ACK, unix.AF_UNSPEC))
 }
 
 // direction is one of the two of a connection, as a filter names it.

@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"errors"
+
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -25,6 +27,21 @@ func batchMark(mark netlink.HeaderType) netlink.Message {
 		Header: netlink.Header{Type: mark, Flags: netlink.Request},
 		Data:   []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, unix.NFNL_SUBSYS_NFTABLES},
 	}
+}
+
+// has says whether the kernel has the subsystem of a request. Without it, nfnetlink answers EINVAL to whatever it is asked
+// (nfnetlink_rcv_msg); the request must have nothing in it that could be wrong.
+func (k *Kernel) has(request *nl.NetlinkRequest) (bool, error) {
+	_, err := k.ask(request)
+	if errors.Is(err, unix.EINVAL) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// HasNftables says whether the kernel has nftables.
+func (k *Kernel) HasNftables() (bool, error) {
+	return k.has(nftRequest(unix.NFT_MSG_GETGEN, 0, nftables.TableFamilyUnspecified, nil))
 }
 
 // attribute is the value of an attribute of a kind, or nil when there is none.

@@ -121,10 +121,14 @@ func unsupported(err error) error {
 	return err
 }
 
-// withoutNftables says whether a listing failed because the kernel has no nftables, and so nothing to list. It says EINVAL
-// for a subsystem that it does not have (nfnetlink_rcv_msg).
-func withoutNftables(err error) bool {
-	return errors.Is(unsupported(err), state.ErrUnsupported) || errors.Is(err, unix.EINVAL)
+// withoutNftables says whether a listing failed because the kernel has no nftables, and so nothing to list. EINVAL, which is
+// the answer then, may also say that the listing was asked for wrongly.
+func withoutNftables(k *kernel.Kernel, err error) bool {
+	if !errors.Is(err, unix.EINVAL) {
+		return errors.Is(unsupported(err), state.ErrUnsupported)
+	}
+	has, err := k.HasNftables()
+	return err == nil && !has
 }
 
 // build adds what is missing and writes the rules afresh: flushing and adding them is one transaction, so that no packet
@@ -230,7 +234,7 @@ func removeElementsIf(k *kernel.Kernel, sets []*nftables.Set, stale func(kernel.
 func staleElements(k *kernel.Kernel, sets []*nftables.Set, stale func(kernel.Element) bool) (found []kernel.Element, err error) {
 	for _, set := range sets {
 		elements, err := elementsOf(k, set)
-		if withoutNftables(err) {
+		if withoutNftables(k, err) {
 			return nil, nil
 		}
 		if err != nil {

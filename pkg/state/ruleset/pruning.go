@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
@@ -39,7 +40,7 @@ func pruneChains(k *kernel.Kernel) error {
 		chains, err = conn.ListChainsOfTableFamily(nftables.TableFamilyINet)
 	}
 	switch {
-	case withoutNftables(err):
+	case withoutNftables(k, err):
 		return nil
 	case err != nil:
 		return fmt.Errorf("nft list chains inet: %w", err)
@@ -74,7 +75,11 @@ func TaggedElements(k *kernel.Kernel, table *nftables.Table) ([]Holding, error) 
 	}
 	sets, err := conn.GetSets(table)
 	if err != nil {
-		return nil, nil // there is no such table, or no nftables; the library does not tell which
+		// The library does not tell which error it was: that there is no such table, or another.
+		if absent, lookup := withoutTable(k, conn, table); absent || lookup != nil {
+			return nil, lookup
+		}
+		return nil, fmt.Errorf("nft list sets %s: %w", tableName(table), err)
 	}
 	var held []Holding
 	for _, set := range sets {
@@ -89,6 +94,18 @@ func TaggedElements(k *kernel.Kernel, table *nftables.Table) ([]Holding, error) 
 		}
 	}
 	return held, nil
+}
+
+// withoutTable says whether there is no such table, or no nftables.
+func withoutTable(k *kernel.Kernel, conn *nftables.Conn, table *nftables.Table) (bool, error) {
+	tables, err := conn.ListTablesOfFamily(table.Family)
+	if withoutNftables(k, err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("nft list tables: %w", err)
+	}
+	return !slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == table.Name }), nil
 }
 
 func kindOfSet(set *nftables.Set) string {
