@@ -23,9 +23,16 @@ func (o Owner) Sum() [sha256.Size]byte {
 
 // HostLink is the name of the owner's link on the host: veth and eleven characters, 55 bits of its hash. IFNAMSIZ leaves 15.
 func (o Owner) HostLink() string {
+	return o.linkName(hostLinkPrefix)
+}
+
+// DraftLink is the name of the owner's link in the container until it gets its own, where that takes two steps.
+func (o Owner) DraftLink() string { return o.linkName("draft") }
+
+func (o Owner) linkName(prefix string) string {
 	sum := o.Sum()
 	name := base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:7])
-	return hostLinkPrefix + strings.ToLower(name[:hostLinkLen-len(hostLinkPrefix)])
+	return prefix + strings.ToLower(name[:hostLinkLen-len(prefix)])
 }
 
 const (

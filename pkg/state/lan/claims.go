@@ -103,16 +103,25 @@ func PruneClaims(k *kernel.Kernel, network string, valid []state.Owner, host Len
 
 // freeLink removes a link of ours from a container that is there still. An ADD that was killed may have left it there.
 func freeLink(book *claims.Book, thing string, c claims.Claim) error {
+	owner := state.Owner(c.Owner)
 	id := kernel.NamespaceID{Dev: c.Netns.Dev, Inode: c.Netns.Inode, Cookie: c.Netns.Cookie}
 	err := id.Visit(c.Netns.Path, func(n *kernel.Namespace) error {
-		link, err := n.Link(c.Owner.IfName)
-		if err != nil || link.Attrs().Group != state.Group(c.Owner.Network) {
-			return state.IgnoreNotFound(err)
-		}
-		return state.DeleteLink(n, link)
+		return errors.Join(removeOurs(n, owner, owner.DraftLink()), removeOurs(n, owner, owner.IfName))
 	})
 	if err != nil && !errors.Is(err, kernel.ErrNoNamespace) {
 		return fmt.Errorf("link of container %s: %w", c.Owner.ContainerID, err)
 	}
 	return book.Drop(thing, c.Owner)
+}
+
+// removeOurs removes a link of an owner's network from the owner's container, which may have another of that name. Absence
+// is success.
+func removeOurs(n *kernel.Namespace, o state.Owner, name string) error {
+	n.Forget(name)
+	link, err := n.Link(name)
+	if err != nil || link.Attrs().Group != state.Group(o.Network) {
+		return state.IgnoreNotFound(err)
+	}
+	n.Forget(name)
+	return state.DeleteLink(n, link)
 }

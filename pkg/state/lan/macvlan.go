@@ -120,8 +120,8 @@ func (m Macvlan) fits(master netlink.Link) error {
 	return nil
 }
 
-// Ensure makes the link in the container's namespace, under its name and up, by one request. A container that has a link
-// of the name already is an error that wraps ErrExists.
+// Ensure makes the link in the container's namespace, under its name and up, by one request where the kernel lets it. A
+// container that has a link of the name already is an error that wraps ErrExists.
 func (m Macvlan) Ensure(k *kernel.Kernel) (bool, error) {
 	master, err := m.Master.link(k)
 	if err != nil {
@@ -161,6 +161,10 @@ func (m Macvlan) claim(k *kernel.Kernel) (undo func() error, err error) {
 		before, ok, err := book.Claim(claimedLink, claim.Owner)
 		if err == nil && ok && before.Netns == claim.Netns {
 			undo = func() error { return nil }
+			// In mode passthru it would keep the master from the new one.
+			if err := removeOurs(k.Container, m.Owner, m.Owner.DraftLink()); err != nil {
+				return err
+			}
 		}
 		return book.Put(claimedLink, claim)
 	})
@@ -171,14 +175,39 @@ func (m Macvlan) unclaim() error {
 	return withExistingClaims(func(book *claims.Book) error { return book.Drop(claimedLink, claims.Owner(m.Owner)) })
 }
 
+// add makes the link. Before Linux 6.15 its name must be free in the namespace of the request as well (rtnl_newlink), which
+// is the master's: beside a host's eth0 it is made under a name that nobody has, and then renamed.
 func (m Macvlan) add(k *kernel.Kernel, master netlink.Link) error {
+	err := m.addNamed(k, master, m.Owner.IfName)
+	if m.Master.In != state.Host || !errors.Is(err, unix.EEXIST) || m.Free(k) != nil {
+		return err
+	}
+	draft := m.Owner.DraftLink()
+	if err := m.addNamed(k, master, draft); err != nil {
+		return err
+	}
+	link, err := k.Container.Link(draft)
+	if err == nil {
+		err = k.Container.RenameUp(link, m.Owner.IfName)
+	}
+	if err != nil {
+		return errors.Join(err, removeOurs(k.Container, m.Owner, draft))
+	}
+	return nil
+}
+
+// addNamed makes the link, up unless it is a draft.
+func (m Macvlan) addNamed(k *kernel.Kernel, master netlink.Link, name string) error {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.ParentIndex, attrs.HardwareAddr = m.Owner.IfName, master.Attrs().Index, m.address()
-	attrs.MTU, attrs.Flags, attrs.Group = m.MTU, net.FlagUp, state.Group(m.Owner.Network)
+	attrs.Name, attrs.ParentIndex, attrs.HardwareAddr = name, master.Attrs().Index, m.address()
+	attrs.MTU, attrs.Group = m.MTU, state.Group(m.Owner.Network)
+	if name == m.Owner.IfName {
+		attrs.Flags = net.FlagUp
+	}
 	if m.Master.In == state.Host {
 		attrs.Namespace = netlink.NsFd(k.Container.Fd())
 	}
-	k.Container.Forget(m.Owner.IfName)
+	k.Container.Forget(name)
 	return m.Master.In.In(k).LinkAdd(&netlink.Macvlan{
 		LinkAttrs: attrs, Mode: macvlanModes[m.Mode], BCQueueLen: m.BroadcastQueue,
 	})
@@ -295,6 +324,9 @@ func (m Macvlan) Remove(k *kernel.Kernel) error {
 }
 
 func (m Macvlan) removeLink(k *kernel.Kernel) error {
+	if err := removeOurs(k.Container, m.Owner, m.Owner.DraftLink()); err != nil {
+		return err
+	}
 	k.Container.Forget(m.Owner.IfName)
 	link, err := k.Container.Link(m.Owner.IfName)
 	if err != nil {

@@ -96,15 +96,14 @@ func TestMacvlanDrifts(t *testing.T) {
 		{"MTU", "ip link set eth0 mtu 1401", "eth0 has MTU 1401, more than the 1400 of the configuration"},
 		{"MAC", "ip link set eth0 address 02:00:00:00:00:09", "eth0 has MAC 02:00:00:00:00:09 instead of 02:00:00:00:00:07"},
 		{"down", "ip link set eth0 down", "eth0 in the container is down"},
-		{"another link", "ip link set eth0 name eth1", "link eth0 is gone from the container's namespace"},
+		{"another link", "ip link set eth0 down && ip link set eth0 name eth1", "link eth0 is gone from the container's namespace"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			k, container := newCable(t)
 			m := macvlan("a")
 			m.MTU, m.BroadcastQueue, m.MAC = 1400, 77, net.HardwareAddr{2, 0, 0, 0, 0, 7}
 			statetest.Apply(t, k, m)
-			words := strings.Fields(test.change)
-			container.Sh(t, words[0], words[1:]...)
+			container.Sh(t, "sh", "-c", test.change)
 			statetest.Drifts(t, container, m, test.drift)
 		})
 	}
