@@ -80,6 +80,7 @@ var table = []struct {
 	{state.ErrAbsent, Config},
 	{state.ErrLimited, Limited},
 	{vxlan.ErrUnderlay, TryAgain},
+	{state.ErrFull, TryAgain},
 	{state.ErrVanished, TryAgain},
 }
 

@@ -46,6 +46,7 @@ func TestCode(t *testing.T) {
 		{state.ErrAbsent, 7},
 		{state.ErrLimited, 51},
 		{vxlan.ErrUnderlay, 11},
+		{state.ErrFull, 11},
 		{state.ErrVanished, 11},
 		{overlay.ErrConfig, 7},
 		{overlay.ErrNoBlock, 11},

@@ -75,6 +75,8 @@ var (
 	ErrAbsent = errors.New("absent from the host")
 	// ErrLimited says that something works, but not for the containers that are there.
 	ErrLimited = errors.New("limited")
+	// ErrFull says that something takes no more containers until one of them goes.
+	ErrFull = errors.New("full")
 	// ErrVanished says that something which was there a moment ago was removed by somebody else; trying again may help.
 	ErrVanished = errors.New("removed concurrently")
 )

@@ -93,18 +93,7 @@ func (v Veth) clearHostEnd(k *kernel.Kernel) error {
 }
 
 func (v Veth) joinBridge(k *kernel.Kernel) error {
-	master := 0
-	if v.Bridge != "" {
-		bridge, err := k.Host.Link(v.Bridge)
-		if err != nil {
-			return err
-		}
-		master = bridge.Attrs().Index
-	}
-	if err := k.RaisePort(v.Owner.HostLink(), master, v.Owner.Tag()); err != nil {
-		if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) {
-			err = fmt.Errorf("%w: %w", err, ErrVanished) // the bridge: the port was made a moment ago
-		}
+	if err := RaisePort(k, v.Owner.HostLink(), v.Bridge, v.Owner.Tag()); err != nil {
 		return err
 	}
 	if !v.Hairpin && !v.Isolated {
@@ -186,7 +175,7 @@ func (v Veth) verifyPort(k *kernel.Kernel, link netlink.Link) error {
 	if link.Attrs().MasterIndex != bridge.Attrs().Index {
 		return Driftf("%s is not a port of %s", v.Owner.HostLink(), v.Bridge)
 	}
-	info, err := k.Host.LinkGetProtinfo(link)
+	info, err := k.PortFlags(link.Attrs().Index)
 	if err != nil {
 		return fmt.Errorf("bridge link show dev %s: %w", v.Owner.HostLink(), err)
 	}

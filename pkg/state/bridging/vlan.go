@@ -80,7 +80,7 @@ func (p PortVLANs) dropOthers(k *kernel.Kernel, link netlink.Link) error {
 
 // portVLANs maps the VLANs of a port to whether the VLAN is the native one.
 func portVLANs(k *kernel.Kernel, link netlink.Link) (map[uint16]bool, error) {
-	list, err := k.Host.BridgeVlanList()
+	list, err := kernel.Retry(k.Host.BridgeVlanList)
 	if err != nil {
 		return nil, fmt.Errorf("bridge vlan show dev %s: %w", link.Attrs().Name, vlanError(err))
 	}

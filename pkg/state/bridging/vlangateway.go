@@ -45,10 +45,7 @@ func (g VLANGateway) Ensure(k *kernel.Kernel) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	bridge, err := k.Host.Link(g.Bridge)
-	if err == nil {
-		err = k.RaisePort(g.port(), bridge.Attrs().Index, state.BridgeTag(g.Bridge))
-	}
+	err = state.RaisePort(k, g.port(), g.Bridge, state.BridgeTag(g.Bridge))
 	if err == nil {
 		_, err = g.vlans().Ensure(k)
 	}
