@@ -41,9 +41,8 @@ func (a Address) Ensure(k *kernel.Kernel) (bool, error) {
 		return false, err
 	}
 	err = n.AddrAdd(link, a.netlink())
-	if errors.Is(err, unix.EACCES) && a.Prefix.Addr().Is6() {
-		// IPv6 is off on the link, as some runtimes make it; an IPv6 lease asks for it.
-		if err = a.enableIPv6(n); err == nil {
+	if a.Prefix.Addr().Is6() && errors.Is(err, unix.EACCES) {
+		if err = a.In.enableIPv6(k, a.Link); err == nil {
 			err = n.AddrAdd(link, a.netlink())
 		}
 	}
@@ -51,12 +50,19 @@ func (a Address) Ensure(k *kernel.Kernel) (bool, error) {
 	case errors.Is(err, unix.EEXIST):
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("%s: %w", a, err)
+		return false, fmt.Errorf("%s: %w", a, withoutIPv6(a.family(), err))
 	}
 	if a.DAD && a.Prefix.Addr().Is6() {
 		return true, a.waitForDAD(n, link)
 	}
 	return true, nil
+}
+
+func (a Address) family() uint8 {
+	if a.Prefix.Addr().Is6() {
+		return unix.AF_INET6
+	}
+	return unix.AF_INET
 }
 
 func (a Address) netlink() *netlink.Addr {
@@ -65,13 +71,6 @@ func (a Address) netlink() *netlink.Addr {
 		addr.Flags = unix.IFA_F_NODAD
 	}
 	return addr
-}
-
-func (a Address) enableIPv6(n *kernel.Namespace) error {
-	// lo as well: a container talks to itself through it.
-	return errors.Join(
-		n.SetSysctl("net/ipv6/conf/lo/disable_ipv6", "0"),
-		n.SetSysctl("net/ipv6/conf/"+a.Link+"/disable_ipv6", "0"))
 }
 
 // Verify looks for the address with its length.
@@ -132,29 +131,4 @@ func PrefixOf(n *net.IPNet) netip.Prefix {
 	addr, _ := netip.AddrFromSlice(n.IP)
 	ones, _ := n.Mask.Size()
 	return netip.PrefixFrom(addr.Unmap(), ones)
-}
-
-// OptionalIPv6 is an address of a kernel that may have no IPv6, or of a namespace where it is off. There, its absence is
-// no drift.
-type OptionalIPv6 struct{ Address }
-
-func (o OptionalIPv6) off(k *kernel.Kernel) bool {
-	value, err := o.In.In(k).Sysctl("net/ipv6/conf/" + o.Link + "/disable_ipv6")
-	return err != nil || value != "0"
-}
-
-// Ensure adds the address where IPv6 is on.
-func (o OptionalIPv6) Ensure(k *kernel.Kernel) (bool, error) {
-	if o.off(k) {
-		return false, nil
-	}
-	return o.Address.Ensure(k)
-}
-
-// Verify looks for the address where IPv6 is on.
-func (o OptionalIPv6) Verify(k *kernel.Kernel) error {
-	if o.off(k) {
-		return nil
-	}
-	return o.Address.Verify(k)
 }

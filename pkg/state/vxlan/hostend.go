@@ -46,7 +46,7 @@ func (h HostEnd) Ensure(k *kernel.Kernel) (bool, error) {
 	}
 	// What a container says of routers is no business of the host. A kernel without IPv6 has no such file.
 	_ = k.Host.SetSysctl(h.acceptRA(), "0")
-	errs, err := k.Batch(h.requests(link.Attrs().Index))
+	errs, err := state.Configure(k, h.Owner.HostLink(), h.requests(link.Attrs().Index))
 	for i, one := range errs {
 		if errors.Is(one, unix.EEXIST) {
 			errs[i] = nil // an address, of an earlier try

@@ -103,7 +103,7 @@ func (v VXLAN) settleAddresses(k *kernel.Kernel, link *netlink.Vxlan) error {
 	for _, a := range surplus {
 		requests = append(requests, a.Delete())
 	}
-	errs, err := k.Batch(requests)
+	errs, err := state.Configure(k, v.Name, requests)
 	for i, one := range errs {
 		if errors.Is(one, unix.EEXIST) || errors.Is(one, unix.EADDRNOTAVAIL) {
 			errs[i] = nil // somebody else was faster
