@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
+
+	"github.com/fairway-cni/fairway/pkg/state/naming"
 )
 
 // traces is what a network's attachments have on the host.
@@ -22,6 +24,8 @@ type traces struct {
 	Elements []string
 	// Addresses are the reservations of host-local.
 	Addresses []string
+	// Names are the containers that have a record of names.
+	Names []string
 }
 
 // tracesOf looks for all that carries the name of a network.
@@ -31,6 +35,7 @@ func tracesOf(t *testing.T, network string) traces {
 		Ports:     ports(t, network),
 		Elements:  elements(t, network),
 		Addresses: reservations(t, network),
+		Names:     recorded(t, network),
 	}
 }
 
@@ -90,4 +95,19 @@ func reservations(t *testing.T, network string) []string {
 	}
 	slices.Sort(found)
 	return found
+}
+
+// recorded lists the containers that have a record of names.
+func recorded(t *testing.T, network string) (ids []string) {
+	t.Helper()
+	all, err := naming.Records()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range all {
+		if r.Owner.Network == network {
+			ids = append(ids, r.Owner.ContainerID)
+		}
+	}
+	return ids
 }

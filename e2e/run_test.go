@@ -29,7 +29,7 @@ func TestRun(t *testing.T) {
 			"lo 127.0.0.1/8\neth0 10.76.0.60/24\ndata0 10.77.0.60/24\n10.76.0.1\n", 0},
 		{"names", []string{"--network", "lamp,ip=10.76.0.70,ip6=fd76::70", "--name", "web", "--hostname", "www", "--add-host", "db:192.0.2.9", "--dns", "192.0.2.53",
 			"--dns-search", "example.org", "sh", "-c", "hostname; grep -v ip6 /etc/hosts; cat /etc/resolv.conf; echo $HOSTNAME"},
-			"www\n127.0.0.1\tlocalhost\n192.0.2.9\tdb\n10.76.0.70\twww web\nfd76::70\twww web\nnameserver 192.0.2.53\nsearch example.org\nwww\n", 0},
+			"www\n127.0.0.1\tlocalhost\n192.0.2.9\tdb\n10.76.0.70\twww web\nfd76::70\twww web\nnameserver 127.0.0.11\nsearch example.org\noptions ndots:0\nwww\n", 0},
 		{"no network", []string{"--network", "none", "ip", "-o", "link"}, "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000\\    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n", 0},
 		{"exit status", []string{"--network", "lamp", "--", "sh", "-c", "exit 42"}, "", 42},
 		{"no such command", []string{"--network", "lamp", "no-such-command"}, "", 127},

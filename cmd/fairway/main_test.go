@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -28,7 +29,7 @@ func prepare() error {
 	if err := testnet.Isolate(); err != nil {
 		return err
 	}
-	return testnet.BuildPlugins("../../plugins/bridge")
+	return errors.Join(testnet.BuildPlugins("../../plugins/bridge"), testnet.BuildCommands("../fairwayd"))
 }
 
 // shell is a command line of fairway with a netconf directory of its own.

@@ -283,7 +283,7 @@ func TestNamesAreCompleted(t *testing.T) {
 		"ls|--format|":    "json\ntable\n:4\n",
 		"prune|--filter|": "label=\nlabel!=\nuntil=\n:6\n",
 		"create|-d|macvlan|-o|": "bcqueuelen=\ncom.docker.network.driver.mtu=\ndns=\nenabledad=\nhostAccess=\nlinkInContainer=\n" +
-			"mac=\nmacvlan_mode=\nmaster=\nmode=\nmtu=\nparent=\n:6\n",
+			"mac=\nmacvlan_mode=\nmaster=\nmode=\nmtu=\nnames=\nparent=\n:6\n",
 		"create|-d|ptp|-o|":      "com.docker.network.driver.mtu=\n:6\n",
 		"network|inspect|lamp|":  "bridge\nhost\nnone\n:4\n",
 		"create|-d|":             "bridge\nmacvlan\noverlay\n:4\n",

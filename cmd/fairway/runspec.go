@@ -42,6 +42,9 @@ func (e *env) sandbox(o runFlags) (sandbox.Spec, error) {
 	if err != nil {
 		return spec, usageError{err}
 	}
+	for i := range spec.Endpoints {
+		spec.Endpoints[i].Request.Servers = etc.Servers
+	}
 	spec.Hostname, spec.Files = etc.Hostname, etc.Files
 	spec.Env = append([]string{"HOSTNAME=" + etc.Hostname}, spec.Env...)
 	return spec, nil

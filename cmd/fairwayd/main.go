@@ -37,13 +37,25 @@ func run(args []string) int {
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: o.level})))
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
+	if o.namesOnly {
+		return status(answerAlone(ctx))
+	}
+	go answerBeside(ctx)
 	if err := agent.Run(ctx, o.agent, func() { notify(daemon.SdNotifyReady) }); err != nil {
-		slog.Error("ended", "error", err)
-		return 1
+		return status(err)
 	}
 	notify(daemon.SdNotifyStopping)
 	slog.Info("stopped: networks stay as they are")
 	return 0
+}
+
+// status reports an error and gives the exit status.
+func status(err error) int {
+	if err == nil {
+		return 0
+	}
+	slog.Error("ended", "error", err)
+	return 1
 }
 
 // notify tells systemd, if that has started us (sd_notify(3)).

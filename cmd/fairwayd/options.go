@@ -21,6 +21,8 @@ type options struct {
 	agent       agent.Config
 	level       slog.Level
 	showVersion bool
+	// namesOnly: no overlay networks, and so no etcd.
+	namesOnly bool
 }
 
 // texts are options that are not used as they are written.
@@ -32,6 +34,7 @@ const usage = `fairwayd keeps overlay networks on this host, as etcd has them.
 
   fairwayd --etcd-endpoints URL,URL [flags]
   fairwayd --config /etc/fairway/fairwayd.yaml
+  fairwayd --names-only
 
 Each flag but config and version is a key of the file, too; flags come first.
 
@@ -58,6 +61,7 @@ func (o *options) flags(t *texts) *pflag.FlagSet {
 	f.DurationVar(&c.AliveTTL, "alive-ttl", c.AliveTTL, "`time` for which a host counts as alive after its last sign")
 	f.StringVar(&t.level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&t.file, "config", "", "YAML `file` with the same keys")
+	f.BoolVar(&o.namesOnly, "names-only", false, "answer containers' names and nothing else, as long as there are any")
 	f.BoolVar(&o.showVersion, "version", false, "print the version")
 	f.Usage = func() { fmt.Fprint(os.Stderr, usage, f.FlagUsagesWrapped(120)) }
 	return f
@@ -89,6 +93,9 @@ func parse(args []string, hostname func() (string, error)) (options, error) {
 func (o *options) complete(t texts, hostname func() (string, error)) error {
 	if err := o.level.UnmarshalText([]byte(t.level)); err != nil {
 		return fmt.Errorf("log-level %q: give debug, info, warn or error", t.level)
+	}
+	if o.namesOnly {
+		return nil
 	}
 	if o.agent.Node == "" {
 		name, err := hostname()

@@ -25,6 +25,7 @@ type call struct {
 	conf  netConf
 
 	dns    types.DNS
+	names  askedNames
 	kernel *kernel.Kernel // nil: not opened
 }
 
@@ -34,6 +35,7 @@ type netConf struct {
 	Name       string          `json:"name"`
 	IPAM       types.IPAM      `json:"ipam"`
 	DNS        json.RawMessage `json:"dns"`
+	Names      json.RawMessage `json:"names"`
 	PrevResult json.RawMessage `json:"prevResult"`
 
 	// A runtime says which attachments are alive by one of two keys, the second from before the specification's release.
@@ -64,7 +66,12 @@ func (c *call) read(stdin io.Reader) (err error) {
 		return err
 	}
 	if len(c.conf.DNS) > 0 && c.env.Command != "DEL" && c.env.Command != "GC" {
-		return c.readDNS()
+		if err := c.readDNS(); err != nil {
+			return err
+		}
+	}
+	if len(c.conf.Names) > 0 && (c.env.Command == "ADD" || c.env.Command == "CHECK") {
+		return c.readNames()
 	}
 	return nil
 }

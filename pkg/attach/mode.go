@@ -65,6 +65,7 @@ func (m mode[C]) check(ctx context.Context, c *call) error {
 	request := c.request(prev)
 	request.Recorded = true
 	set, _ := m.Plan(r.conf, request, lease)
+	set = append(set, c.record(request.Owner, lease)...)
 	return errors.Join(set.Repair(r.kernel), set.Verify(r.kernel), ipam.For(r.addressing).Check(ctx))
 }
 
@@ -79,6 +80,7 @@ func (m mode[C]) del(ctx context.Context, c *call) error {
 	request := c.request(prev)
 	request.Removal = true
 	set, _ := m.Plan(conf, request, Lease{})
+	set = append(set, forgetRecord(request.Owner)...)
 	addressing, err := m.addressingForDel(c, conf)
 	switch {
 	case err != nil:

@@ -28,7 +28,9 @@ func (m mode[C]) add(ctx context.Context, c *call, made *rollback) (*types100.Re
 	if err != nil {
 		return nil, err
 	}
-	set, planned := m.Plan(r.conf, c.request(nil), lease)
+	request := c.request(nil)
+	set, planned := m.Plan(r.conf, request, lease)
+	set = append(set, c.record(request.Owner, lease)...)
 	if err := made.apply(r.kernel, set); err != nil {
 		return nil, err
 	}
@@ -47,7 +49,9 @@ func (m mode[C]) addLinksFirst(ctx context.Context, c *call, r resolved[C], made
 	if err != nil {
 		return nil, err
 	}
-	set, planned := m.Plan(r.conf, c.request(nil), lease)
+	request := c.request(nil)
+	set, planned := m.Plan(r.conf, request, lease)
+	set = append(set, c.record(request.Owner, lease)...)
 	if err := made.apply(r.kernel, set.Beyond(links)); err != nil {
 		return nil, err
 	}

@@ -36,6 +36,7 @@ func (r Result) document(k *kernel.Kernel, c *call, prev *types100.Result) (*typ
 	if !c.dns.IsEmpty() {
 		result.DNS = c.dns
 	}
+	c.names.pointAtResolver(&result.DNS)
 	inContainer := 0
 	for i, planned := range r.Interfaces {
 		made, err := planned.document(k, c)

@@ -24,6 +24,8 @@ type Request struct {
 	MAC net.HardwareAddr
 	// Aliases are further names of the container on this network.
 	Aliases []string
+	// Servers answer for names that are not of its networks. Empty: the network's, or the host's.
+	Servers []netip.Addr
 }
 
 // DisplayName is the container's name, or its ID where there is none.
@@ -34,6 +36,7 @@ const (
 	capIPs     = "ips"
 	capMAC     = "mac"
 	capAliases = "aliases"
+	capDNS     = "dns"
 )
 
 // configure translates the request: into capabilities where the network has them, and else into CNI_ARGS and args, which
@@ -62,6 +65,9 @@ func (r Request) configure(network *libcni.NetworkConfigList) (*libcni.NetworkCo
 		rt.CapabilityArgs[capAliases] = r.Aliases
 	default:
 		rt.Args = append(rt.Args, [2]string{ArgAliases, strings.Join(r.Aliases, ",")})
+	}
+	if len(r.Servers) > 0 && has(network, capDNS) {
+		rt.CapabilityArgs[capDNS] = map[string]any{"servers": texts(r.Servers)}
 	}
 	switch {
 	case len(r.IPs) == 0:

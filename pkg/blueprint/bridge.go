@@ -9,7 +9,7 @@ import (
 )
 
 // runtimeCapabilities are what a runtime may ask of an attachment (CNI conventions).
-var runtimeCapabilities = map[string]bool{"ips": true, "mac": true, "aliases": true}
+var runtimeCapabilities = map[string]bool{"ips": true, "mac": true, "aliases": true, "dns": true}
 
 // gatewayModes are Docker's options on how a bridge reaches the outside, by family.
 var gatewayModes = map[string]func(conflist.Network) bool{
@@ -48,6 +48,9 @@ func (d *draft) bridge(ctx context.Context) ([]plugin, error) {
 		return nil, err
 	}
 	if err := d.addAddresses(keys, true); err != nil {
+		return nil, err
+	}
+	if err := d.addNames(keys); err != nil {
 		return nil, err
 	}
 	keys["capabilities"] = runtimeCapabilities

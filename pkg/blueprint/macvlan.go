@@ -29,6 +29,9 @@ func (d *draft) macvlan() ([]plugin, error) {
 	if err := d.addAddresses(keys, false); err != nil {
 		return nil, err
 	}
+	if err := d.addNames(keys); err != nil {
+		return nil, err
+	}
 	keys["capabilities"] = runtimeCapabilities
 	return []plugin{{"macvlan", keys}}, nil
 }

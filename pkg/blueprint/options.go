@@ -26,7 +26,7 @@ type dialect struct {
 	docker map[string]string
 	// keys are the plugin's own. Nil: any; the plugin is somebody else's.
 	keys map[string]form
-	// others are understood as well, and stand for no key by themselves.
+	// others are understood as well, and stand for no key by themselves: they are read elsewhere.
 	others []string
 }
 
@@ -47,7 +47,7 @@ var bridgeDialect = dialect{
 		"preserveDefaultVlan": boolean, "macspoofchk": boolean, "enabledad": boolean, "portIsolation": boolean,
 		"internal": boolean, "icc": boolean, "isolated": boolean, "disableContainerInterface": boolean, "dns": document,
 	},
-	others: slices.Collect(maps.Keys(gatewayModes)),
+	others: append(slices.Collect(maps.Keys(gatewayModes)), optionNames, optionHost),
 }
 
 var macvlanDialect = dialect{
@@ -57,6 +57,7 @@ var macvlanDialect = dialect{
 		"master": text, "mode": text, "mtu": number, "linkInContainer": boolean, "bcqueuelen": number,
 		"mac": text, "hostAccess": boolean, "enabledad": boolean, "dns": document,
 	},
+	others: []string{optionNames},
 }
 
 var overlayDialect = dialect{
@@ -68,6 +69,7 @@ var overlayDialect = dialect{
 		"vni": number, "mtu": number, "port": number, "ipMasq": boolean, "isolated": boolean, "peers": text,
 		"pins": document, "peersFile": text, "self": text, "dns": document,
 	},
+	others: []string{optionNames, optionHost},
 }
 
 // foreign is the dialect of another CNI plugin: its keys are anything, and values are typed by their looks.
@@ -86,6 +88,9 @@ var reserved = []string{"type", "name", "cniVersion", "plugins", "prevResult", "
 func (d dialect) translate(options map[string]string) (map[string]any, error) {
 	keys, from := map[string]any{}, map[string]string{}
 	for _, option := range slices.Sorted(maps.Keys(options)) {
+		if slices.Contains(d.others, option) {
+			continue // whoever calls reads them
+		}
 		key, err := d.key(option)
 		if err != nil {
 			return nil, err

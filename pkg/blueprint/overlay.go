@@ -37,8 +37,9 @@ func DrawOverlay(o Order, site Site) (agentapi.Network, error) {
 	if err != nil {
 		return agentapi.Network{}, err
 	}
-	for _, key := range []string{"dns", "isolated", "pins", "port", "self"} {
-		if _, given := keys[key]; given {
+	for _, key := range []string{"dns", optionHost, "isolated", optionNames, "pins", "port", "self"} {
+		_, given := keys[key]
+		if _, ours := d.options[key]; given || ours {
 			return agentapi.Network{}, fmt.Errorf("the node agent cannot honour the option %s: leave it out", key)
 		}
 	}
@@ -82,6 +83,9 @@ func (d *draft) overlay() ([]plugin, error) {
 		return nil, err
 	}
 	if err := checkOverlay(keys); err != nil {
+		return nil, err
+	}
+	if err := d.addNames(keys); err != nil {
 		return nil, err
 	}
 	keys["capabilities"] = runtimeCapabilities

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
@@ -78,6 +79,14 @@ func (e Etc) resolv(attached []attachment.Attachment) string {
 	for _, addr := range e.Servers {
 		own = append(own, addr.String())
 	}
+	// A resolver of names asks the container's servers for all others, and libcs ask the first server alone.
+	if slices.Contains(servers, resolver) {
+		own, servers = nil, []string{resolver}
+		if len(e.Options) > 0 && !slices.ContainsFunc(e.Options, isNdots) {
+			options = append(slices.Clone(e.Options), options...)
+			e.Options = nil
+		}
+	}
 	var text strings.Builder
 	for _, server := range unique(first(own, servers, host.reachable())) {
 		fmt.Fprintf(&text, "nameserver %s\n", server)
@@ -86,6 +95,11 @@ func (e Etc) resolv(attached []attachment.Attachment) string {
 	writeWords(&text, "options", first(e.Options, options, host.options))
 	return text.String()
 }
+
+// resolver is where networks with names have containers ask.
+const resolver = "127.0.0.11"
+
+func isNdots(option string) bool { return strings.HasPrefix(option, "ndots:") }
 
 func writeWords(text *strings.Builder, key string, words []string) {
 	if len(words) > 0 {

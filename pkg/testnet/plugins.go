@@ -10,11 +10,24 @@ import (
 const PluginDir = "/run/fairway-plugins"
 
 // BuildPlugins builds plugins of this module after Isolate, as a package of tests needs them: args are those of `go build`.
-func BuildPlugins(args ...string) error {
-	if err := os.Mkdir(PluginDir, 0o755); err != nil {
+func BuildPlugins(args ...string) error { return build(PluginDir, args) }
+
+// commandDir is where BuildCommands puts commands.
+const commandDir = "/run/fairway-commands"
+
+// BuildCommands builds commands of this module likewise, and puts them before all others in the search path.
+func BuildCommands(args ...string) error {
+	if err := build(commandDir, args); err != nil {
 		return err
 	}
-	build := exec.Command("go", append([]string{"build", "-o", PluginDir + "/"}, args...)...)
+	return os.Setenv("PATH", commandDir+":"+os.Getenv("PATH"))
+}
+
+func build(dir string, args []string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	build := exec.Command("go", append([]string{"build", "-o", dir + "/"}, args...)...)
 	build.Env = append(build.Environ(), "CGO_ENABLED=0")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {

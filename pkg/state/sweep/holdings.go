@@ -7,10 +7,11 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/naming"
 	"github.com/fairway-cni/fairway/pkg/state/ruleset"
 )
 
-// Holdings lists what attachments of all networks have on the host: links and nftables elements. It changes nothing. What a
+// Holdings lists what attachments of all networks have on the host: links, nftables elements and records of names. It changes nothing. What a
 // killed ADD has left without a name is not among it; see Prune.
 func Holdings(k *kernel.Kernel) ([]ruleset.Holding, error) {
 	links, err := kernel.Dump(k.Host.LinkList)
@@ -29,6 +30,13 @@ func Holdings(k *kernel.Kernel) ([]ruleset.Holding, error) {
 			return nil, err
 		}
 		held = append(held, elements...)
+	}
+	records, err := naming.Records()
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range records {
+		held = append(held, ruleset.Holding{Tag: state.Owner(r.Owner).Tag(), Object: "record of names"})
 	}
 	return held, nil
 }

@@ -1,0 +1,158 @@
+package naming
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/names"
+)
+
+// call tells the resolver of a record, and starts one when none runs.
+func call(d names.Directory, o names.Owner) error {
+	err := d.Tell(o)
+	if !errors.Is(err, names.ErrNoResolver) {
+		return err
+	}
+	release, err := d.Starter()
+	if err != nil {
+		return err
+	}
+	defer release()
+	// Whoever had the turn before may have started one.
+	if err := d.Tell(o); !errors.Is(err, names.ErrNoResolver) {
+		return err
+	}
+	ended, err := start()
+	if err != nil {
+		return err
+	}
+	return await(d, o, ended)
+}
+
+// await waits until the new resolver has acted on the record.
+func await(d names.Directory, o names.Owner, ended <-chan error) error {
+	const patience, interval = 10 * time.Second, 5 * time.Millisecond
+	limit := time.After(patience)
+	for {
+		err := d.Tell(o)
+		if !errors.Is(err, names.ErrNoResolver) {
+			return err
+		}
+		select {
+		case <-time.After(interval):
+		case err := <-ended:
+			if err != nil {
+				return fmt.Errorf("fairwayd ended: %w: run \"fairwayd --names-only\" to see why", err)
+			}
+			ended = nil // it found another
+		case <-limit:
+			return fmt.Errorf("fairwayd was started and does not listen after %s: run \"fairwayd --names-only\" to see why", patience)
+		}
+	}
+}
+
+// program is what answers.
+const program = "fairwayd"
+
+// option makes it do nothing else.
+const option = "--names-only"
+
+// start starts a resolver: as a unit of its own where systemd runs, since whatever a runtime's service starts ends with it; else
+// as a process that has nothing of ours. ended tells of an end of that which comes before ours.
+func start() (ended <-chan error, err error) {
+	path, err := find()
+	if err != nil {
+		return nil, err
+	}
+	if underSystemd() {
+		// A unit of that name may be about to end, or the manager not be there yet.
+		if err := run("systemd-run", "--quiet", "--collect", "--unit=fairway-names", "--property=Restart=on-failure", "--property=Type=notify",
+			"--description=names of fairway's containers", path, option); err == nil {
+			return nil, nil
+		}
+	}
+	return detach(path)
+}
+
+// underSystemd is sd_booted(3), in the host's own process and mount namespaces alone: a manager that cannot see our namespaces
+// would serve another host.
+func underSystemd() bool {
+	if _, err := os.Stat("/run/systemd/system"); err != nil {
+		return false
+	}
+	for _, kind := range []string{"net", "mnt", "pid"} {
+		var own, first unix.Stat_t
+		if unix.Stat("/proc/self/ns/"+kind, &own) != nil || unix.Stat("/proc/1/ns/"+kind, &first) != nil || own.Ino != first.Ino {
+			return false
+		}
+	}
+	return true
+}
+
+func run(name string, args ...string) error {
+	path, err := lookPath(name)
+	if err != nil {
+		return err
+	}
+	return exec.Command(path, args...).Run()
+}
+
+// detach starts a process in a session of its own, with no descriptor and no directory of ours.
+func detach(path string) (<-chan error, error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	// A runtime may have left descriptors open in us that none of its own processes would keep for so long. Without the call
+	// (Linux 5.11) they stay.
+	_ = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
+	cmd := &exec.Cmd{
+		Path: path, Args: []string{path, option}, Dir: "/", Env: []string{"PATH=" + searchPath},
+		Stdin: null, Stdout: null, Stderr: null, SysProcAttr: &unix.SysProcAttr{Setsid: true},
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	return ended, nil
+}
+
+// searchPath is where commands are, for a plugin that a runtime gave no PATH.
+const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// find finds the program: beside this one, or where commands are.
+func find() (string, error) {
+	if self, err := os.Executable(); err == nil {
+		if beside := filepath.Join(filepath.Dir(self), program); isProgram(beside) {
+			return beside, nil
+		}
+	}
+	path, err := lookPath(program)
+	if err != nil {
+		return "", fmt.Errorf("%s answers names and is not installed beside this plugin nor in %s: install it, or create the network with -o names=false", program, searchPath)
+	}
+	return path, nil
+}
+
+func lookPath(name string) (string, error) {
+	for _, dir := range filepath.SplitList(os.Getenv("PATH") + ":" + searchPath) {
+		if path := filepath.Join(dir, name); filepath.IsAbs(path) && isProgram(path) {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s: %w", name, exec.ErrNotFound)
+}
+
+func isProgram(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+}
