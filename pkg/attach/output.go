@@ -49,6 +49,10 @@ func printVersions(c *call, stdout io.Writer) error {
 func about(name string, stderr io.Writer) {
 	fmt.Fprintf(stderr, "%s: CNI plugin of fairway %s, for a container runtime to run\nCNI versions: %s\n",
 		name, Version, strings.Join(version.All.SupportedVersions(), ", "))
+	if name == "firewall" {
+		// nerdctl reads a version here, and leaves out a firewall that does not know ingressPolicy.
+		fmt.Fprintf(stderr, "CNI %s plugin v1.9.1\n", name)
+	}
 }
 
 // logTo sends what a plugin logs to standard error: warnings, and with FAIRWAY_LOG=debug each object that is created.

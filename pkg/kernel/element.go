@@ -9,14 +9,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Element is an entry of an nftables set, or of a map of verdicts.
+// Element is an entry of an nftables set, or of a map.
 type Element struct {
 	Set *nftables.Set
 	Key []byte
-	// Jump is the chain that the entry of a map leads to.
+	// KeyEnd is the last key of an interval that Key begins, in a set of intervals. Nil: none.
+	KeyEnd []byte
+	// Data is what the entry of a map of values leads to; Jump is the chain that the entry of a map of verdicts does.
+	Data    []byte
 	Jump    string
 	Comment string
 }
+
+// nftaSetElemKeyEnd is NFTA_SET_ELEM_KEY_END (linux/netfilter/nf_tables.h), which x/sys does not name.
+const nftaSetElemKeyEnd = 10
 
 // encodeElements writes the attributes of a message about elements of one set (linux/netfilter/nf_tables.h, enum
 // nft_set_elem_list_attributes). Without elements it is about all of them.
@@ -40,6 +46,18 @@ func (e Element) encode(element *netlink.AttributeEncoder) error {
 		key.Bytes(unix.NFTA_DATA_VALUE, e.Key)
 		return nil
 	})
+	if e.KeyEnd != nil {
+		element.Nested(nftaSetElemKeyEnd, func(key *netlink.AttributeEncoder) error {
+			key.Bytes(unix.NFTA_DATA_VALUE, e.KeyEnd)
+			return nil
+		})
+	}
+	if e.Data != nil {
+		element.Nested(unix.NFTA_SET_ELEM_DATA, func(data *netlink.AttributeEncoder) error {
+			data.Bytes(unix.NFTA_DATA_VALUE, e.Data)
+			return nil
+		})
+	}
 	if e.Jump != "" {
 		element.Nested(unix.NFTA_SET_ELEM_DATA, func(data *netlink.AttributeEncoder) error {
 			data.Nested(unix.NFTA_DATA_VERDICT, e.encodeJump)
@@ -81,6 +99,8 @@ func (d *decoder) element(attributes []byte) {
 		switch kind {
 		case unix.NFTA_SET_ELEM_KEY:
 			eachAttribute(value, func(_ uint16, key []byte) { e.Key = key })
+		case nftaSetElemKeyEnd:
+			eachAttribute(value, func(_ uint16, key []byte) { e.KeyEnd = key })
 		case unix.NFTA_SET_ELEM_DATA:
 			e.decodeData(value)
 		case unix.NFTA_SET_ELEM_USERDATA:
@@ -96,6 +116,9 @@ func (d *decoder) element(attributes []byte) {
 
 func (e *Element) decodeData(data []byte) {
 	eachAttribute(data, func(kind uint16, verdict []byte) {
+		if kind == unix.NFTA_DATA_VALUE {
+			e.Data = verdict
+		}
 		if kind != unix.NFTA_DATA_VERDICT {
 			return
 		}

@@ -15,7 +15,7 @@ func (k *Kernel) Elements(set *nftables.Set) (found []Element, err error) {
 	again := false
 	err = k.eachElement(set, func(e Element, try int) {
 		again = again || try > 0
-		e.Key = slices.Clone(e.Key)
+		e.Key, e.KeyEnd, e.Data = slices.Clone(e.Key), slices.Clone(e.KeyEnd), slices.Clone(e.Data)
 		found = append(found, e)
 	})
 	if again {

@@ -39,7 +39,7 @@ func (k *Kernel) ReplaceElements(old, added []Element) error {
 func keysOf(elements []Element) []Element {
 	keys := make([]Element, len(elements))
 	for i, e := range elements {
-		keys[i] = Element{Set: e.Set, Key: e.Key}
+		keys[i] = Element{Set: e.Set, Key: e.Key, KeyEnd: e.KeyEnd}
 	}
 	return keys
 }

@@ -74,6 +74,16 @@ func (o Owner) Tag() string {
 	return TagPrefix(o.Network) + hex.EncodeToString(sum[:16])
 }
 
+// Stale says of tags whether they are those of a network's owners that are not among the valid ones.
+func Stale(network string, valid []Owner) func(tag string) bool {
+	tags := make(map[string]bool, len(valid))
+	for _, o := range valid {
+		tags[o.Tag()] = true
+	}
+	prefix := TagPrefix(network)
+	return func(tag string) bool { return strings.HasPrefix(tag, prefix) && !tags[tag] }
+}
+
 // TagPrefix begins the tags of all owners of a network, and no other's.
 func TagPrefix(network string) string {
 	const longest = 64

@@ -5,26 +5,26 @@ package sweep
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/state/naming"
+	"github.com/fairway-cni/fairway/pkg/state/ports"
 	"github.com/fairway-cni/fairway/pkg/state/ruleset"
 )
 
 // Prune removes everything of a network's owners that are not among the valid ones, wherever it is: links on the host and
 // nftables elements. It goes on past errors. What the network's owners share stays, but for chains that nothing uses.
 func Prune(k *kernel.Kernel, network string, valid []state.Owner) error {
-	names, tags := make(map[string]bool), make(map[string]bool)
+	names := make(map[string]bool)
 	for _, o := range valid {
-		names[o.HostLink()], tags[o.Tag()] = true, true
+		names[o.HostLink()] = true
 	}
-	prefix := state.TagPrefix(network)
-	stale := func(tag string) bool { return strings.HasPrefix(tag, prefix) && !tags[tag] }
+	stale := state.Stale(network, valid)
 	return errors.Join(
 		// Elements first, as in Set.Remove: the kernel frees them while it takes the links down.
 		ruleset.PruneElements(k, stale),
+		ports.Prune(k, stale),
 		pruneLinks(k, network, func(name string) bool { return !names[name] }),
 		naming.Prune(network, valid),
 		k.Finish())

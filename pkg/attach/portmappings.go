@@ -1,0 +1,101 @@
+package attach
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/state/ports"
+)
+
+// PortMapping is a port that a runtime wants published (CNI conventions, capability portMappings).
+type PortMapping struct {
+	HostPort      int    `json:"hostPort"`
+	ContainerPort int    `json:"containerPort"`
+	Protocol      string `json:"protocol"` // tcp, udp or sctp, in any case; empty: tcp
+	HostIP        string `json:"hostIP"`   // empty: every address
+	// PublishFrom is ours: who may come in by this port. Nil: whoever may by the others.
+	PublishFrom []string `json:"publishFrom"`
+}
+
+// PublishedPorts reads the ports of a runtime. Those without a host's address get hostIP, those without sources get from.
+func PublishedPorts(mappings []PortMapping, hostIP netip.Addr, from []netip.Prefix) ([]ports.Port, error) {
+	list := make([]ports.Port, 0, len(mappings))
+	seen := make(map[ports.Key]uint16, len(mappings))
+	for _, m := range mappings {
+		port, err := m.read(hostIP, from)
+		if err != nil {
+			return nil, err
+		}
+		to, twice := seen[port.Key()]
+		switch {
+		case !twice:
+			seen[port.Key()] = port.ContainerPort
+			list = append(list, port)
+		case to != port.ContainerPort:
+			return nil, Invalidf("runtimeConfig.portMappings has port %d/%s of the host for ports %d and %d of the container: publish each by a port of its own",
+				port.HostPort, ports.ProtocolName(port.Protocol), to, port.ContainerPort)
+		}
+	}
+	return ports.Join(list), nil
+}
+
+func (m PortMapping) read(hostIP netip.Addr, from []netip.Prefix) (p ports.Port, err error) {
+	protocol := strings.ToLower(m.Protocol)
+	if protocol == "" {
+		protocol = "tcp"
+	}
+	p.Sources, p.HostIP = from, hostIP
+	var known bool
+	if p.Protocol, known = ports.ProtocolNumber(protocol); !known {
+		return p, Invalidf("runtimeConfig.portMappings has protocol %q: give tcp, udp or sctp", m.Protocol)
+	}
+	for _, port := range []struct {
+		name  string
+		value int
+		into  *uint16
+	}{{"hostPort", m.HostPort, &p.HostPort}, {"containerPort", m.ContainerPort, &p.ContainerPort}} {
+		if port.value < 1 || port.value > 65535 {
+			return p, Invalidf("runtimeConfig.portMappings has %s %d: give 1 to 65535", port.name, port.value)
+		}
+		*port.into = uint16(port.value)
+	}
+	if m.HostIP != "" {
+		if p.HostIP, err = HostIP("runtimeConfig.portMappings has hostIP", m.HostIP); err != nil {
+			return p, err
+		}
+	}
+	if m.PublishFrom != nil {
+		p.Sources, err = Prefixes("runtimeConfig.portMappings has publishFrom", m.PublishFrom)
+	}
+	return p, err
+}
+
+// HostIP reads an address of the host at which ports are published. The error begins with what is said.
+func HostIP(what, text string) (netip.Addr, error) {
+	addr, err := netip.ParseAddr(text)
+	addr = addr.Unmap()
+	switch {
+	case err != nil || addr.Zone() != "" || addr.IsMulticast():
+		return netip.Addr{}, Invalidf("%s %q: give an address of the host, or leave it out for all", what, text)
+	case addr.Is6() && addr.IsLoopback():
+		return netip.Addr{}, Invalidf("%s %q: nothing that goes to the loopback of IPv6 can be sent to a container, "+
+			"publish at 127.0.0.1, or at another address of the host", what, text)
+	}
+	return addr, nil
+}
+
+// Prefixes reads a list of prefixes, or of addresses. The error begins with what is said.
+func Prefixes(what string, texts []string) ([]netip.Prefix, error) {
+	var list []netip.Prefix
+	for _, text := range texts {
+		prefix, err := netip.ParsePrefix(text)
+		if addr, bad := netip.ParseAddr(text); err != nil && bad == nil && addr.Zone() == "" {
+			prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		}
+		if err != nil || prefix.Addr().Is4In6() {
+			return nil, Invalidf("%s %q: give prefixes such as 192.0.2.0/24", what, text)
+		}
+		list = append(list, prefix.Masked())
+	}
+	return list, nil
+}

@@ -1,0 +1,174 @@
+package nftable
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state"
+)
+
+// TakenError says that an element which has to be new is there, and belongs to another.
+type TakenError struct {
+	// Wanted is what was to be added, Held what is in its place.
+	Wanted, Held kernel.Element
+}
+
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("element of nftables set %s belongs to %q", e.Wanted.Set.Name, e.Held.Comment)
+}
+
+// perTransaction keeps a transaction within a socket's default buffer.
+const perTransaction = 1000
+
+// Add adds elements, each of which must be new or of the same owner, and says which it has added. The error is a *TakenError
+// when one belongs to another; then those added before it are taken back.
+func (l Layout) Add(k *kernel.Kernel, elements []kernel.Element) (added []kernel.Element, err error) {
+	if err := l.Ensure(k); err != nil {
+		return nil, err
+	}
+	for chunk := range slices.Chunk(elements, perTransaction) {
+		some, err := addChunk(k, chunk)
+		added = append(added, some...)
+		if err != nil {
+			return nil, errors.Join(err, deleteAll(k, added))
+		}
+	}
+	return added, nil
+}
+
+// addChunk adds elements in one transaction.
+func addChunk(k *kernel.Kernel, elements []kernel.Element) (added []kernel.Element, err error) {
+	// An element may go between two steps, with its owner's DEL.
+	const tries = 8
+	for range tries {
+		err = k.AddElements(elements)
+		if err == nil {
+			return elements, nil
+		}
+		// A set of intervals says ENOTEMPTY where two overlap in part.
+		if !errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.ENOENT) {
+			return nil, unsupported(err)
+		}
+		var stale, missing []kernel.Element
+		if stale, missing, err = compare(k, elements); err != nil {
+			return nil, err
+		}
+		if err = k.ReplaceElements(stale, missing); err == nil {
+			return missing, nil
+		}
+	}
+	return nil, err
+}
+
+// compare says which elements have to be deleted and which to be added. The error is a *TakenError for one of another owner.
+func compare(k *kernel.Kernel, elements []kernel.Element) (stale, missing []kernel.Element, err error) {
+	for _, e := range elements {
+		held, err := LookUp(k, e)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case held.Key == nil:
+			missing = append(missing, e)
+		case held.Comment != e.Comment:
+			return nil, nil, &TakenError{Wanted: e, Held: held}
+		case !same(held, e):
+			stale, missing = append(stale, held), append(missing, e)
+		}
+	}
+	return stale, missing, nil
+}
+
+func same(a, b kernel.Element) bool {
+	return a.Comment == b.Comment && a.Jump == b.Jump && bytes.Equal(a.Data, b.Data) && bytes.Equal(a.KeyEnd, b.KeyEnd)
+}
+
+// LookUp is the element with the same key in the same set, or one without a key when there is none.
+func LookUp(k *kernel.Kernel, e kernel.Element) (kernel.Element, error) {
+	held, err := k.Element(e.Set, e.Key)
+	if errors.Is(err, unix.ENOENT) {
+		return kernel.Element{}, nil
+	}
+	return held, unsupported(err)
+}
+
+// VerifyElements looks for elements, what they lead to and their tags.
+func VerifyElements(k *kernel.Kernel, elements []kernel.Element) error {
+	var errs []error
+	for _, e := range elements {
+		held, err := LookUp(k, e)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case held.Key == nil:
+			errs = append(errs, state.Driftf("nftables set %s has no element of %q", e.Set.Name, e.Comment))
+		case held.Comment != e.Comment:
+			errs = append(errs, state.Driftf("element of nftables set %s belongs to %q instead of %q", e.Set.Name, held.Comment, e.Comment))
+		case !same(held, e):
+			errs = append(errs, state.Driftf("element of %q in nftables set %s leads elsewhere than declared", e.Comment, e.Set.Name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Remove deletes the elements that are stale from all sets, and gives back what they were.
+func (l Layout) Remove(k *kernel.Kernel, stale func(kernel.Element) bool) (gone []kernel.Element, err error) {
+	// An element may go between listing and deleting, with its own owner's DEL; what is left is listed again.
+	const rounds = 64
+	for range rounds {
+		left, err := l.list(k, stale)
+		if err != nil || len(left) == 0 {
+			return gone, err
+		}
+		batch := left[:min(len(left), perTransaction)]
+		switch err := k.DeleteElements(batch); {
+		case err == nil:
+			if gone = append(gone, batch...); len(batch) == len(left) {
+				return gone, nil
+			}
+		case !errors.Is(err, unix.ENOENT):
+			return gone, fmt.Errorf("nft delete element inet %s %s: %w", l.Table.Name, batch[0].Set.Name, err)
+		}
+	}
+	return gone, fmt.Errorf("nft delete element: %w", state.ErrVanished)
+}
+
+// list lists the elements of all sets that are of interest. A set that does not exist has none.
+func (l Layout) list(k *kernel.Kernel, wanted func(kernel.Element) bool) (found []kernel.Element, err error) {
+	for _, set := range l.Sets {
+		elements, err := ElementsOf(k, set)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, slices.DeleteFunc(elements, func(e kernel.Element) bool { return !wanted(e) })...)
+	}
+	return found, nil
+}
+
+// ElementsOf lists the elements of a set. One that does not exist has none, and so has a kernel without nftables.
+func ElementsOf(k *kernel.Kernel, set *nftables.Set) ([]kernel.Element, error) {
+	elements, err := k.Elements(set)
+	if errors.Is(err, unix.ENOENT) || withoutNftables(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("nft list set inet %s %s: %w", set.Table.Name, set.Name, err)
+	}
+	return elements, nil
+}
+
+// deleteAll takes elements back that were added a moment ago.
+func deleteAll(k *kernel.Kernel, elements []kernel.Element) error {
+	var errs []error
+	for chunk := range slices.Chunk(elements, perTransaction) {
+		if err := k.DeleteElements(chunk); !errors.Is(err, unix.ENOENT) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

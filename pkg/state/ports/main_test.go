@@ -1,0 +1,9 @@
+package ports_test
+
+import (
+	"testing"
+
+	"github.com/fairway-cni/fairway/pkg/testnet"
+)
+
+func TestMain(m *testing.M) { testnet.Run(m) }

@@ -1,0 +1,292 @@
+package ports
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/nftable"
+)
+
+// Published is the published ports of a container.
+type Published struct {
+	Owner state.Owner
+	// Addrs are the container's, at most one of each family.
+	Addrs []netip.Addr
+	Ports []Port
+	// Link is the host's link to the container. Empty: that of the route to it.
+	Link string
+	// Hairpin lets the container itself and others behind the same link use the ports, and for IPv4 the host by its loopback.
+	Hairpin bool
+	// MasqueradeAll makes all that comes in seem to come from the host.
+	MasqueradeAll bool
+	// Only drops what comes from outside to the container by another way.
+	Only bool
+}
+
+var (
+	_ state.Rule    = Published{}
+	_ state.Readier = Published{}
+)
+
+// Rule marks it as one that translates or filters packets.
+func (Published) Rule() {}
+
+func (p Published) String() string {
+	var lines []string
+	for _, port := range p.Ports {
+		lines = append(lines, "# publish "+port.String())
+	}
+	for _, e := range p.beside("LINK") {
+		lines = append(lines, fmt.Sprintf("nft add element inet %s %s { … }", Table().Name, e.Set.Name))
+	}
+	return strings.Join(lines, " && ")
+}
+
+// elements are those of the ports: in the maps, and of who may come in.
+func (p Published) elements() []kernel.Element {
+	var elements []kernel.Element
+	tag := p.Owner.Tag()
+	for _, addr := range p.Addrs {
+		for _, port := range p.eachPort() {
+			if !port.serves(addr) {
+				continue
+			}
+			if limit, ok := port.limit(addr, tag); ok {
+				elements = append(elements, limit)
+			}
+			elements = append(elements, port.element(addr, tag))
+		}
+	}
+	return elements
+}
+
+// eachPort is the ports, with those of a run that leads to other ports one by one.
+func (p Published) eachPort() []Port {
+	var list []Port
+	for _, port := range p.Ports {
+		if port.More > 0 && !port.isRun() {
+			list = append(list, port.singles()...)
+		} else {
+			list = append(list, port)
+		}
+	}
+	return list
+}
+
+// beside is the elements that a container has beside its ports.
+func (p Published) beside(link string) []kernel.Element {
+	var elements []kernel.Element
+	tag := p.Owner.Tag()
+	for _, addr := range p.Addrs {
+		if p.Hairpin && len(p.Ports) > 0 {
+			key := append(append(nftable.IfName(link), nftable.IfName(link)...), addr.AsSlice()...)
+			self := append(addr.AsSlice(), addr.AsSlice()...)
+			elements = append(elements, kernel.Element{Set: hairpinSet(addr), Key: key, Comment: tag},
+				kernel.Element{Set: selfSet(addr), Key: self, Comment: tag})
+		}
+		if p.MasqueradeAll && len(p.Ports) > 0 {
+			elements = append(elements, kernel.Element{Set: hiddenSet(addr), Key: addr.AsSlice(), Comment: tag})
+		}
+		if p.Only {
+			elements = append(elements, kernel.Element{Set: directSet(addr), Key: addr.AsSlice(), Comment: tag})
+		}
+	}
+	return elements
+}
+
+// Ensure publishes the ports. What is in the way is told before anything is made: another container that has published one,
+// or a program of the host that listens there.
+func (p Published) Ensure(k *kernel.Kernel) (bool, error) {
+	if len(p.Addrs) == 0 || len(p.Ports) == 0 && !p.Only {
+		return false, nil
+	}
+	if err := p.conflict(k); err != nil {
+		return false, err
+	}
+	link, err := p.link(k)
+	if err != nil {
+		return false, err
+	}
+	if err := layout().Ensure(k); err != nil {
+		return false, err
+	}
+	for _, port := range p.Ports {
+		if len(port.Sources) > 0 {
+			if err := ensureSources(k, port.Sources); err != nil {
+				return false, err
+			}
+		}
+	}
+	if err := p.add(k, link); err != nil {
+		return false, err
+	}
+	if err := errors.Join(p.openLoopback(k, link), p.reflect(k), p.forget(k)); err != nil {
+		return false, errors.Join(err, p.Remove(k))
+	}
+	return true, nil
+}
+
+// add adds the elements. Those of the owner's ADD that was cut short stay; what is beside the ports may be of an earlier holder
+// of the address.
+func (p Published) add(k *kernel.Kernel, link string) error {
+	beside := p.beside(link)
+	if err := replaceStale(k, beside); err != nil {
+		return err
+	}
+	_, err := layout().Add(k, append(p.elements(), beside...))
+	var taken *nftable.TakenError
+	if errors.As(err, &taken) {
+		return asConflict(taken)
+	}
+	return err
+}
+
+// replaceStale deletes elements that an earlier holder of the address has left.
+func replaceStale(k *kernel.Kernel, elements []kernel.Element) error {
+	for _, e := range elements {
+		held, err := nftable.LookUp(k, e)
+		if err != nil {
+			return err
+		}
+		if held.Key != nil && held.Comment != e.Comment {
+			if err := k.DeleteElements([]kernel.Element{held}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// link is the host's link to the container.
+func (p Published) link(k *kernel.Kernel) (string, error) {
+	if p.Link != "" || !p.Hairpin || len(p.Ports) == 0 {
+		return p.Link, nil
+	}
+	for _, addr := range p.Addrs {
+		routes, err := k.Host.RouteGet(addr.AsSlice())
+		if err != nil {
+			return "", fmt.Errorf("ip route get %s: %w", addr, err)
+		}
+		if len(routes) > 0 {
+			link, err := k.Host.LinkAt(routes[0].LinkIndex)
+			if err != nil {
+				return "", err
+			}
+			return link.Attrs().Name, nil
+		}
+	}
+	return "", nil
+}
+
+// openLoopback lets packets from 127.0.0.0/8 leave by the link; chain raw keeps them from coming in.
+func (p Published) openLoopback(k *kernel.Kernel, link string) error {
+	s, ok := p.localnet(link)
+	if !ok {
+		return nil
+	}
+	_, err := s.Ensure(k)
+	return err
+}
+
+// reflect lets the container's port of a bridge send frames back where br_netfilter translates them within the bridge: a
+// container that asks for its own port is answered by that way.
+func (p Published) reflect(k *kernel.Kernel) error {
+	if !p.Hairpin || len(p.Ports) == 0 {
+		return nil
+	}
+	filters := false
+	for _, key := range []string{"net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"} {
+		value, err := k.Host.Sysctl(key) // absent: the module is not there
+		filters = filters || err == nil && value != "0"
+	}
+	port, err := k.Host.Link(p.Owner.HostLink())
+	if !filters || err != nil || port.Attrs().MasterIndex == 0 {
+		return state.IgnoreNotFound(err) // the link is another suite's, or no bridge's
+	}
+	if err := k.Host.LinkSetHairpin(port, true); err != nil {
+		return fmt.Errorf("bridge link set dev %s hairpin on: %w", p.Owner.HostLink(), err)
+	}
+	return nil
+}
+
+// localnet is the parameter by which the host's loopback reaches the container; ok is false where it is not needed.
+func (p Published) localnet(link string) (s state.Sysctl, ok bool) {
+	for _, addr := range p.Addrs {
+		ok = ok || addr.Is4() && p.Hairpin && len(p.Ports) > 0 && link != "" && link != "lo"
+	}
+	return state.Sysctl{Key: "net/ipv4/conf/" + link + "/route_localnet", Value: "1"}, ok
+}
+
+// Ready says whether nftables can be used.
+func (Published) Ready(k *kernel.Kernel) error { return nftable.Ready(k) }
+
+// Verify looks for the ports, and for the rules that use them.
+func (p Published) Verify(k *kernel.Kernel) error {
+	if len(p.Addrs) == 0 || len(p.Ports) == 0 && !p.Only {
+		return nil
+	}
+	link, err := p.link(k)
+	if err != nil {
+		return err
+	}
+	errs := []error{layout().Verify(k), nftable.VerifyElements(k, append(p.elements(), p.beside(link)...))}
+	if s, ok := p.localnet(link); ok {
+		if _, err := k.Host.Link(link); err == nil { // else the link's own Verify says so
+			errs = append(errs, s.Verify(k))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Remove deletes the owner's elements, whatever ports they are for. The flows of UDP that came in by them go when no packet can
+// begin new ones.
+func (p Published) Remove(k *kernel.Kernel) error {
+	tag := p.Owner.Tag()
+	return remove(k, func(t string) bool { return t == tag })
+}
+
+// Prune deletes the elements of owners that are stale, and the chains that none leads to.
+func Prune(k *kernel.Kernel, stale func(tag string) bool) error {
+	return errors.Join(remove(k, stale), pruneSources(k))
+}
+
+// Collect is Prune for who calls nothing else afterwards.
+func Collect(k *kernel.Kernel, stale func(tag string) bool) error {
+	return errors.Join(Prune(k, stale), k.Finish())
+}
+
+func remove(k *kernel.Kernel, stale func(tag string) bool) error {
+	gone, err := layout().Remove(k, func(e kernel.Element) bool { return stale(e.Comment) })
+	var entries []entry
+	for _, e := range gone {
+		if port, to, ok := portOf(e); ok {
+			entries = append(entries, entry{port, to})
+		}
+	}
+	k.Later(func() error { return forgetFlows(k, entries) })
+	return err
+}
+
+// pruneSources deletes the chains of sources to which no element leads. The kernel refuses to delete one in use.
+func pruneSources(k *kernel.Kernel) error {
+	conn, err := k.Nftables()
+	if err != nil {
+		return err
+	}
+	chains, err := conn.ListChains()
+	if err != nil {
+		return nil // there are none, or no nftables; the library does not tell which
+	}
+	for _, c := range chains {
+		if c.Table.Name == Table().Name && strings.HasPrefix(c.Name, sourcesPrefix) {
+			conn.FlushChain(c)
+			conn.DelChain(c)
+			_ = conn.Flush() // in use, or gone meanwhile
+		}
+	}
+	return nil
+}
