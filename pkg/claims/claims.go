@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -26,6 +27,9 @@ import (
 
 // ErrBusy says that another process held the book for longer than a call may wait.
 var ErrBusy = errors.New("the claims are locked by another process")
+
+// errUnreadable says that the file of a claim holds none.
+var errUnreadable = errors.New("no claim")
 
 // patience is longer than any call holds the book: it asks the kernel for a link and a few addresses.
 const patience = 20 * time.Second
@@ -134,10 +138,10 @@ func (b *Book) Put(thing string, c Claim) error {
 	return b.root.Rename(newFile, file(thing, c.Owner))
 }
 
-// Claim is an owner's claim on a thing; ok is false when there is none.
+// Claim is an owner's claim on a thing; ok is false when there is none, or one that is no claim any more.
 func (b *Book) Claim(thing string, o Owner) (c Claim, ok bool, err error) {
 	c, err = b.read(file(thing, o))
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errUnreadable) {
 		return Claim{}, false, nil
 	}
 	return c, err == nil, err
@@ -155,7 +159,8 @@ func (b *Book) Drop(thing string, o Owner) error {
 	return nil
 }
 
-// Claims are all claims on a thing. One that cannot be read is left out, and part of the error.
+// Claims are all claims on a thing. A file that is none is as if it were absent, and logged: it must not keep what others claim
+// from going. One that cannot be read is left out, and part of the error.
 func (b *Book) Claims(thing string) ([]Claim, error) {
 	names, err := b.names(thing)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -165,10 +170,12 @@ func (b *Book) Claims(thing string) ([]Claim, error) {
 	errs := []error{err}
 	for _, name := range names {
 		c, err := b.read(thing + "/" + name)
-		if err == nil {
+		switch {
+		case err == nil:
 			all = append(all, c)
+		case !errors.Is(err, errUnreadable):
+			errs = append(errs, err)
 		}
-		errs = append(errs, err)
 	}
 	return all, errors.Join(errs...)
 }
@@ -192,22 +199,28 @@ func (b *Book) names(dir string) ([]string, error) {
 	return things, err
 }
 
-func (b *Book) read(name string) (Claim, error) {
+// read reads a claim. The error is errUnreadable, which is logged, for what is none and can become none.
+func (b *Book) read(name string) (c Claim, err error) {
+	text, err := b.text(name)
+	if err != nil {
+		if info, statErr := b.root.Lstat(name); statErr != nil || info.Mode().IsRegular() {
+			return Claim{}, err
+		}
+	} else if err = json.Unmarshal(text, &c); err == nil && c.Owner != (Owner{}) {
+		return c, nil
+	}
+	slog.Warn("file is no claim: it counts for nothing, and can be removed", "file", filepath.Join(b.root.Name(), name), "error", err)
+	return Claim{}, errUnreadable
+}
+
+func (b *Book) text(name string) ([]byte, error) {
 	const most = 1 << 16
 	f, err := b.root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return Claim{}, err
+		return nil, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, most))
-	if err != nil {
-		return Claim{}, err
-	}
-	var c Claim
-	if err := json.Unmarshal(text, &c); err != nil {
-		return Claim{}, fmt.Errorf("claim %s: %w", filepath.Join(b.root.Name(), name), err)
-	}
-	return c, nil
+	return io.ReadAll(io.LimitReader(f, most))
 }
 
 // file is the path of a claim: a hash, as names of owners may be longer than a file's. No part may hold a NUL.

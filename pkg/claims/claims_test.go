@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -135,23 +134,39 @@ func TestOpenWaits(t *testing.T) {
 	<-opened
 }
 
-// What is no claim is reported, and keeps nobody from the others.
+// TestForeignFile: what is no claim keeps nobody from the others, and is as none where a claim should be.
 func TestForeignFile(t *testing.T) {
-	dir := t.TempDir()
-	b := mustOpen(t, dir)
-	defer b.Close()
-	if err := b.Put("x", claim("a")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "x", "foreign"), []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "x", "link")); err != nil {
-		t.Fatal(err)
-	}
-	all, err := b.Claims("x")
-	if len(all) != 1 || err == nil || !strings.Contains(err.Error(), "x/foreign") || !strings.Contains(err.Error(), "x/link") {
-		t.Errorf("got %v, %v", all, err)
+	for name, spoil := range map[string]func(path string) error{
+		"cut off":         func(path string) error { return os.WriteFile(path, []byte(`{"owner": {"net`), 0o600) },
+		"empty":           func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"another JSON":    func(path string) error { return os.WriteFile(path, []byte(`{"x": 1}`), 0o600) },
+		"another type":    func(path string) error { return os.WriteFile(path, []byte(`[]`), 0o600) },
+		"a symbolic link": func(path string) error { return os.Symlink("/etc/passwd", path) },
+		"a directory":     func(path string) error { return os.Mkdir(path, 0o700) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			b := mustOpen(t, dir)
+			defer b.Close()
+			for _, id := range []string{"a", "b"} {
+				if err := b.Put("x", claim(id)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, path := range []string{filepath.Join(dir, "x", "foreign"), filepath.Join(dir, file("x", claim("b").Owner))} {
+				_ = os.Remove(path) // the foreign one is new
+				if err := spoil(path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			all, err := b.Claims("x")
+			if len(all) != 1 || err != nil {
+				t.Errorf("got %v, %v", all, err)
+			}
+			if _, ok, err := b.Claim("x", claim("b").Owner); ok || err != nil {
+				t.Errorf("claim of b: %t, %v", ok, err)
+			}
+		})
 	}
 }
 
