@@ -42,9 +42,14 @@ func OverlayTag(network string) string {
 // IsTag says whether a text is the tag of an owner.
 func IsTag(text string) bool { return strings.HasPrefix(text, "fairway ") }
 
+// isHostLink says whether a name is one that an owner's host end may have.
+func isHostLink(name string) bool {
+	return len(name) == hostLinkLen && strings.HasPrefix(name, hostLinkPrefix)
+}
+
 // IsHostEnd says whether a link is the host's end of a container of a network.
 func IsHostEnd(attrs *netlink.LinkAttrs, network string) bool {
-	if len(attrs.Name) != hostLinkLen || !strings.HasPrefix(attrs.Name, hostLinkPrefix) || attrs.Group != Group(network) {
+	if !isHostLink(attrs.Name) || attrs.Group != Group(network) {
 		return false
 	}
 	return attrs.Alias == "" || strings.HasPrefix(attrs.Alias, TagPrefix(network))

@@ -31,6 +31,9 @@ type Veth struct {
 	// RecordedMAC is the MAC in the result of the last plugin of a chain; nil when there is none. Verify expects it
 	// instead of MAC, because a later plugin of the chain may have changed the address.
 	RecordedMAC net.HardwareAddr
+	// RecordedHostLink is the host's end in that result, which another suite names in its own way. Empty: it is named after
+	// the owner.
+	RecordedHostLink string
 }
 
 var _ Anchor = Veth{}
@@ -147,21 +150,30 @@ func (v Veth) verifyContainerEnd(k *kernel.Kernel) error {
 }
 
 func (v Veth) verifyHostEnd(k *kernel.Kernel) error {
-	link, err := VerifyLink(k.Host, Host, v.Owner.HostLink())
+	name := v.hostLink()
+	link, err := VerifyLink(k.Host, Host, name)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	if link.Attrs().Flags&net.FlagUp == 0 {
-		errs = append(errs, Driftf("%s is down", v.Owner.HostLink()))
+		errs = append(errs, Driftf("%s is down", name))
 	}
 	if got := link.Attrs().MTU; v.MTU > 0 && got != v.MTU {
-		errs = append(errs, Driftf("%s has MTU %d instead of %d", v.Owner.HostLink(), got, v.MTU))
+		errs = append(errs, Driftf("%s has MTU %d instead of %d", name, got, v.MTU))
 	}
 	if v.Bridge != "" {
 		errs = append(errs, v.verifyPort(k, link))
 	}
 	return errors.Join(errs...)
+}
+
+// hostLink is the host's end that Verify looks for.
+func (v Veth) hostLink() string {
+	if v.RecordedHostLink != "" {
+		return v.RecordedHostLink
+	}
+	return v.Owner.HostLink()
 }
 
 func (v Veth) verifyPort(k *kernel.Kernel, link netlink.Link) error {
@@ -173,40 +185,20 @@ func (v Veth) verifyPort(k *kernel.Kernel, link netlink.Link) error {
 		return err
 	}
 	if link.Attrs().MasterIndex != bridge.Attrs().Index {
-		return Driftf("%s is not a port of %s", v.Owner.HostLink(), v.Bridge)
+		return Driftf("%s is not a port of %s", v.hostLink(), v.Bridge)
 	}
 	info, err := k.PortFlags(link.Attrs().Index)
 	if err != nil {
-		return fmt.Errorf("bridge link show dev %s: %w", v.Owner.HostLink(), err)
+		return fmt.Errorf("bridge link show dev %s: %w", v.hostLink(), err)
 	}
 	var errs []error
 	if v.Hairpin && !info.Hairpin {
-		errs = append(errs, Driftf("port %s has hairpin off", v.Owner.HostLink()))
+		errs = append(errs, Driftf("port %s has hairpin off", v.hostLink()))
 	}
 	if v.Isolated && !info.Isolated {
-		errs = append(errs, Driftf("port %s is not isolated", v.Owner.HostLink()))
+		errs = append(errs, Driftf("port %s is not isolated", v.hostLink()))
 	}
 	return errors.Join(errs...)
-}
-
-// Remove deletes the pair from its host end, which needs no container. A container's end with the recorded MAC is
-// deleted when there is no host end of ours: another suite's plugin of the same name made that pair.
-func (v Veth) Remove(k *kernel.Kernel) error {
-	k.Host.Forget(v.Owner.HostLink())
-	link, err := k.Host.Link(v.Owner.HostLink())
-	if err == nil {
-		k.Host.Forget(v.Owner.HostLink())
-		return DeleteLink(k.Host, link)
-	}
-	if !kernel.IsNotFound(err) || k.Container == nil || v.RecordedMAC == nil {
-		return IgnoreNotFound(err)
-	}
-	link, err = k.Container.Link(v.Owner.IfName)
-	if err != nil || link.Type() != "veth" || !bytes.Equal(link.Attrs().HardwareAddr, v.RecordedMAC) {
-		return IgnoreNotFound(err)
-	}
-	k.Container.Forget(v.Owner.IfName)
-	return DeleteLink(k.Container, link)
 }
 
 // IgnoreNotFound makes the absence of a link a success.

@@ -3,6 +3,7 @@ package state_test
 import (
 	"net"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/fairway-cni/fairway/pkg/state"
@@ -178,26 +179,43 @@ func TestVethOfVanishedNamespace(t *testing.T) {
 	statetest.Removes(t, nil, veth)
 }
 
-// Another suite's pair has another name on the host: only the recorded MAC tells that the container's end was its.
-func TestVethOfAnotherSuite(t *testing.T) {
-	for _, test := range []struct {
-		name     string
-		recorded net.HardwareAddr
-		gone     bool
+// TestVethRemovesByName: without a host end of ours, what has the interface's name in the container goes when it is of the mode's
+// kind, whoever made it and whatever is recorded of it; but not what another attachment of ours has made there since.
+func TestVethRemovesByName(t *testing.T) {
+	const theirs = "ip link add veth1234 type veth peer name eth0 netns "
+	for _, tt := range []struct {
+		name string
+		make func(t *testing.T, container *testnet.Namespace)
+		gone bool
 	}{
-		{"its MAC", net.HardwareAddr{2, 0, 0, 0, 0, 5}, true},
-		{"another MAC", net.HardwareAddr{2, 0, 0, 0, 0, 6}, false},
-		{"no MAC", nil, false},
+		{"of another suite", func(t *testing.T, c *testnet.Namespace) { testnet.Sh(t, "sh", "-c", theirs+c.Path) }, true},
+		{"with both ends in the container", func(t *testing.T, c *testnet.Namespace) {
+			c.Sh(t, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1")
+		}, true},
+		{"of a network called otherwise", func(t *testing.T, c *testnet.Namespace) {
+			o := statetest.Owner("a")
+			o.Network = "before"
+			statetest.Apply(t, statetest.Open(t, c), state.Veth{Owner: o, MAC: o.MAC()})
+		}, true},
+		{"of another container", func(t *testing.T, c *testnet.Namespace) {
+			statetest.Apply(t, statetest.Open(t, c), state.Veth{Owner: statetest.Owner("b"), MAC: statetest.Owner("b").MAC()})
+		}, false},
+		{"of another container, half made", func(t *testing.T, c *testnet.Namespace) {
+			statetest.Apply(t, statetest.Open(t, c), state.Veth{Owner: statetest.Owner("b"), MAC: statetest.Owner("b").MAC()})
+			testnet.Sh(t, "ip", "link", "set", statetest.Owner("b").HostLink(), "alias", "")
+		}, false},
+		{"of another kind", func(t *testing.T, c *testnet.Namespace) {
+			c.Sh(t, "ip", "link", "add", "eth0", "type", "ifb")
+		}, false},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
 			testnet.NewHost(t)
 			container := testnet.NewNS(t, "c")
-			testnet.Sh(t, "ip", "link", "add", "veth1234", "type", "veth", "peer", "name", "eth0", "address", "02:00:00:00:00:05", "netns", container.Path)
-			statetest.Removes(t, container, state.Veth{Owner: statetest.Owner("a"), RecordedMAC: test.recorded})
-			if test.gone {
-				statetest.Lacks(t, container.Sh(t, "ip", "link"), "eth0")
-			} else {
-				statetest.Shows(t, container.Sh(t, "ip", "link"), "eth0")
+			tt.make(t, container)
+			statetest.Removes(t, container, state.Veth{Owner: statetest.Owner("a")})
+			links := container.Sh(t, "ip", "link")
+			if strings.Contains(links, "eth0") == tt.gone {
+				t.Errorf("left in the container: %s", links)
 			}
 		})
 	}

@@ -95,8 +95,12 @@ func others(book *claims.Book, thing string, o claims.Owner) ([]claims.Claim, er
 // are there still, VLAN interfaces, and the host's ways to containers. It goes on past errors.
 func PruneClaims(k *kernel.Kernel, network string, valid []state.Owner, host Lender) error {
 	stale := func(o claims.Owner) bool { return o.Network == network && !slices.Contains(valid, state.Owner(o)) }
-	return errors.Join(
-		releaseAll(claimedHost, stale, HostAccess{Owner: state.Owner{Network: network}, Lender: host}.free(k)),
+	access := HostAccess{Owner: state.Owner{Network: network}, Lender: host}
+	released := releaseAll(claimedHost, stale, access.free(k))
+	if released == nil && len(valid) == 0 {
+		released = access.removeShim(k) // whose claims somebody may have deleted
+	}
+	return errors.Join(released,
 		releaseAll(claimedLink, stale, freeLink),
 		releaseAll(claimedVLAN, stale, freeVLAN(k)))
 }
@@ -104,8 +108,7 @@ func PruneClaims(k *kernel.Kernel, network string, valid []state.Owner, host Len
 // freeLink removes a link of ours from a container that is there still. An ADD that was killed may have left it there.
 func freeLink(book *claims.Book, thing string, c claims.Claim) error {
 	owner := state.Owner(c.Owner)
-	id := kernel.NamespaceID{Dev: c.Netns.Dev, Inode: c.Netns.Inode, Cookie: c.Netns.Cookie}
-	err := id.Visit(c.Netns.Path, func(n *kernel.Namespace) error {
+	err := namespaceOf(c).Visit(c.Netns.Path, func(n *kernel.Namespace) error {
 		return errors.Join(removeOurs(n, owner, owner.DraftLink()), removeOurs(n, owner, owner.IfName))
 	})
 	if err != nil && !errors.Is(err, kernel.ErrNoNamespace) {
@@ -124,4 +127,9 @@ func removeOurs(n *kernel.Namespace, o state.Owner, name string) error {
 	}
 	n.Forget(name)
 	return state.DeleteLink(n, link)
+}
+
+// namespaceOf is the container's namespace of a claim.
+func namespaceOf(c claims.Claim) kernel.NamespaceID {
+	return kernel.NamespaceID{Dev: c.Netns.Dev, Inode: c.Netns.Inode, Cookie: c.Netns.Cookie}
 }

@@ -82,7 +82,7 @@ func (h HostAccess) Ensure(k *kernel.Kernel) (created bool, err error) {
 		if err := book.Put(h.thing(), claim); err != nil {
 			return err
 		}
-		if err := h.build(k, master); err != nil {
+		if err := h.build(k, master, book); err != nil {
 			return errors.Join(err, h.free(k)(book, h.thing(), claim))
 		}
 		created = true
@@ -91,18 +91,36 @@ func (h HostAccess) Ensure(k *kernel.Kernel) (created bool, err error) {
 	return created, err
 }
 
-func (h HostAccess) build(k *kernel.Kernel, master netlink.Link) error {
+// build makes what is missing. Routes go when a link is down: the way to all containers is made anew then.
+func (h HostAccess) build(k *kernel.Kernel, master netlink.Link, book *claims.Book) error {
 	link, err := h.ensureShim(k, master)
 	if err != nil {
 		return err
 	}
+	if link.Attrs().Flags&net.FlagUp != 0 {
+		return h.lead(k, link)
+	}
+	all, err := book.Claims(h.thing())
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		h.Addresses = append(slices.Clone(h.Addresses), c.Addresses...)
+	}
 	if err := h.ensureAddresses(k, link); err != nil {
 		return err
 	}
-	if link.Attrs().Flags&net.FlagUp == 0 {
-		if err := k.Host.LinkSetUp(link); err != nil {
-			return fmt.Errorf("ip link set %s up: %w", h.shim(), err)
-		}
+	if err := k.Host.LinkSetUp(link); err != nil {
+		return fmt.Errorf("ip link set %s up: %w", h.shim(), err)
+	}
+	k.Host.Forget(h.shim())
+	return h.lead(k, link)
+}
+
+// lead leads to the addresses through the shim, which gets addresses of their families.
+func (h HostAccess) lead(k *kernel.Kernel, link netlink.Link) error {
+	if err := h.ensureAddresses(k, link); err != nil {
+		return err
 	}
 	for _, route := range h.routes(h.Addresses) {
 		if _, err := route.Ensure(k); err != nil {
@@ -125,7 +143,8 @@ func (h HostAccess) ensureShim(k *kernel.Kernel, master netlink.Link) (netlink.L
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.ParentIndex, attrs.Group = h.shim(), master.Attrs().Index, state.HostAccessGroup
-	attrs.HardwareAddr = state.HostMAC("host access", h.Owner.Network)
+	// Machines that were cloned have one machine ID, and on one segment not one MAC.
+	attrs.HardwareAddr = state.HostMAC("host access", h.Owner.Network, master.Attrs().HardwareAddr.String())
 	if err := k.Host.LinkAdd(&netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE}); err != nil {
 		return nil, fmt.Errorf("ip link add link %s name %s type macvlan: %w", master.Attrs().Name, h.shim(), err)
 	}
@@ -163,6 +182,36 @@ func (h HostAccess) ensureAddresses(k *kernel.Kernel, link netlink.Link) error {
 		}
 	}
 	return nil
+}
+
+// Repair makes the way to the container anew, and with it that to all others, which lose theirs at the same moment: a restart of
+// the host's network takes the shim away. So it does with a claim that was lost.
+func (h HostAccess) Repair(k *kernel.Kernel) error {
+	if len(h.Addresses) == 0 || h.Verify(k) == nil {
+		return nil
+	}
+	k.Host.Forget(h.shim())
+	master, err := h.Master.link(k)
+	if err != nil {
+		return nil // Verify says what is missing
+	}
+	return withClaims(func(book *claims.Book) error {
+		if err := book.Put(h.thing(), claims.Claim{Owner: claims.Owner(h.Owner), Addresses: h.Addresses}); err != nil {
+			return err
+		}
+		all, err := book.Claims(h.thing())
+		if err != nil {
+			return err
+		}
+		for _, c := range all {
+			other := h
+			other.Owner, other.Addresses = state.Owner(c.Owner), c.Addresses
+			if err := other.build(k, master, book); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Verify looks for the shim, for addresses and for the routes.

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"net"
 
 	"github.com/vishvananda/netlink"
@@ -168,6 +170,11 @@ func (m Macvlan) claim(k *kernel.Kernel) (undo func() error, err error) {
 		}
 		return book.Put(claimedLink, claim)
 	})
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+		// As in the mount namespace of a rootless runtime. DEL finds the link by its name.
+		slog.Warn("the container's interface is not recorded: GC will not find it, should this call be killed", "error", err)
+		return func() error { return nil }, nil
+	}
 	return undo, err
 }
 
@@ -309,34 +316,4 @@ func modeName(mode netlink.MacvlanMode) MacvlanMode {
 		}
 	}
 	return "source"
-}
-
-// Remove deletes the link: ours says so by its group, and another suite's by the recorded MAC. A runtime that names no
-// container any more may have kept its namespace, in which the link is then found by the claim.
-func (m Macvlan) Remove(k *kernel.Kernel) error {
-	if k.Container == nil {
-		return releaseAll(claimedLink, only(m.Owner), freeLink)
-	}
-	if err := m.removeLink(k); err != nil {
-		return err // GC comes back to what is claimed
-	}
-	return m.unclaim()
-}
-
-func (m Macvlan) removeLink(k *kernel.Kernel) error {
-	if err := removeOurs(k.Container, m.Owner, m.Owner.DraftLink()); err != nil {
-		return err
-	}
-	k.Container.Forget(m.Owner.IfName)
-	link, err := k.Container.Link(m.Owner.IfName)
-	if err != nil {
-		return state.IgnoreNotFound(err)
-	}
-	attrs := link.Attrs()
-	ours := attrs.Group == state.Group(m.Owner.Network) || m.RecordedMAC != nil && bytes.Equal(attrs.HardwareAddr, m.RecordedMAC)
-	if link.Type() != "macvlan" || !ours {
-		return nil
-	}
-	k.Container.Forget(m.Owner.IfName)
-	return state.DeleteLink(k.Container, link)
 }

@@ -2,6 +2,7 @@ package lan_test
 
 import (
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -257,27 +258,49 @@ func TestMacvlanOnAMacvlan(t *testing.T) {
 	statetest.Verifies(t, container, macvlan("a"))
 }
 
-// Another suite's link has no group of ours: only the recorded MAC tells that it was the container's.
-func TestMacvlanOfAnotherSuite(t *testing.T) {
-	for _, test := range []struct {
-		name     string
-		recorded net.HardwareAddr
-		gone     bool
+// TestMacvlanRemovesByName: what has the interface's name in the container goes when it is a macvlan, whoever made it and whatever is
+// recorded of it; but not what another attachment of ours has made there since.
+func TestMacvlanRemovesByName(t *testing.T) {
+	other := func(o state.Owner) lan.Macvlan {
+		m := macvlan("a")
+		m.Owner = o
+		return m
+	}
+	for _, tt := range []struct {
+		name string
+		make func(t *testing.T, container *testnet.Namespace)
+		gone bool
 	}{
-		{"its MAC", net.HardwareAddr{2, 0, 0, 0, 0, 5}, true},
-		{"another MAC", net.HardwareAddr{2, 0, 0, 0, 0, 6}, false},
-		{"no MAC", nil, false},
+		{"another suite's", func(t *testing.T, c *testnet.Namespace) {
+			testnet.Sh(t, "ip", "link", "add", "link", "lan0", "name", "eth0", "netns", c.Path, "type", "macvlan")
+		}, true},
+		{"of a network called otherwise", func(t *testing.T, c *testnet.Namespace) {
+			o := statetest.Owner("a")
+			o.Network = "before"
+			statetest.Apply(t, statetest.Open(t, c), other(o))
+		}, true},
+		{"of another container", func(t *testing.T, c *testnet.Namespace) {
+			statetest.Apply(t, statetest.Open(t, c), macvlan("b"))
+		}, false},
+		{"of another network without its claim", func(t *testing.T, c *testnet.Namespace) {
+			o := statetest.Owner("b")
+			o.Network = "before"
+			statetest.Apply(t, statetest.Open(t, c), other(o))
+			if err := os.RemoveAll("/run/fairway"); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+		{"of another kind", func(t *testing.T, c *testnet.Namespace) {
+			c.Sh(t, "ip", "link", "add", "eth0", "type", "ifb")
+		}, false},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
 			_, container := newCable(t)
-			testnet.Sh(t, "ip", "link", "add", "link", "lan0", "name", "eth0", "address", "02:00:00:00:00:05", "netns", container.Path, "type", "macvlan")
-			m := macvlan("a")
-			m.RecordedMAC = test.recorded
-			statetest.Removes(t, container, m)
-			if test.gone {
-				statetest.Lacks(t, container.Sh(t, "ip", "link"), "eth0")
-			} else {
-				statetest.Shows(t, container.Sh(t, "ip", "link"), "eth0")
+			tt.make(t, container)
+			statetest.Removes(t, container, macvlan("a"))
+			links := container.Sh(t, "ip", "link")
+			if strings.Contains(links, "eth0") == tt.gone {
+				t.Errorf("left in the container: %s", links)
 			}
 		})
 	}
