@@ -26,7 +26,7 @@ func (c ContainerLink) Configure(lease Lease) state.Set {
 	}
 	for _, route := range lease.Routes {
 		set = append(set, state.Route{
-			In: state.Container, Link: c.Name, Dst: route.Dst, Via: nextHop(route, lease.IPs),
+			In: state.Container, Link: c.Name, Dst: route.Dst.Masked(), Via: nextHop(route, lease.IPs),
 			MTU: route.MTU, AdvMSS: route.AdvMSS, Priority: route.Priority, Table: route.Table, Scope: route.Scope,
 		})
 	}

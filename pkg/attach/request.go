@@ -41,3 +41,14 @@ func (r Request) MAC(asked net.HardwareAddr) net.HardwareAddr {
 	}
 	return r.Owner.MAC()
 }
+
+// HostLink is the host's end of the container's interface: as recorded, or named after the owner.
+func (r Request) HostLink() string {
+	if r.RecordedHostLink != "" {
+		return r.RecordedHostLink
+	}
+	return r.Owner.HostLink()
+}
+
+// OfAnotherSuite says whether the recorded result names a host's end that is none of ours.
+func (r Request) OfAnotherSuite() bool { return r.HostLink() != r.Owner.HostLink() }

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -51,7 +52,11 @@ func (a Announce) Ensure(k *kernel.Kernel) (bool, error) {
 	if len(a.Addrs) == 0 {
 		return false, nil
 	}
-	if err := a.send(k); err != nil {
+	switch err := a.send(k); {
+	case errors.Is(err, errNoCarrier):
+		slog.Debug("addresses not announced", "link", a.Link, "error", err)
+		return false, nil
+	case err != nil:
 		slog.Warn("addresses not announced", "link", a.Link, "error", err)
 		return false, nil
 	}

@@ -24,8 +24,8 @@ type Route struct {
 	Via netip.Addr
 	// MTU and AdvMSS in bytes, 0 for none.
 	MTU, AdvMSS int
-	// Priority is the metric. With 0, the route gives way to one that is there already, by a higher metric, and takes
-	// over when that one goes: a container's second network.
+	// Priority is the metric. With 0, the route gives way to one through another link, by a higher metric, and takes over
+	// when that one goes: a container's second network.
 	Priority int
 	// Table is the routing table, nil for main.
 	Table *int
@@ -101,6 +101,15 @@ func (r Route) Ensure(k *kernel.Kernel) (bool, error) {
 		if !errors.Is(err, unix.EEXIST) {
 			break
 		}
+		if priority == 0 {
+			own, err := r.connectedOnly(n, link.Attrs().Index)
+			if err != nil {
+				return false, err
+			}
+			if own {
+				return r.addBefore(n, link.Attrs().Index)
+			}
+		}
 		var present bool
 		present, priority, err = r.giveWay(n, link.Attrs().Index)
 		if present || err != nil {
@@ -113,9 +122,36 @@ func (r Route) Ensure(k *kernel.Kernel) (bool, error) {
 	return true, nil
 }
 
+// connectedOnly says whether what has metric 0 to the destination is the kernel's own route to the subnet of an address of the same
+// link. A route to all of the subnet by a router is meant to be used instead.
+func (r Route) connectedOnly(n *kernel.Namespace, index int) (bool, error) {
+	routes, err := r.list(n, r.table())
+	first := slices.DeleteFunc(routes, func(other netlink.Route) bool { return other.Priority != 0 })
+	others := slices.ContainsFunc(first, func(other netlink.Route) bool {
+		return other.LinkIndex != index || other.Protocol != unix.RTPROT_KERNEL
+	})
+	return len(first) > 0 && !others, err
+}
+
+// addBefore adds the route before others of its metric (ip route prepend).
+func (r Route) addBefore(n *kernel.Namespace, index int) (bool, error) {
+	if err := n.RouteAddEcmp(r.netlink(index, 0)); err != nil && !errors.Is(err, unix.EEXIST) {
+		return false, fmt.Errorf("%s: %w", r, err)
+	}
+	return true, nil
+}
+
+// table is the number of the route's table.
+func (r Route) table() int {
+	if table := valueOf(r.Table); table != unix.RT_TABLE_UNSPEC {
+		return table
+	}
+	return unix.RT_TABLE_MAIN
+}
+
 // giveWay looks at the routes to the same destination: whether ours is among them, and which metric is free.
 func (r Route) giveWay(n *kernel.Namespace, index int) (present bool, priority int, err error) {
-	routes, err := r.list(n)
+	routes, err := r.list(n, r.table())
 	if err != nil {
 		return false, 0, err
 	}
@@ -135,16 +171,14 @@ func (r Route) giveWay(n *kernel.Namespace, index int) (present bool, priority i
 	return false, r.Priority, nil
 }
 
-// list lists the routes to the destination in the route's table.
-func (r Route) list(n *kernel.Namespace) ([]netlink.Route, error) {
+// list lists the routes to the destination in a table. Without one, they are those of all tables.
+func (r Route) list(n *kernel.Namespace, table int) ([]netlink.Route, error) {
 	family := netlink.FAMILY_V4
 	if r.Dst.Addr().Is6() {
 		family = netlink.FAMILY_V6
 	}
 	filter := r.netlink(0, 0)
-	if filter.Table == 0 {
-		filter.Table = unix.RT_TABLE_MAIN
-	}
+	filter.Table = table
 	routes, err := kernel.Dump(func() ([]netlink.Route, error) {
 		return n.RouteListFiltered(family, filter, netlink.RT_FILTER_DST|netlink.RT_FILTER_TABLE)
 	})
@@ -190,7 +224,8 @@ func (r Route) Verify(k *kernel.Kernel) error {
 	if err != nil {
 		return IgnoreNotFound(err) // the link's own Verify says so
 	}
-	routes, err := r.list(n)
+	// A later plugin of the chain may have moved a route to another table: sbr does, without a record.
+	routes, err := r.list(n, valueOf(r.Table))
 	if err != nil {
 		return err
 	}

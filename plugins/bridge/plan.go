@@ -13,7 +13,9 @@ import (
 // plan declares the bridge and one container on it. What can fail for a reason of the container comes before what
 // filters and translates its packets, so that a failed ADD leaves no trace of either; the announcement comes last.
 func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Result) {
-	lease = c.route(lease)
+	if !r.Recorded {
+		lease = c.route(lease)
+	}
 	link := attach.ContainerLink{Name: r.Owner.IfName, DAD: c.EnableDAD}
 
 	set := c.shared(lease)
@@ -107,7 +109,7 @@ func (c conf) gateway() bridging.VLANGateway {
 
 func (c conf) veth(r attach.Request) state.Veth {
 	return state.Veth{
-		Owner: r.Owner, MAC: r.MAC(c.mac), RecordedMAC: r.RecordedMAC, MTU: c.MTU, Down: c.DisableContainerInterface,
+		Owner: r.Owner, MAC: r.MAC(c.mac), RecordedMAC: r.RecordedMAC, RecordedHostLink: r.RecordedHostLink, MTU: c.MTU, Down: c.DisableContainerInterface,
 		Bridge: c.Bridge, Hairpin: c.HairpinMode, Isolated: c.PortIsolation,
 	}
 }
@@ -117,7 +119,7 @@ func (c conf) filtersVLANs() bool { return c.VLAN != 0 || len(c.tagged) > 0 }
 // portVLANs is the container's VLANs. A trunk without a native VLAN has VLAN 1 as its native one, as upstream has it.
 func (c conf) portVLANs(r attach.Request) bridging.PortVLANs {
 	vlans := bridging.PortVLANs{
-		Port: r.Owner.HostLink(), Native: uint16(c.VLAN), Tagged: c.tagged, KeepDefault: c.PreserveDefaultVLAN,
+		Port: r.HostLink(), Native: uint16(c.VLAN), Tagged: c.tagged, KeepDefault: c.PreserveDefaultVLAN,
 	}
 	if vlans.Native == 0 {
 		vlans.Native = 1
@@ -125,8 +127,12 @@ func (c conf) portVLANs(r attach.Request) bridging.PortVLANs {
 	return vlans
 }
 
-// rules is what filters and translates the container's packets. At DEL it is all there may be: the keys may have changed.
+// rules is what filters and translates the container's packets. At DEL it is all there may be: the keys may have changed. Another
+// suite's attachment has that suite's rules.
 func (c conf) rules(r attach.Request, lease attach.Lease) state.Set {
+	if r.OfAnotherSuite() && !r.Removal {
+		return nil
+	}
 	var set state.Set
 	if c.MACSpoofCheck || r.Removal {
 		set = append(set, ruleset.SpoofCheck{Owner: r.Owner, MAC: r.MAC(c.mac)})

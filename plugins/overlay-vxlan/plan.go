@@ -13,7 +13,7 @@ import (
 
 // plan declares the host's part of the network, and one container routed to it.
 func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Result) {
-	lease = c.route(lease)
+	lease = c.route(r, lease)
 	network := c.overlay(r.Owner.Network)
 	link := attach.ContainerLink{Name: r.Owner.IfName}
 
@@ -66,7 +66,7 @@ func (c conf) hostEnd(r attach.Request, network vxlan.Overlay, lease attach.Leas
 	end := vxlan.HostEnd{Owner: r.Owner, Network: network.Device.Name}
 	for _, ip := range lease.IPs {
 		end.Addresses = append(end.Addresses, ip.Prefix.Addr())
-		if !slices.Contains(end.Gateways, ip.Gateway) {
+		if ip.Gateway.IsValid() && !slices.Contains(end.Gateways, ip.Gateway) {
 			end.Gateways = append(end.Gateways, ip.Gateway)
 		}
 	}
@@ -101,7 +101,7 @@ var gateway6 = netip.MustParseAddr("fe80::1")
 var scopeLink = 253
 
 // route makes each address one of a single host, and routes everything through the gateway: there is no segment.
-func (c conf) route(lease attach.Lease) attach.Lease {
+func (c conf) route(r attach.Request, lease attach.Lease) attach.Lease {
 	lease.IPs, lease.Routes = slices.Clone(lease.IPs), slices.Clone(lease.Routes)
 	if c.network.Internal {
 		lease.Routes = slices.DeleteFunc(lease.Routes, func(r attach.Route) bool { return r.Dst.Bits() == 0 })
@@ -116,12 +116,18 @@ func (c conf) route(lease attach.Lease) attach.Lease {
 		lease.IPs[i] = ip
 		routes = append(routes, c.routesThrough(addr, ip.Gateway)...)
 	}
+	if r.Recorded {
+		// Those that are recorded: a later plugin of the chain may have removed others.
+		routes = slices.DeleteFunc(routes, func(own attach.Route) bool { return !leadsTo(lease.Routes, own.Dst) })
+	}
 	// A recorded lease has these routes already, in older versions of CNI without their scope.
-	lease.Routes = slices.DeleteFunc(lease.Routes, func(r attach.Route) bool {
-		return slices.ContainsFunc(routes, func(own attach.Route) bool { return own.Dst == r.Dst })
-	})
+	lease.Routes = slices.DeleteFunc(lease.Routes, func(r attach.Route) bool { return leadsTo(routes, r.Dst) })
 	lease.Routes = append(routes, lease.Routes...)
 	return lease
+}
+
+func leadsTo(routes []attach.Route, dst netip.Prefix) bool {
+	return slices.ContainsFunc(routes, func(r attach.Route) bool { return r.Dst == dst })
 }
 
 // routesThrough leads to the gateway of an address, the network, and unless it is internal everything else.
