@@ -57,13 +57,24 @@ type traces struct {
 // traces looks at everything that calls for the attachment can have made.
 func (a attachment) traces(t *testing.T) traces {
 	t.Helper()
-	found := traces{Host: links(t, a.host), Rules: a.host.Sh(t, "nft", "list", "ruleset"), Reservations: a.reservations(t)}
+	found := traces{Host: links(t, a.host), Rules: elements(a.host.Sh(t, "nft", "list", "ruleset")), Reservations: a.reservations(t)}
 	if path := a.env["CNI_NETNS"]; strings.HasPrefix(path, "/run/netns/") {
 		if _, err := os.Stat(path); err == nil {
 			found.Container = links(t, &testnet.Namespace{Path: path})
 		}
 	}
 	return found
+}
+
+// elements are the lines of a ruleset that are about networks and attachments: a table that stands filters nobody else.
+func elements(ruleset string) string {
+	var found []string
+	for line := range strings.Lines(ruleset) {
+		if strings.Contains(line, `comment "fairway`) {
+			found = append(found, strings.TrimSpace(line))
+		}
+	}
+	return strings.Join(found, "\n")
 }
 
 // wantUnchanged compares what is there with what was.

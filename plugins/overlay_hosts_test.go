@@ -67,7 +67,7 @@ func TestOverlayRepairs(t *testing.T) {
 				continue // the first container's masquerade is its own: CHECK reports it
 			}
 			if strings.HasPrefix(change, "nft") {
-				h1.Sh(t, "sh", "-c", "nft flush set inet fairway vxlan_peers4")
+				h1.Sh(t, "sh", "-c", "nft flush set inet fairway peers4")
 			} else {
 				h1.Sh(t, "sh", "-c", change)
 			}

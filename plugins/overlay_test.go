@@ -95,7 +95,8 @@ func addressesOf(t *testing.T, result *types100.Result) (v4, v6 string) {
 func wantNothing(t *testing.T, a attachment) {
 	t.Helper()
 	for _, shown := range []string{
-		a.host.Sh(t, "ip", "link"), a.host.Sh(t, "ip", "route"), a.host.Sh(t, "ip", "-6", "route"), a.host.Sh(t, "nft", "list", "ruleset"),
+		a.host.Sh(t, "ip", "link"), a.host.Sh(t, "ip", "route"), a.host.Sh(t, "ip", "-6", "route"),
+		elements(a.host.Sh(t, "nft", "list", "ruleset")),
 	} {
 		for _, left := range []string{"fwvx", "veth", "10.42.", "fd42:", "comment"} {
 			if strings.Contains(shown, left) {

@@ -63,13 +63,13 @@ func TestCheckReportsAllDrift(t *testing.T) {
 	container.Sh(t, "ip", "addr", "flush", "dev", "eth0")
 	a.host.Sh(t, "ip", "link", "set", port, "nomaster")
 	a.host.Sh(t, "ip", "addr", "flush", "dev", "br0")
-	a.host.Sh(t, "nft", "flush", "map", "inet", "fairway", "masquerade4")
+	a.host.Sh(t, "nft", "flush", "map", "inet", "fairway", "masquerade_from4")
 	a.releaseByHand(t)
 	wantText(t, "sentence", "drift: br0 has no address 10.1.0.1/24; "+
 		"drift: "+port+" is not a port of br0; "+
 		"drift: eth0 has no address 10.1.0.2/24; "+
 		"drift: no route to 0.0.0.0/0 via 10.1.0.1 through eth0; "+
-		`drift: nftables set masquerade4 has no element of "fairway net c eth0"; `+
+		`drift: nftables set masquerade_from4 has no element of "fairway net c eth0"; `+
 		"no address of network net is reserved for container c interface eth0: run DEL and ADD again",
 		a.after(result).fail(t, "CHECK", 100))
 }

@@ -29,3 +29,6 @@ func Compare(t *testing.T, name, got string) {
 		t.Errorf("%s (-want +got):\n%s", path, diff)
 	}
 }
+
+// Updating says whether golden files are to be written anew, for a test whose file lies elsewhere.
+func Updating() bool { return *update }

@@ -6,8 +6,6 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
-	"github.com/fairway-cni/fairway/pkg/liveness"
-	"github.com/fairway-cni/fairway/pkg/state"
 )
 
 // HostLocal is host-local within the process: the same files, lock and results as the plugin's, without an exec.
@@ -34,47 +32,22 @@ func (h HostLocal) AddAny(ctx context.Context) (Lease, error) {
 }
 
 func (h HostLocal) add(ctx context.Context, conf hostlocal.Config) (Lease, func() error, error) {
-	store := h.store(conf)
-	got, err := store.Add(ctx, h.Owner, netnsAt(h.Netns))
+	held, err := hostlocal.Add(ctx, conf, h.Owner, h.Netns)
 	if err != nil {
 		return Lease{}, nil, err
 	}
-	release := func() error { return store.Undo(ctx, h.Owner, got) }
-	return Lease{IPs: got.Addresses, Routes: got.Routes, DNS: types.DNS(got.DNS)}, release, nil
-}
-
-func (h HostLocal) store(conf hostlocal.Config) *hostlocal.Store {
-	store := hostlocal.NewStore(conf)
-	store.Gone = gone(&liveness.Observer{})
-	return store
-}
-
-// netnsAt identifies the namespace at a path. Of one that cannot be identified nothing is recorded, and its address is not
-// reclaimed.
-func netnsAt(path string) hostlocal.Netns {
-	mark, err := liveness.MarkAt(path)
-	if err != nil {
-		return hostlocal.Netns{}
+	release := func() error {
+		if !held.Created {
+			return nil // of an attachment that may be alive
+		}
+		return hostlocal.Release(ctx, conf, h.Owner)
 	}
-	return hostlocal.Netns{Mark: mark.String(), Path: path}
+	return Lease{IPs: held.Addresses, Routes: held.Routes, DNS: types.DNS(held.DNS)}, release, nil
 }
 
-// gone asks the kernel for the holder of an address.
-func gone(o *liveness.Observer) hostlocal.Gone {
-	return func(_ context.Context, h hostlocal.Holder) bool {
-		mark, ok := liveness.ParseMark(h.Netns.Mark)
-		owner := state.Owner{Network: h.Network, ContainerID: h.Owner.ContainerID, IfName: h.Owner.IfName}
-		return ok && o.Gone(owner, mark, h.Netns.Path)
-	}
-}
-
-// Check verifies that the owner holds the addresses of its lease.
+// Check verifies that the owner holds an address.
 func (h HostLocal) Check(ctx context.Context) error {
-	conf, err := hostlocal.Parse(h.Stdin, h.Args)
-	if err != nil {
-		return err
-	}
-	return h.store(conf).Check(ctx, h.Owner, h.Held)
+	return h.with(func(conf hostlocal.Config) error { return hostlocal.Check(ctx, conf, h.Owner) })
 }
 
 // Del gives back what the owner holds.
@@ -83,7 +56,7 @@ func (h HostLocal) Del(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return h.store(conf).Release(ctx, h.Owner)
+	return hostlocal.Release(ctx, conf, h.Owner)
 }
 
 // GC gives back what owners hold that are not valid. Without a list it changes nothing.
@@ -95,14 +68,18 @@ func (h HostLocal) GC(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return h.store(conf).GC(ctx, h.Valid)
+	return hostlocal.GC(ctx, conf, h.Valid)
 }
 
-// Status says whether an Add can work.
+// Status says whether an Add is likely to succeed.
 func (h HostLocal) Status(ctx context.Context) error {
+	return h.with(func(conf hostlocal.Config) error { return hostlocal.Status(ctx, conf) })
+}
+
+func (h HostLocal) with(f func(hostlocal.Config) error) error {
 	conf, err := hostlocal.Parse(h.Stdin, h.Args)
 	if err != nil {
 		return err
 	}
-	return h.store(conf).Status(ctx)
+	return f(conf)
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// BridgeGroup is the device group of the bridges that fairway made or adopted. nftables matches it, so that one bridge
-// can be isolated from the others without a list of them.
+// BridgeGroup is the device group of the bridges that fairway made or adopted, unless they have one already. No rule depends
+// on it: anybody may change it.
 const BridgeGroup = 0xfa1
 
 // VLANGroup is the device group of the VLAN interfaces that fairway made: others are not removed.

@@ -147,7 +147,7 @@ func TestSetVerifyReportsAllDrift(t *testing.T) {
 		state.Shared(bridging.Bridge{Name: "br0"}),
 		state.Veth{Owner: statetest.Owner("a"), MAC: statetest.Owner("a").MAC(), Bridge: "br0"},
 		statetest.Address("10.0.0.2/24"),
-		ruleset.Masquerade{Owner: statetest.Owner("a"), Prefixes: statetest.Prefixes("10.0.0.2/24")},
+		ruleset.Masquerade{Owner: statetest.Owner("a"), Link: "br1", Prefixes: statetest.Prefixes("10.0.0.2/24")},
 	}
 	undo := statetest.Apply(t, k, set...)
 	if err := set.Verify(statetest.Open(t, container)); err != nil {
@@ -178,7 +178,7 @@ func TestSetApplyLeavesNothing(t *testing.T) {
 		state.Veth{Owner: statetest.Owner("a"), MAC: statetest.Owner("a").MAC(), Bridge: "br0"},
 		statetest.Address("10.0.0.2/24"),
 		ruleset.SpoofCheck{Owner: statetest.Owner("a"), MAC: statetest.Owner("a").MAC()},
-		ruleset.Masquerade{Owner: statetest.Owner("a"), Prefixes: statetest.Prefixes("10.0.0.2/24")},
+		ruleset.Masquerade{Owner: statetest.Owner("a"), Link: "br1", Prefixes: statetest.Prefixes("10.0.0.2/24")},
 		probe{name: "broken", notes: &notes, ensure: errProbe},
 	}.Apply(k)
 	statetest.Fails(t, err, errProbe, "probe")
@@ -223,14 +223,14 @@ func TestWhere(t *testing.T) {
 
 func TestSetWithoutRules(t *testing.T) {
 	set := state.Set{
-		state.Shared(bridging.Bridge{Name: "br0"}), state.Shared(ruleset.Isolation{Bridge: "br0", Internal: true}),
+		state.Shared(bridging.Bridge{Name: "br0"}), state.Shared(ruleset.Isolation{Bridge: "br0", Link: "br0", Internal: true}),
 		statetest.Address("10.0.0.2/24"), ruleset.SpoofCheck{Owner: statetest.Owner("a")}, ruleset.Masquerade{Owner: statetest.Owner("a")},
 	}
 	var got []string
 	for _, object := range set.WithoutRules() {
 		got = append(got, object.String())
 	}
-	if diff := cmp.Diff([]string{"ip link add br0 up type bridge", "ip addr add 10.0.0.2/24 dev eth0"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"ip link add br0 up type bridge", set[1].String(), "ip addr add 10.0.0.2/24 dev eth0"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -239,7 +239,7 @@ func TestSetWithoutRules(t *testing.T) {
 func TestSetBeyond(t *testing.T) {
 	veth := state.Veth{Owner: statetest.Owner("a"), MAC: statetest.Owner("a").MAC()}
 	before := state.Set{state.Shared(bridging.Bridge{Name: "br0"}), veth, ruleset.Masquerade{Owner: statetest.Owner("a")}}
-	masquerade := ruleset.Masquerade{Owner: statetest.Owner("a"), Prefixes: statetest.Prefixes("10.0.0.2/24")}
+	masquerade := ruleset.Masquerade{Owner: statetest.Owner("a"), Link: "br1", Prefixes: statetest.Prefixes("10.0.0.2/24")}
 	now := state.Set{state.Shared(bridging.Bridge{Name: "br0"}), veth, statetest.Address("10.0.0.2/24"), masquerade}
 	var got []string
 	for _, object := range now.Beyond(before) {

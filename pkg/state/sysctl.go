@@ -48,3 +48,23 @@ func (s Sysctl) Verify(k *kernel.Kernel) error {
 func (s Sysctl) is(value string) bool {
 	return strings.Join(strings.Fields(value), " ") == strings.Join(strings.Fields(s.Value), " ")
 }
+
+// IgnoreRouters keeps a link of the host from taking addresses and routes that others advertise (RFC 4861, 6.3.4): what
+// containers say of routers is no business of the host. A kernel without IPv6 has no such file, and no routers either.
+func IgnoreRouters(k *kernel.Kernel, link string) {
+	key := AcceptRA(link)
+	if value, err := k.Host.Sysctl(key); err == nil && value != "0" {
+		_ = k.Host.SetSysctl(key, "0") // VerifyIgnoresRouters reports it
+	}
+}
+
+// AcceptRA is the parameter that IgnoreRouters sets.
+func AcceptRA(link string) string { return "net/ipv6/conf/" + link + "/accept_ra" }
+
+// VerifyIgnoresRouters looks at what IgnoreRouters has set.
+func VerifyIgnoresRouters(k *kernel.Kernel, link string) error {
+	if value, err := k.Host.Sysctl(AcceptRA(link)); err == nil && value != "0" {
+		return Driftf("%s takes router advertisements from containers (accept_ra is %s)", link, value)
+	}
+	return nil
+}

@@ -96,6 +96,9 @@ func (v Veth) clearHostEnd(k *kernel.Kernel) error {
 }
 
 func (v Veth) joinBridge(k *kernel.Kernel) error {
+	if v.Bridge == "" {
+		IgnoreRouters(k, v.Owner.HostLink()) // before the container can reach it
+	}
 	if err := RaisePort(k, v.Owner.HostLink(), v.Bridge, v.Owner.Tag()); err != nil {
 		return err
 	}

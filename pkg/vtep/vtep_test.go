@@ -27,8 +27,8 @@ var (
 const declared = `nft add element inet fairway overlays_within { 1733476750 . 1733476750 }
 nft add element inet fairway overlays { 1733476750 }
 nft add element inet fairway overlays_isolated { 1733476750 }
-nft add element inet fairway vxlan { 4789 . 0x1000 }
-nft add element inet fairway vxlan_peers4 { 4789 . 0x1000 . 192.0.2.12 }
+nft add element inet fairway vnis { 4789 . 4096 }
+nft add element inet fairway peers4 { 4789 . 4096 . 192.0.2.12 }
 ip link add fwvx4096 address aa:08:6c:45:e0:33 mtu 1450 group 1733476750 type vxlan id 4096 local 192.0.2.11 dstport 4789 nolearning
 sysctl -w net/ipv6/conf/fwvx4096/accept_ra=0
 ip link set fwvx4096 up

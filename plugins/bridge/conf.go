@@ -49,7 +49,7 @@ func parse(stdin []byte, env attach.Env) (conf, error) {
 		return c, err
 	}
 	c.IsGateway = c.IsGateway || c.IsDefaultGateway
-	c.PortIsolation = c.PortIsolation || c.ICC != nil && !*c.ICC
+	c.PortIsolation = c.PortIsolation || c.separates()
 	var err error
 	if c.mac, err = c.AskedMAC("", env); err != nil {
 		return c, err
@@ -59,6 +59,9 @@ func parse(stdin []byte, env attach.Env) (conf, error) {
 	}
 	return c, c.check()
 }
+
+// separates says whether containers of the bridge cannot reach each other.
+func (c conf) separates() bool { return c.ICC != nil && !*c.ICC }
 
 // check refuses values that cannot be, alone or together.
 func (c conf) check() error {

@@ -18,7 +18,7 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 	}
 	link := attach.ContainerLink{Name: r.Owner.IfName, DAD: c.EnableDAD}
 
-	set := c.shared(lease)
+	set := c.shared(r, lease)
 	set = append(set, c.veth(r))
 	if c.filtersVLANs() {
 		set = append(set, c.portVLANs(r))
@@ -39,7 +39,7 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 }
 
 // shared is what all containers of the bridge have in common.
-func (c conf) shared(lease attach.Lease) state.Set {
+func (c conf) shared(r attach.Request, lease attach.Lease) state.Set {
 	var set state.Set
 	if c.IPMasqBackend == "iptables" {
 		set = append(set, state.Warning{Text: "ipMasqBackend iptables is answered with nftables: both work side by side"})
@@ -47,16 +47,19 @@ func (c conf) shared(lease attach.Lease) state.Set {
 	set = append(set, state.Shared(bridging.Bridge{
 		Name: c.Bridge, MTU: c.MTU, Promisc: c.PromiscMode, VLANFiltering: c.filtersVLANs(),
 	}))
-	if c.Internal || c.Isolated {
-		set = append(set, state.Shared(ruleset.Isolation{Bridge: c.Bridge, Internal: c.Internal, Isolated: c.Isolated}))
-	}
 	if c.IsGateway && !c.Internal {
 		set = append(set, ruleset.ForwardPath{Link: c.forwardingLink()})
 	}
 	if c.IsGateway && len(lease.IPs) > 0 {
 		set = append(set, c.gatewayState(lease)...)
 	}
-	return set
+	isolation := ruleset.Isolation{
+		Bridge: c.Bridge, Link: c.forwardingLink(), Internal: c.Internal, Isolated: c.Isolated, Separate: c.separates(),
+	}
+	if r.OfAnotherSuite() && isolation.Unlimited() {
+		return set // which knows nothing of fairway's set of bridges
+	}
+	return append(set, state.Shared(isolation))
 }
 
 // forwardingLink is the link by which the host forwards for the containers.
@@ -127,24 +130,17 @@ func (c conf) portVLANs(r attach.Request) bridging.PortVLANs {
 	return vlans
 }
 
-// rules is what filters and translates the container's packets. At DEL it is all there may be: the keys may have changed. Another
-// suite's attachment has that suite's rules.
+// rules is what filters and translates the container's packets, or is not to: the keys may have changed. Another suite's
+// attachment has that suite's rules.
 func (c conf) rules(r attach.Request, lease attach.Lease) state.Set {
 	if r.OfAnotherSuite() && !r.Removal {
 		return nil
 	}
-	var set state.Set
-	if c.MACSpoofCheck || r.Removal {
-		set = append(set, ruleset.SpoofCheck{Owner: r.Owner, MAC: r.MAC(c.mac)})
+	masquerade := ruleset.Masquerade{Owner: r.Owner, Link: c.forwardingLink(), Off: !c.masquerades()}
+	for _, ip := range lease.IPs {
+		masquerade.Prefixes = append(masquerade.Prefixes, ip.Prefix)
 	}
-	if c.masquerades() || r.Removal {
-		masquerade := ruleset.Masquerade{Owner: r.Owner}
-		for _, ip := range lease.IPs {
-			masquerade.Prefixes = append(masquerade.Prefixes, ip.Prefix)
-		}
-		set = append(set, masquerade)
-	}
-	return set
+	return state.Set{ruleset.SpoofCheck{Owner: r.Owner, MAC: r.MAC(c.mac), Off: !c.MACSpoofCheck}, masquerade}
 }
 
 // masquerades is false for a network without addresses, and for an internal one, which nothing leaves.

@@ -22,9 +22,7 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 		state.Veth{Owner: r.Owner, MAC: r.MAC(c.mac), RecordedMAC: r.RecordedMAC, MTU: network.Device.MTU},
 		c.hostEnd(r, network, lease))
 	set = append(set, link.Configure(lease)...)
-	if r.Removal || c.masquerades() {
-		set = append(set, c.masquerade(r, lease))
-	}
+	set = append(set, c.masquerade(r, lease))
 	return set, attach.Result{Lease: lease, Interfaces: []attach.Interface{
 		{Name: network.Device.Name, In: state.Host},
 		{Name: r.Owner.HostLink(), In: state.Host},
@@ -75,7 +73,7 @@ func (c conf) hostEnd(r attach.Request, network vxlan.Overlay, lease attach.Leas
 
 // masquerade spares the whole network, not only the host's blocks.
 func (c conf) masquerade(r attach.Request, lease attach.Lease) ruleset.Masquerade {
-	m := ruleset.Masquerade{Owner: r.Owner}
+	m := ruleset.Masquerade{Owner: r.Owner, Link: r.Owner.HostLink(), Off: !c.masquerades()}
 	for _, ip := range lease.IPs {
 		if subnet, ok := c.subnetOf(ip.Prefix.Addr()); ok {
 			m.Prefixes = append(m.Prefixes, netip.PrefixFrom(ip.Prefix.Addr(), subnet.Bits()))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -22,9 +23,10 @@ type Bridge struct {
 	Name string
 	// MTU in bytes for a bridge that is made; 0 means the MTU of the path to the outside.
 	MTU int
-	// Promisc makes the bridge receive all frames. False leaves it as it is.
+	// Promisc makes the bridge receive all frames. False leaves a bridge as it is that fairway did not make.
 	Promisc bool
-	// VLANFiltering makes ports belong to VLANs. False leaves it as it is.
+	// VLANFiltering makes ports belong to VLANs. False leaves a bridge as it is that fairway did not make, or that has ports
+	// in VLANs.
 	VLANFiltering bool
 }
 
@@ -82,8 +84,6 @@ func (b Bridge) add(k *kernel.Kernel) (bool, error) {
 	case err != nil:
 		return false, fmt.Errorf("%s: %w", b, err)
 	}
-	// The routes of a bridge are ours to set. A host without IPv6 has no such file.
-	_ = k.Host.SetSysctl("net/ipv6/conf/"+b.Name+"/accept_ra", "0")
 	return true, nil
 }
 
@@ -93,15 +93,13 @@ func (b Bridge) adopt(k *kernel.Kernel, link netlink.Link) error {
 	if err != nil {
 		return err
 	}
-	if b.VLANFiltering {
-		if err := b.filterVLANs(k, bridge); err != nil {
-			return err
-		}
+	// Before a container can reach it (CVE-2020-10749).
+	state.IgnoreRouters(k, b.Name)
+	if err := b.settleVLANs(k, bridge); err != nil {
+		return err
 	}
-	if b.Promisc && bridge.Promisc == 0 {
-		if err := k.Host.SetPromiscOn(bridge); err != nil {
-			return fmt.Errorf("ip link set %s promisc on: %w", b.Name, err)
-		}
+	if err := b.settlePromisc(k, bridge); err != nil {
+		return err
 	}
 	if err := b.pinAddress(k, bridge); err != nil {
 		return err
@@ -144,15 +142,91 @@ func followsPorts(name string) bool {
 	return err == nil && strings.TrimSpace(string(kind)) != set
 }
 
-// filterVLANs turns the filter on.
-func (b Bridge) filterVLANs(k *kernel.Kernel, bridge *netlink.Bridge) error {
-	if bridge.VlanFiltering != nil && *bridge.VlanFiltering {
+// Made says whether fairway made a bridge: its address tells.
+func (b Bridge) Made(link netlink.Link) bool {
+	return link.Type() == "bridge" && bytes.Equal(link.Attrs().HardwareAddr, BridgeMAC(b.Name))
+}
+
+// settleVLANs turns the filter on, or off again.
+func (b Bridge) settleVLANs(k *kernel.Kernel, bridge *netlink.Bridge) error {
+	on := bridge.VlanFiltering != nil && *bridge.VlanFiltering
+	switch {
+	case on == b.VLANFiltering:
 		return nil
+	case on:
+		if spared, err := b.sparesFilter(k, bridge); spared || err != nil {
+			return err
+		}
 	}
-	if err := k.Host.BridgeSetVlanFiltering(bridge, true); err != nil {
-		return fmt.Errorf("ip link set %s type bridge vlan_filtering 1: %w", b.Name, vlanError(err))
+	if err := k.Host.BridgeSetVlanFiltering(bridge, b.VLANFiltering); err != nil {
+		return fmt.Errorf("ip link set %s type bridge vlan_filtering %d: %w", b.Name, digit(b.VLANFiltering), vlanError(err))
 	}
 	return nil
+}
+
+// sparesFilter says whether the filter is not to be turned off: somebody else's, or one that keeps ports apart.
+func (b Bridge) sparesFilter(k *kernel.Kernel, bridge *netlink.Bridge) (bool, error) {
+	if !b.Made(bridge) {
+		return true, nil
+	}
+	ports, err := portsOf(k, bridge)
+	if err != nil {
+		return false, err
+	}
+	list, err := k.Host.BridgeVlanList()
+	if err != nil {
+		return false, fmt.Errorf("bridge vlan show: %w", vlanError(err))
+	}
+	for _, port := range ports {
+		for _, vlan := range list[int32(port.Attrs().Index)] {
+			if vlan.Vid != defaultVLAN {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// defaultVLAN is the VLAN of ports for which none is declared (default_pvid).
+const defaultVLAN = 1
+
+// settlePromisc sets what `ip link set promisc` does. A capture makes a link promiscuous besides, as long as it lasts.
+func (b Bridge) settlePromisc(k *kernel.Kernel, bridge *netlink.Bridge) error {
+	on := promiscuous(bridge)
+	switch {
+	case b.Promisc && !on:
+		if err := k.Host.SetPromiscOn(bridge); err != nil {
+			return fmt.Errorf("ip link set %s promisc on: %w", b.Name, err)
+		}
+	case !b.Promisc && on && b.Made(bridge):
+		if err := k.Host.SetPromiscOff(bridge); err != nil {
+			return fmt.Errorf("ip link set %s promisc off: %w", b.Name, err)
+		}
+	}
+	return nil
+}
+
+func promiscuous(link netlink.Link) bool { return link.Attrs().RawFlags&unix.IFF_PROMISC != 0 }
+
+func digit(on bool) int {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+// portsOf lists the ports of a bridge.
+func portsOf(k *kernel.Kernel, bridge netlink.Link) (ports []netlink.Link, err error) {
+	links, err := kernel.Dump(k.Host.LinkList)
+	if err != nil {
+		return nil, fmt.Errorf("ip link show master %s: %w", bridge.Attrs().Name, err)
+	}
+	for _, link := range links {
+		if link.Attrs().MasterIndex == bridge.Attrs().Index {
+			ports = append(ports, link)
+		}
+	}
+	return ports, nil
 }
 
 // Ready says whether the name is a bridge's, or free.
@@ -193,32 +267,32 @@ func (b Bridge) Verify(k *kernel.Kernel) error {
 	if bridge.Flags&net.FlagUp == 0 {
 		errs = append(errs, state.Driftf("bridge %s is down", b.Name))
 	}
-	if b.Promisc && bridge.Promisc == 0 {
+	if b.Promisc && !promiscuous(bridge) {
 		errs = append(errs, state.Driftf("bridge %s is not promiscuous", b.Name))
 	}
 	if b.VLANFiltering && (bridge.VlanFiltering == nil || !*bridge.VlanFiltering) {
 		errs = append(errs, state.Driftf("bridge %s does not filter VLANs", b.Name))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, state.VerifyIgnoresRouters(k, b.Name))...)
 }
 
-// Remove removes the bridge unless it has ports, which are others'.
+// Remove removes the bridge, and the host's interfaces in its VLANs, unless it has other ports.
 func (b Bridge) Remove(k *kernel.Kernel) error {
 	k.Host.Forget(b.Name)
-	link, err := k.Host.LinkByName(b.Name)
-	if kernel.IsNotFound(err) {
+	link, err := k.Host.Link(b.Name)
+	if err != nil {
+		return state.IgnoreNotFound(err)
+	}
+	ports, err := portsOf(k, link)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(ports, func(port netlink.Link) bool { return port.Attrs().Alias != state.BridgeTag(b.Name) }) {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("ip link show %s: %w", b.Name, err)
-	}
-	links, err := kernel.Dump(k.Host.LinkList)
-	if err != nil {
-		return fmt.Errorf("ip link show master %s: %w", b.Name, err)
-	}
-	for _, port := range links {
-		if port.Attrs().MasterIndex == link.Attrs().Index {
-			return nil
+	for _, gateway := range ports {
+		if err := state.DeleteLink(k.Host, gateway); err != nil {
+			return err
 		}
 	}
 	return state.RemoveLink(k.Host, b.Name)

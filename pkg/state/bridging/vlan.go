@@ -3,6 +3,7 @@ package bridging
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -56,6 +57,41 @@ func (p PortVLANs) Ensure(k *kernel.Kernel) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// settle brings a port that is in use into its VLANs, and out of others.
+func (p PortVLANs) settle(k *kernel.Kernel) error {
+	link, err := k.Host.Link(p.Port)
+	if err != nil {
+		return err
+	}
+	have, err := portVLANs(k, link)
+	if err != nil {
+		return err
+	}
+	for _, vid := range p.all() {
+		native := vid == p.Native
+		if is, ok := have[vid]; ok && is == native {
+			continue
+		}
+		if err := k.Host.BridgeVlanAdd(link, vid, native, native, false, true); err != nil {
+			return fmt.Errorf("bridge vlan add dev %s vid %d: %w", p.Port, vid, vlanError(err))
+		}
+	}
+	if _, in := have[defaultVLAN]; p.KeepDefault && !in {
+		if err := k.Host.BridgeVlanAdd(link, defaultVLAN, false, true, false, true); err != nil {
+			return fmt.Errorf("bridge vlan add dev %s vid %d untagged: %w", p.Port, defaultVLAN, vlanError(err))
+		}
+	}
+	for vid := range have {
+		if slices.Contains(p.all(), vid) || p.KeepDefault && vid == defaultVLAN {
+			continue
+		}
+		if err := k.Host.BridgeVlanDel(link, vid, false, false, false, true); err != nil {
+			return fmt.Errorf("bridge vlan del dev %s vid %d: %w", p.Port, vid, vlanError(err))
+		}
+	}
+	return nil
 }
 
 func (p PortVLANs) all() []uint16 {

@@ -36,15 +36,17 @@ func (g VLANGateway) String() string {
 		g.port(), g.Link(), g.port(), g.Bridge, g.vlans())
 }
 
-// Ensure makes the pair unless it is there.
+// Ensure makes the pair unless it is there. The VLANs of one that is there are put right.
 func (g VLANGateway) Ensure(k *kernel.Kernel) (bool, error) {
 	err := k.AddVeth(kernel.VethPair{HostName: g.port(), HostGroup: state.BridgeGroup, ContainerName: g.Link(), MTU: k.PathMTU()})
 	if errors.Is(err, unix.EEXIST) {
-		return false, nil
+		state.IgnoreRouters(k, g.Link())
+		return false, g.vlans().settle(k)
 	}
 	if err != nil {
 		return false, err
 	}
+	state.IgnoreRouters(k, g.Link()) // before a container can reach it
 	err = state.RaisePort(k, g.port(), g.Bridge, state.BridgeTag(g.Bridge))
 	if err == nil {
 		_, err = g.vlans().Ensure(k)
@@ -58,7 +60,7 @@ func (g VLANGateway) Ensure(k *kernel.Kernel) (bool, error) {
 // Verify looks at both ends.
 func (g VLANGateway) Verify(k *kernel.Kernel) error {
 	_, err := state.VerifyLink(k.Host, state.Host, g.Link())
-	return errors.Join(err, g.vlans().Verify(k))
+	return errors.Join(err, g.vlans().Verify(k), state.VerifyIgnoresRouters(k, g.Link()))
 }
 
 // Remove deletes the pair.

@@ -19,7 +19,7 @@ func TestRemoveOnFreshHost(t *testing.T) {
 		state.Veth{Owner: statetest.Owner("a"), Bridge: "br0"},
 		ruleset.Masquerade{Owner: statetest.Owner("a")},
 		ruleset.SpoofCheck{Owner: statetest.Owner("a")},
-		ruleset.Isolation{Bridge: "br0", Internal: true},
+		ruleset.Isolation{Bridge: "br0", Link: "br0", Internal: true},
 	} {
 		statetest.Removes(t, nil, o)
 	}

@@ -1,145 +1,178 @@
 package ruleset
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
-	"github.com/google/nftables/expr"
-	"golang.org/x/sys/unix"
+	"github.com/vishvananda/netlink"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
 
-// Isolation limits what the host forwards from and to a bridge. The host itself stays reachable, on the gateway.
+// Isolation is what the host forwards from and to a bridge, or one of its VLANs. The host itself stays reachable, on the
+// gateway. What is false is declared as well: of networks that share a link, the last ADD decides.
 type Isolation struct {
 	Bridge string
+	// Link is where the host takes the containers' packets, and where it sends them: the bridge, or its interface in a VLAN.
+	Link string
 	// Internal drops everything from and to other links.
 	Internal bool
-	// Isolated drops what comes from other bridges of fairway, and what goes to them.
+	// Isolated drops what comes from other networks of fairway, and what goes to them.
 	Isolated bool
+	// Separate drops what the host would send back to the link: from one container to another.
+	Separate bool
 }
 
-var (
-	_ state.Rule    = Isolation{}
-	_ state.Readier = Isolation{}
-)
-
-// Rule marks it as one that translates or filters packets.
-func (Isolation) Rule() {}
+// It is no state.Rule: it is to stand before a container is on the bridge.
+var _ state.Readier = Isolation{}
 
 func (i Isolation) String() string {
 	var lines []string
 	for _, e := range i.elements() {
-		key := i.Bridge
+		key := i.Link
 		if e.Set.Concatenation {
-			key += " . " + i.Bridge
+			key += " . " + i.Link
 		}
 		lines = append(lines, fmt.Sprintf("nft add element inet fairway %s { %s }", e.Set.Name, key))
 	}
 	return strings.Join(lines, " && ")
 }
 
-// Ensure adds the bridge to the sets in one transaction.
-func (i Isolation) Ensure(k *kernel.Kernel) (bool, error) {
-	if err := put(k, isolationLayout(), i.elements()); err != nil {
-		return false, fmt.Errorf("%s: %w", i, err)
+// Unlimited says whether the host forwards for the link as for any other.
+func (i Isolation) Unlimited() bool { return !i.Internal && !i.Isolated && !i.Separate }
+
+// Ensure declares the link.
+func (i Isolation) Ensure(k *kernel.Kernel) (created bool, err error) {
+	d := i.declared()
+	stands, err := d.stands(k, len(d.elements)) // the comment of the first says whether there are others of the link
+	if err == nil && !stands {
+		created = true
+		err = d.ensure(k)
 	}
-	// The elements are the bridge's, whoever came first: an ADD that fails must not open it for the others.
-	return false, nil
+	switch {
+	case withoutNftables(k, err) && i.Unlimited():
+		return false, nil // nothing is limited without nftables
+	case err != nil:
+		return false, fmt.Errorf("%s: %w", i, unsupported(err))
+	}
+	return created, nil
 }
 
-// Ready says whether nftables can be used.
-func (Isolation) Ready(k *kernel.Kernel) error { return NftReady(k) }
+// Ready says whether nftables can be used, for a link that is limited.
+func (i Isolation) Ready(k *kernel.Kernel) error {
+	if i.Unlimited() {
+		return nil
+	}
+	return NftReady(k)
+}
 
-// Verify looks for the bridge in the sets, and for the rules that use them.
+// Verify looks for the link in the sets, and for the rules that use them.
 func (i Isolation) Verify(k *kernel.Kernel) error {
-	return verifyElements(k, isolationLayout(), i.elements())
-}
-
-// Remove takes the bridge out of the sets.
-func (i Isolation) Remove(k *kernel.Kernel) error {
-	tag := state.BridgeTag(i.Bridge)
-	_, err := removeElements(k, isolationSets(), func(t string) bool { return t == tag })
+	err := i.declared().verify(k)
+	if withoutNftables(k, err) && i.Unlimited() {
+		return nil
+	}
 	return err
 }
 
+// Remove takes the link out of the sets, unless the bridge has ports: the elements are the link's, whoever came first, and an
+// ADD that fails must not open it for the others.
+func (i Isolation) Remove(k *kernel.Kernel) error {
+	links, err := kernel.Dump(k.Host.LinkList)
+	if err != nil {
+		return fmt.Errorf("ip link show master %s: %w", i.Bridge, err)
+	}
+	bridge := slices.IndexFunc(links, func(l netlink.Link) bool { return l.Attrs().Name == i.Bridge })
+	if bridge >= 0 && slices.ContainsFunc(links, func(l netlink.Link) bool {
+		return l.Attrs().MasterIndex == links[bridge].Attrs().Index && l.Attrs().Alias != state.BridgeTag(i.Bridge)
+	}) {
+		return nil
+	}
+	return i.declared().remove(k)
+}
+
+func (i Isolation) chains() []string {
+	if i.Separate {
+		return []string{chainForward, chainICC}
+	}
+	return []string{chainForward}
+}
+
+func (i Isolation) declared() declared {
+	name := ifName(i.Link)
+	return declared{
+		sets: isolationSets(), chains: i.chains(), elements: i.elements(),
+		own: func(e kernel.Element) bool { return bytes.HasPrefix(e.Key, name) },
+	}
+}
+
 func (i Isolation) elements() []kernel.Element {
-	name, tag := ifName(i.Bridge), state.BridgeTag(i.Bridge)
-	elements := []kernel.Element{{Set: withinSet(), Key: append(ifName(i.Bridge), name...), Comment: tag}}
+	name, tag := ifName(i.Link), state.BridgeTag(i.Bridge)
+	pair := append(ifName(i.Link), name...)
+	elements := []kernel.Element{
+		{Set: linkSet(InetTable(), "bridges"), Key: name, Comment: i.describe()},
+		{Set: withinSet(), Key: pair, Comment: tag},
+	}
 	if i.Internal {
-		elements = append(elements, kernel.Element{Set: internalSet(), Key: name, Comment: tag})
+		elements = append(elements, kernel.Element{Set: linkSet(InetTable(), "internal"), Key: name, Comment: tag})
 	}
 	if i.Isolated {
-		elements = append(elements, kernel.Element{Set: isolatedSet(), Key: name, Comment: tag})
+		elements = append(elements, kernel.Element{Set: linkSet(InetTable(), "isolated"), Key: name, Comment: tag})
+	}
+	if i.Separate {
+		elements = append(elements, kernel.Element{Set: iccSet(), Key: pair, Comment: tag})
 	}
 	return elements
 }
 
-// withinSet holds each limited bridge twice, as a pair of in and out: with br_netfilter loaded, frames between two ports
-// of a bridge pass the forward hook as well.
-func withinSet() *nftables.Set {
+// describe is the tag of the bridge and what is declared of the link: who finds another text has to look at all sets.
+func (i Isolation) describe() string {
+	text := state.BridgeTag(i.Bridge)
+	for _, limit := range []struct {
+		declared bool
+		word     string
+	}{{i.Internal, " internal"}, {i.Isolated, " isolated"}, {i.Separate, " icc=false"}} {
+		if limit.declared {
+			text += limit.word
+		}
+	}
+	return text
+}
+
+// bridgeOf is the bridge that a comment names. A link's name holds no space.
+func bridgeOf(comment string) (bridge string, ok bool) {
+	rest, ok := strings.CutPrefix(comment, state.BridgeTag(""))
+	bridge, _, _ = strings.Cut(rest, " ")
+	return bridge, ok
+}
+
+// withinSet holds each link twice, as a pair of in and out: with br_netfilter loaded, frames between two ports of a bridge
+// pass the forward hook as well.
+func withinSet() *nftables.Set { return linkPairSet("within") }
+
+func iccSet() *nftables.Set { return linkPairSet("no_icc") }
+
+func linkPairSet(name string) *nftables.Set {
 	return &nftables.Set{
-		Table: InetTable(), Name: "within", Concatenation: true,
+		Table: InetTable(), Name: name, Comment: why[name], Concatenation: true,
 		KeyType: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIFName),
 	}
 }
 
-func internalSet() *nftables.Set { return linkSet(InetTable(), "internal") }
-
-func isolatedSet() *nftables.Set { return linkSet(InetTable(), "isolated") }
-
 // linkSet is a set of links' names. The byte order is for nft, which shows the names by it.
 func linkSet(table *nftables.Table, name string) *nftables.Set {
-	return &nftables.Set{Table: table, Name: name, KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}
+	return &nftables.Set{
+		Table: table, Name: name, Comment: why[name], KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian,
+	}
 }
 
 func isolationSets() []*nftables.Set {
-	return []*nftables.Set{withinSet(), internalSet(), isolatedSet()}
-}
-
-func isolationLayout() layout {
-	in, out := meta(expr.MetaKeyIIFNAME, firstReg), meta(expr.MetaKeyOIFNAME, firstReg)
-	return layout{sets: isolationSets(), chains: []chain{{
-		Chain: &nftables.Chain{
-			Table: InetTable(), Name: "forward", Type: nftables.ChainTypeFilter,
-			Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter,
-		},
-		rules: [][]expr.Any{
-			// A name fills sixteen bytes, four of the kernel's registers of four.
-			{in, meta(expr.MetaKeyOIFNAME, wideReg(1)), contained(withinSet()), accept()},
-			{in, contained(internalSet()), drop()},
-			{out, contained(internalSet()), drop()},
-			{meta(expr.MetaKeyIIFGROUP, firstReg), bridgeGroup(), out, contained(isolatedSet()), drop()},
-			{meta(expr.MetaKeyOIFGROUP, firstReg), bridgeGroup(), in, contained(isolatedSet()), drop()},
-		},
-	}}}
-}
-
-// wideReg is the n-th register of sixteen bytes, counted from 0.
-func wideReg(n uint32) uint32 { return unix.NFT_REG_1 + n }
-
-func meta(key expr.MetaKey, register uint32) expr.Any {
-	return &expr.Meta{Key: key, Register: register}
-}
-
-func contained(set *nftables.Set) expr.Any {
-	return &expr.Lookup{SourceRegister: firstReg, SetName: set.Name}
-}
-
-func bridgeGroup() expr.Any {
-	return &expr.Cmp{Op: expr.CmpOpEq, Register: firstReg, Data: binaryutil.NativeEndian.PutUint32(state.BridgeGroup)}
-}
-
-func accept() expr.Any { return &expr.Verdict{Kind: expr.VerdictAccept} }
-
-func drop() expr.Any { return &expr.Verdict{Kind: expr.VerdictDrop} }
-
-// ifName is a link's name as nftables compares it: IFNAMSIZ bytes, filled with NULs.
-func ifName(name string) []byte {
-	b := make([]byte, unix.IFNAMSIZ)
-	copy(b, name)
-	return b
+	return []*nftables.Set{
+		linkSet(InetTable(), "bridges"), withinSet(), linkSet(InetTable(), "internal"), linkSet(InetTable(), "isolated"), iccSet(),
+	}
 }

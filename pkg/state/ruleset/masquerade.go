@@ -1,13 +1,14 @@
 package ruleset
 
 import (
+	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
@@ -15,12 +16,17 @@ import (
 
 // Masquerade gives packets from a container to the outside of its subnet the host's address, except multicast.
 //
-// A map leads from the container's address to a chain for its subnet, so that a packet meets the same three rules however
-// many containers there are. The map's elements carry the owner.
+// A map leads from the link by which the packets come and the container's address to a chain for its subnet, so that a packet
+// meets the same three rules however many containers there are, and networks may have the same subnet. The map's elements
+// carry the owner.
 type Masquerade struct {
 	Owner state.Owner
+	// Link is where the host takes the container's packets: the bridge, its interface in a VLAN, or the host's end of a veth.
+	Link string
 	// Prefixes are the container's addresses with the length of their subnets.
 	Prefixes []netip.Prefix
+	// Off declares that these addresses are not masqueraded: an earlier holder may have been.
+	Off bool
 }
 
 var (
@@ -34,8 +40,12 @@ func (Masquerade) Rule() {}
 func (m Masquerade) String() string {
 	var lines []string
 	for _, p := range m.Prefixes {
-		lines = append(lines, fmt.Sprintf("nft add element inet fairway %s { %s : jump %s }",
-			masqueradeMap(p.Addr()).Name, p.Addr(), subnetChainName(p)))
+		line := fmt.Sprintf("nft add element inet fairway %s { %s . %s : jump %s }",
+			masqueradeMap(p.Addr()).Name, m.Link, p.Addr(), subnetChainName(p))
+		if m.Off {
+			line = fmt.Sprintf("# no element %s . %s in nftables map inet fairway %s", m.Link, p.Addr(), masqueradeMap(p.Addr()).Name)
+		}
+		lines = append(lines, line)
 	}
 	return strings.Join(lines, " && ")
 }
@@ -45,18 +55,68 @@ func (m Masquerade) Ensure(k *kernel.Kernel) (bool, error) {
 	if len(m.Prefixes) == 0 {
 		return false, nil
 	}
-	if err := put(k, m.layout(), m.elements()); err != nil {
-		return false, fmt.Errorf("%s: %w", m, err)
+	if m.Off {
+		return false, removeHeld(k, m.elements())
+	}
+	stands, err := allStanding(k, InetTable(), m.chains())
+	if err == nil && !stands {
+		err = build(k, m.layout())
+	}
+	if err == nil {
+		err = put(k, m.layout, m.elements())
+	}
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", m, unsupported(err))
 	}
 	return true, nil
 }
 
+// removeHeld deletes those of some elements that are there, whosever they are.
+func removeHeld(k *kernel.Kernel, elements []kernel.Element) error {
+	var errs []error
+	for _, e := range elements {
+		held, err := lookUp(k, e)
+		if err == nil && held.Key != nil {
+			err = k.DeleteElements([]kernel.Element{held})
+		}
+		if errors.Is(err, unix.ENOENT) || withoutNftables(k, err) {
+			err = nil
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// heldElements is drift for each of some elements that is there.
+func heldElements(k *kernel.Kernel, elements []kernel.Element) error {
+	var errs []error
+	for _, e := range elements {
+		held, err := lookUp(k, e)
+		switch {
+		case withoutNftables(k, err):
+		case err != nil:
+			errs = append(errs, err)
+		case held.Key != nil:
+			errs = append(errs, surplusElement(held))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Ready says whether nftables can be used.
-func (Masquerade) Ready(k *kernel.Kernel) error { return NftReady(k) }
+func (m Masquerade) Ready(k *kernel.Kernel) error {
+	if m.Off {
+		return nil
+	}
+	return NftReady(k)
+}
 
 // Verify looks for the container's elements and for the rules they lead to.
 func (m Masquerade) Verify(k *kernel.Kernel) error {
-	return verifyElements(k, m.layout(), m.elements())
+	if m.Off {
+		return heldElements(k, m.elements())
+	}
+	return errors.Join(verifyChains(k, InetTable(), m.chains()), verifyElements(k, m.elements()))
 }
 
 // Remove deletes the owner's elements, whatever addresses they have. The connections tracked for these go when the link
@@ -69,61 +129,81 @@ func (m Masquerade) Remove(k *kernel.Kernel) error {
 func removeMasquerade(k *kernel.Kernel, stale func(tag string) bool) error {
 	gone, err := removeElements(k, masqueradeMaps(), stale)
 	for _, e := range gone {
-		if addr, ok := netip.AddrFromSlice(e.Key); ok {
+		if addr, ok := masqueradedAddress(e); ok {
 			k.Later(func() error { return k.ForgetConnections(addr) })
 		}
 	}
 	return err
 }
 
+// masqueradedAddress is the address in an element's key, behind the link's name.
+func masqueradedAddress(e kernel.Element) (addr netip.Addr, ok bool) {
+	if len(e.Key) < unix.IFNAMSIZ {
+		return netip.Addr{}, false
+	}
+	return netip.AddrFromSlice(e.Key[unix.IFNAMSIZ:])
+}
+
 func (m Masquerade) elements() []kernel.Element {
 	var elements []kernel.Element
 	for _, p := range m.Prefixes {
 		elements = append(elements, kernel.Element{
-			Set: masqueradeMap(p.Addr()), Key: p.Addr().AsSlice(), Jump: subnetChainName(p), Comment: m.Owner.Tag(),
+			Set: masqueradeMap(p.Addr()), Key: append(ifName(m.Link), p.Addr().AsSlice()...),
+			Jump: subnetChainName(p), Comment: m.Owner.Tag(),
 		})
 	}
 	return elements
 }
 
 func masqueradeMap(addr netip.Addr) *nftables.Set {
-	set := &nftables.Set{
-		Table: InetTable(), Name: "masquerade4", IsMap: true,
-		KeyType: nftables.TypeIPAddr, DataType: nftables.TypeVerdict,
-	}
+	name, kind := "masquerade_from4", nftables.TypeIPAddr
 	if addr.Is6() {
-		set.Name, set.KeyType = "masquerade6", nftables.TypeIP6Addr
+		name, kind = "masquerade_from6", nftables.TypeIP6Addr
 	}
-	return set
+	return &nftables.Set{
+		Table: InetTable(), Name: name, Comment: why[name], IsMap: true, Concatenation: true,
+		KeyType: nftables.MustConcatSetType(nftables.TypeIFName, kind), DataType: nftables.TypeVerdict,
+	}
 }
 
 func masqueradeMaps() []*nftables.Set {
-	return []*nftables.Set{masqueradeMap(netip.IPv4Unspecified()), masqueradeMap(netip.IPv6Unspecified())}
+	return []*nftables.Set{masqueradeMap(any4), masqueradeMap(any6)}
 }
 
-// layout is the two maps, the hook that looks into them, and a chain for each of the container's subnets.
+// chains are the hook that looks into the maps, and those of the container's subnets.
+func (m Masquerade) chains() []string {
+	names := []string{chainMasquerade}
+	for _, p := range m.Prefixes {
+		names = append(names, subnetChainName(p))
+	}
+	return names
+}
+
+// layout is that of the table, with a chain for each of the container's subnets.
 func (m Masquerade) layout() layout {
-	l := layout{sets: masqueradeMaps(), chains: []chain{{
-		Chain: &nftables.Chain{
-			Table: InetTable(), Name: "postrouting", Type: nftables.ChainTypeNAT,
-			Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
-		},
-		rules: [][]expr.Any{lookupSource(netip.IPv4Unspecified()), lookupSource(netip.IPv6Unspecified())},
-	}}}
+	l := inetLayout()
 	seen := make(map[string]bool)
 	for _, p := range m.Prefixes {
 		if name := subnetChainName(p); !seen[name] {
 			seen[name] = true
-			l.chains = append(l.chains, chain{
-				Chain: &nftables.Chain{Table: InetTable(), Name: name},
-				rules: [][]expr.Any{returnTo(p.Masked()), returnTo(multicast(p.Addr())), {&expr.Masq{}}},
-			})
+			l.chains = append(l.chains, subnetChain(p))
 		}
 	}
 	return l
 }
 
-// subnetChainPrefix begins the names of the chains that removeUnused may delete.
+func subnetChain(p netip.Prefix) chain {
+	return chain{
+		Chain: &nftables.Chain{Table: InetTable(), Name: subnetChainName(p)},
+		rules: []rule{
+			{"within the subnet", match(to(p.Masked()), returns())},
+			{"answers to multicast go to its source", match(to(multicast(p.Addr())), returns())},
+			{"to the outside with the host's address", []expr.Any{&expr.Masq{}}},
+		},
+	}
+}
+
+// subnetChainPrefix begins the names of the chains that pruneChains may delete.
 const subnetChainPrefix = "subnet_"
 
 // subnetChainName is the chain of a subnet. A colon is not allowed in the names nft reads.
@@ -131,29 +211,12 @@ func subnetChainName(p netip.Prefix) string {
 	return subnetChainPrefix + strings.ReplaceAll(p.Masked().String(), ":", "_")
 }
 
-// lookupSource is `ip saddr vmap @masquerade4`, or the same for IPv6.
-func lookupSource(any netip.Addr) []expr.Any {
-	offset, length := uint32(12), uint32(net.IPv4len) // RFC 791
-	if any.Is6() {
-		offset, length = 8, net.IPv6len // RFC 8200
-	}
-	return append(family(any),
-		&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length, DestRegister: firstReg},
-		&expr.Lookup{SourceRegister: firstReg, SetName: masqueradeMap(any).Name, DestRegister: verdictReg, IsDestRegSet: true})
-}
-
-// returnTo is `ip daddr PREFIX return`, or the same for IPv6.
-func returnTo(p netip.Prefix) []expr.Any {
-	offset, length := uint32(16), uint32(net.IPv4len) // RFC 791
-	if p.Addr().Is6() {
-		offset, length = 24, net.IPv6len // RFC 8200
-	}
-	mask := net.CIDRMask(p.Bits(), p.Addr().BitLen())
-	return append(family(p.Addr()),
-		&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length, DestRegister: firstReg},
-		&expr.Bitwise{SourceRegister: firstReg, DestRegister: firstReg, Len: length, Mask: mask, Xor: make([]byte, length)},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: firstReg, Data: p.Addr().AsSlice()},
-		&expr.Verdict{Kind: expr.VerdictReturn})
+// masqueradeBy is `iifname . ip saddr vmap @masquerade_from4`, or the same for IPv6.
+func masqueradeBy(of netip.Addr) []expr.Any {
+	return match(family(of), []expr.Any{
+		meta(expr.MetaKeyIIFNAME, firstReg), source(of, wideReg(1)),
+		&expr.Lookup{SourceRegister: firstReg, SetName: masqueradeMap(of).Name, DestRegister: verdictReg, IsDestRegSet: true},
+	})
 }
 
 // multicast is the multicast range of an address's family (RFC 5771, RFC 4291).

@@ -2,7 +2,6 @@ package ruleset_test
 
 import (
 	"bytes"
-	"net"
 	"net/netip"
 	"os/exec"
 	"testing"
@@ -15,18 +14,18 @@ import (
 
 func TestMasquerade(t *testing.T) {
 	testnet.NewHost(t)
-	masquerade := ruleset.Masquerade{Owner: statetest.Owner("a"), Prefixes: statetest.Prefixes("10.1.0.2/24", "fdb1::2/64")}
+	masquerade := ruleset.Masquerade{Owner: statetest.Owner("a"), Link: "br1", Prefixes: statetest.Prefixes("10.1.0.2/24", "fdb1::2/64")}
 	statetest.Drifts(t, nil, masquerade, "chain postrouting")
 	statetest.Ensure(t, statetest.Open(t, nil), masquerade, true)
 	statetest.Verifies(t, nil, masquerade)
 	statetest.Ensure(t, statetest.Open(t, nil), masquerade, true)
 	statetest.Verifies(t, nil, masquerade)
 
-	testnet.Sh(t, "nft", "delete", "element", "inet", "fairway", "masquerade4", "{ 10.1.0.2 }")
-	statetest.Drifts(t, nil, masquerade, `masquerade4 has no element of "fairway net a eth0"`)
+	testnet.Sh(t, "nft", "delete", "element", "inet", "fairway", "masquerade_from4", "{ br1 . 10.1.0.2 }")
+	statetest.Drifts(t, nil, masquerade, `masquerade_from4 has no element of "fairway net a eth0"`)
 	statetest.Ensure(t, statetest.Open(t, nil), masquerade, true)
 	testnet.Sh(t, "nft", "flush", "chain", "inet", "fairway", "subnet_10.1.0.0/24")
-	statetest.Drifts(t, nil, masquerade, "chain subnet_10.1.0.0/24 of nftables table inet fairway has 0 rules instead of 3")
+	statetest.Drifts(t, nil, masquerade, "chain subnet_10.1.0.0/24 of nftables table inet fairway has not the rules of this version")
 
 	// DEL knows no addresses.
 	statetest.Removes(t, nil, ruleset.Masquerade{Owner: statetest.Owner("a")})
@@ -34,45 +33,13 @@ func TestMasquerade(t *testing.T) {
 	statetest.Ensure(t, statetest.Open(t, nil), ruleset.Masquerade{Owner: statetest.Owner("a")}, false) // no lease, nothing to do
 }
 
-// The ruleset as nft prints it, which must be able to.
-func TestMasqueradeRules(t *testing.T) {
+// The ruleset that nft prints can be read back: an administrator saves and restores rulesets so.
+func TestMasqueradeRestored(t *testing.T) {
 	testnet.NewHost(t)
-	statetest.Ensure(t, statetest.Open(t, nil), ruleset.Masquerade{Owner: statetest.Owner("a"), Prefixes: statetest.Prefixes("10.1.0.2/24", "fdb1::2/64")}, true)
-	want := `table inet fairway {
-	map masquerade4 {
-		type ipv4_addr : verdict
-		elements = { 10.1.0.2 comment "fairway net a eth0" : jump subnet_10.1.0.0/24 }
-	}
-
-	map masquerade6 {
-		type ipv6_addr : verdict
-		elements = { fdb1::2 comment "fairway net a eth0" : jump subnet_fdb1__/64 }
-	}
-
-	chain postrouting {
-		type nat hook postrouting priority srcnat; policy accept;
-		ip saddr vmap @masquerade4
-		ip6 saddr vmap @masquerade6
-	}
-
-	chain subnet_10.1.0.0/24 {
-		ip daddr 10.1.0.0/24 return
-		ip daddr 224.0.0.0/4 return
-		masquerade
-	}
-
-	chain subnet_fdb1__/64 {
-		ip6 daddr fdb1::/64 return
-		ip6 daddr ff00::/8 return
-		masquerade
-	}
-}`
-	if got := testnet.Sh(t, "nft", "list", "ruleset"); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-	// What nft prints can be read back: an administrator saves and restores rulesets so.
+	masquerade := ruleset.Masquerade{Owner: statetest.Owner("a"), Link: "br1", Prefixes: statetest.Prefixes("10.1.0.2/24", "fdb1::2/64")}
+	statetest.Ensure(t, statetest.Open(t, nil), masquerade, true)
 	testnet.Sh(t, "sh", "-c", "nft list ruleset > $0/rules && nft flush ruleset && nft -f $0/rules", t.TempDir())
-	statetest.Verifies(t, nil, ruleset.Masquerade{Owner: statetest.Owner("a"), Prefixes: statetest.Prefixes("10.1.0.2/24", "fdb1::2/64")})
+	statetest.Verifies(t, nil, masquerade)
 }
 
 func TestMasqueradeTranslates(t *testing.T) {
@@ -114,26 +81,25 @@ func TestMasqueradeTranslates(t *testing.T) {
 func TestMasqueradeLeavesMulticast(t *testing.T) {
 	testnet.NewHost(t)
 	outside := statetest.NewOutside(t)
-	// The host has the container's address itself, so that the test needs no multicast router.
-	testnet.Sh(t, "ip", "addr", "add", "10.1.0.2/24", "dev", "up0")
-	testnet.Sh(t, "ip", "route", "add", "239.0.0.0/8", "dev", "up0")
-	statetest.Ensure(t, statetest.Open(t, nil), ruleset.Masquerade{Owner: statetest.Owner("a"), Prefixes: statetest.Prefixes("10.1.0.2/24")}, true)
+	a := statetest.NewGuest(t, 1, 2)
+	statetest.Ensure(t, statetest.Open(t, nil), a.Masquerade(), true)
+	// A multicast after its routing, so that the test needs no multicast router.
+	testnet.Sh(t, "ip", "route", "add", "198.51.100.0/24", "via", "192.0.2.2")
+	testnet.Sh(t, "nft", "add table ip test; add chain ip test forward { type filter hook forward priority filter; }; "+
+		"add rule ip test forward ip daddr 198.51.100.9 ip daddr set 239.1.2.3")
 	heard := outside.Capture(t, "eth0")
-	for _, test := range []struct{ to, source string }{{"239.1.2.3", "10.1.0.2"}, {"192.0.2.2", "192.0.2.1"}} {
-		client, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IP{10, 1, 0, 2}}, &net.UDPAddr{IP: net.ParseIP(test.to), Port: 4000})
-		if err != nil {
+	for _, test := range []struct{ to, source, arrives string }{
+		{"198.51.100.9", "10.1.0.2", "239.1.2.3"}, {"198.51.100.8", "192.0.2.1", "198.51.100.8"},
+	} {
+		if err := a.Do(func() error { return statetest.Send(test.to + ":4000") }); err != nil {
 			t.Fatal(err)
 		}
-		defer client.Close()
-		if _, err := client.Write([]byte("ahoy")); err != nil {
-			t.Fatal(err)
-		}
-		source, to := netip.MustParseAddr(test.source).AsSlice(), netip.MustParseAddr(test.to).AsSlice()
+		source, to := netip.MustParseAddr(test.source).AsSlice(), netip.MustParseAddr(test.arrives).AsSlice()
 		isFrom := func(f []byte) bool {
 			return len(f) >= 34 && f[12] == 0x08 && f[13] == 0 && bytes.Equal(f[26:30], source) && bytes.Equal(f[30:34], to)
 		}
 		if !heard.Await(t, statetest.Patience, isFrom) {
-			t.Errorf("no packet from %s to %s", test.source, test.to)
+			t.Errorf("no packet from %s to %s", test.source, test.arrives)
 		}
 	}
 }
@@ -151,7 +117,7 @@ func TestMasqueradeTakesOver(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			testnet.NewHost(t)
-			a, b := ruleset.Masquerade{Owner: statetest.Owner("a"), Prefixes: test.before}, ruleset.Masquerade{Owner: statetest.Owner("b"), Prefixes: test.after}
+			a, b := ruleset.Masquerade{Owner: statetest.Owner("a"), Link: "br1", Prefixes: test.before}, ruleset.Masquerade{Owner: statetest.Owner("b"), Link: "br1", Prefixes: test.after}
 			statetest.Ensure(t, statetest.Open(t, nil), a, true)
 			statetest.Drifts(t, nil, b, "")
 			statetest.Ensure(t, statetest.Open(t, nil), b, true)
@@ -166,10 +132,37 @@ func TestMasqueradeTakesOver(t *testing.T) {
 	}
 }
 
+// Networks may have the same subnet: each container keeps its element, and goes with it alone.
+func TestMasqueradeOfEqualSubnets(t *testing.T) {
+	testnet.NewHost(t)
+	a := ruleset.Masquerade{Owner: statetest.Owner("a"), Link: "br1", Prefixes: statetest.Prefixes("10.1.0.2/24", "fdb1::2/64")}
+	b := ruleset.Masquerade{Owner: statetest.Owner("b"), Link: "br2", Prefixes: a.Prefixes}
+	statetest.Ensure(t, statetest.Open(t, nil), a, true)
+	statetest.Ensure(t, statetest.Open(t, nil), b, true)
+	statetest.Verifies(t, nil, a)
+	statetest.Verifies(t, nil, b)
+	statetest.Removes(t, nil, b)
+	statetest.Verifies(t, nil, a)
+}
+
+// What is not masqueraded is declared, too.
+func TestMasqueradeOff(t *testing.T) {
+	testnet.NewHost(t)
+	on := ruleset.Masquerade{Owner: statetest.Owner("a"), Link: "br1", Prefixes: statetest.Prefixes("10.1.0.2/24", "fdb1::2/64")}
+	off := ruleset.Masquerade{Owner: statetest.Owner("b"), Link: "br1", Prefixes: on.Prefixes, Off: true}
+	statetest.Ensure(t, statetest.Open(t, nil), off, false) // without a table
+	statetest.Verifies(t, nil, off)
+	statetest.Ensure(t, statetest.Open(t, nil), on, true)
+	statetest.Drifts(t, nil, off, `nftables set masquerade_from4 has an element of "fairway net a eth0" that is not declared`)
+	statetest.Ensure(t, statetest.Open(t, nil), off, false)
+	statetest.Verifies(t, nil, off)
+	statetest.Lacks(t, testnet.Sh(t, "nft", "list", "ruleset"), "fairway net a")
+}
+
 // The same owner may come again with its address in a subnet of another length.
 func TestMasqueradeOfChangedSubnet(t *testing.T) {
 	testnet.NewHost(t)
-	before, after := ruleset.Masquerade{Owner: statetest.Owner("a"), Prefixes: statetest.Prefixes("10.1.0.2/16")}, ruleset.Masquerade{Owner: statetest.Owner("a"), Prefixes: statetest.Prefixes("10.1.0.2/24")}
+	before, after := ruleset.Masquerade{Owner: statetest.Owner("a"), Link: "br1", Prefixes: statetest.Prefixes("10.1.0.2/16")}, ruleset.Masquerade{Owner: statetest.Owner("a"), Link: "br1", Prefixes: statetest.Prefixes("10.1.0.2/24")}
 	statetest.Ensure(t, statetest.Open(t, nil), before, true)
 	statetest.Drifts(t, nil, after, "")
 	statetest.Ensure(t, statetest.Open(t, nil), after, true)
@@ -221,9 +214,9 @@ func connections(t *testing.T) string {
 }
 
 func TestMasqueradeString(t *testing.T) {
-	got := ruleset.Masquerade{Owner: statetest.Owner("a"), Prefixes: statetest.Prefixes("10.1.0.2/24", "fdb1::2/64")}.String()
-	want := "nft add element inet fairway masquerade4 { 10.1.0.2 : jump subnet_10.1.0.0/24 } && " +
-		"nft add element inet fairway masquerade6 { fdb1::2 : jump subnet_fdb1__/64 }"
+	got := ruleset.Masquerade{Owner: statetest.Owner("a"), Link: "br1", Prefixes: statetest.Prefixes("10.1.0.2/24", "fdb1::2/64")}.String()
+	want := "nft add element inet fairway masquerade_from4 { br1 . 10.1.0.2 : jump subnet_10.1.0.0/24 } && " +
+		"nft add element inet fairway masquerade_from6 { br1 . fdb1::2 : jump subnet_fdb1__/64 }"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

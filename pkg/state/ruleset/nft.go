@@ -3,38 +3,18 @@ package ruleset
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
 
-// Registers of an nftables rule: the verdict, and the first of sixteen bytes, which a concatenation goes on from.
-const (
-	verdictReg = 0
-	firstReg   = 1
-)
-
-// layout is the part of a table that objects share: sets and the chains that look into them. Its rules do not grow with
-// the number of containers.
-type layout struct {
-	sets   []*nftables.Set
-	chains []chain
-}
-
-type chain struct {
-	*nftables.Chain
-	rules [][]expr.Any
-}
-
 // put adds elements in one transaction. On a host in use, nothing but the elements is sent; when a set or chain is
 // missing, the layout is built first.
-func put(k *kernel.Kernel, l layout, elements []kernel.Element) error {
+func put(k *kernel.Kernel, l func() layout, elements []kernel.Element) error {
 	// Another process may remove a chain it finds unused, or its own element, between two steps.
 	const tries = 8
 	var err error
@@ -46,7 +26,7 @@ func put(k *kernel.Kernel, l layout, elements []kernel.Element) error {
 		case err == nil:
 			return nil
 		case errors.Is(err, unix.ENOENT):
-			if err := build(k, l); err != nil {
+			if err := build(k, l()); err != nil {
 				return err
 			}
 		case !errors.Is(err, unix.EEXIST):
@@ -89,18 +69,6 @@ func lookUp(k *kernel.Kernel, e kernel.Element) (kernel.Element, error) {
 	return held, err
 }
 
-// build builds the layout in one transaction.
-func build(k *kernel.Kernel, l layout) error {
-	conn, err := k.Nftables()
-	if err != nil {
-		return err
-	}
-	if err := l.build(conn); err != nil {
-		return err
-	}
-	return unsupported(conn.Flush())
-}
-
 // NftReady says whether nftables can be used, by listing its tables.
 func NftReady(k *kernel.Kernel) error {
 	conn, err := k.Nftables()
@@ -131,41 +99,6 @@ func withoutNftables(k *kernel.Kernel, err error) bool {
 	return err == nil && !has
 }
 
-// build adds what is missing and writes the rules afresh: flushing and adding them is one transaction, so that no packet
-// sees a chain without rules.
-func (l layout) build(conn *nftables.Conn) error {
-	var errs []error
-	for _, s := range l.sets {
-		conn.AddTable(s.Table)
-		errs = append(errs, conn.AddSet(s, nil))
-	}
-	for _, c := range l.chains {
-		conn.AddTable(c.Table)
-		conn.AddChain(c.Chain)
-		conn.FlushChain(c.Chain)
-		for _, rule := range c.rules {
-			conn.AddRule(&nftables.Rule{Table: c.Table, Chain: c.Chain, Exprs: rule})
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// verify says which chains of the layout are missing or have lost rules.
-func (l layout) verify(conn *nftables.Conn) error {
-	var errs []error
-	for _, c := range l.chains {
-		rules, err := conn.GetRules(c.Table, c.Chain)
-		if err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("nft list chain %s %s: %w", tableName(c.Table), c.Name, err)
-		}
-		if len(rules) != len(c.rules) {
-			errs = append(errs, state.Driftf("chain %s of nftables table %s has %d rules instead of %d",
-				c.Name, tableName(c.Table), len(rules), len(c.rules)))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // elementsOf lists the elements of a set. A set that does not exist has none.
 func elementsOf(k *kernel.Kernel, set *nftables.Set) ([]kernel.Element, error) {
 	elements, err := k.Elements(set)
@@ -178,13 +111,9 @@ func elementsOf(k *kernel.Kernel, set *nftables.Set) ([]kernel.Element, error) {
 	return elements, nil
 }
 
-// verifyElements looks for the layout, the elements and their tags.
-func verifyElements(k *kernel.Kernel, l layout, elements []kernel.Element) error {
-	conn, err := k.Nftables()
-	if err != nil {
-		return err
-	}
-	errs := []error{l.verify(conn)}
+// verifyElements looks for elements and their tags.
+func verifyElements(k *kernel.Kernel, elements []kernel.Element) error {
+	var errs []error
 	for _, e := range elements {
 		held, err := lookUp(k, e)
 		switch {
@@ -199,6 +128,11 @@ func verifyElements(k *kernel.Kernel, l layout, elements []kernel.Element) error
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// surplusElement is the drift of an element that is there, and that nothing declares.
+func surplusElement(e kernel.Element) error {
+	return state.Driftf("nftables set %s has an element of %q that is not declared", e.Set.Name, e.Comment)
 }
 
 // removeElements deletes the elements whose tag is stale from sets, and gives back what they were.
@@ -256,21 +190,4 @@ func tableName(t *nftables.Table) string {
 		return "ip6 " + t.Name
 	}
 	return "inet " + t.Name
-}
-
-// InetTable is the table of everything that is routed.
-func InetTable() *nftables.Table {
-	return &nftables.Table{Name: "fairway", Family: nftables.TableFamilyINet}
-}
-
-// family matches packets of one family in a table of both.
-func family(addr netip.Addr) []expr.Any {
-	proto := byte(unix.NFPROTO_IPV4)
-	if addr.Is6() {
-		proto = unix.NFPROTO_IPV6
-	}
-	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: firstReg},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: firstReg, Data: []byte{proto}},
-	}
 }

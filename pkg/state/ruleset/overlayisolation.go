@@ -6,8 +6,6 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
-	"github.com/google/nftables/expr"
-	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
@@ -19,7 +17,7 @@ type OverlayIsolation struct {
 	Network string
 	// Internal drops everything from and to other links.
 	Internal bool
-	// Open lets other open networks in. False drops what comes from any other overlay network.
+	// Open lets other open networks in, and bridges that are not isolated. False drops what comes from any other network.
 	Open bool
 }
 
@@ -27,7 +25,7 @@ var _ state.Readier = OverlayIsolation{}
 
 func (i OverlayIsolation) String() string {
 	var lines []string
-	for _, e := range i.tagged().elements {
+	for _, e := range i.declared().elements {
 		key := fmt.Sprint(state.Group(i.Network))
 		if e.Set.Concatenation {
 			key += " . " + key
@@ -39,7 +37,7 @@ func (i OverlayIsolation) String() string {
 
 // Ensure adds the network to the sets. It says that it created nothing, as Isolation does.
 func (i OverlayIsolation) Ensure(k *kernel.Kernel) (bool, error) {
-	if err := i.tagged().ensure(k); err != nil {
+	if err := i.declared().ensure(k); err != nil {
 		return false, fmt.Errorf("isolation of network %s: %w", i.Network, err)
 	}
 	return false, nil
@@ -49,12 +47,12 @@ func (i OverlayIsolation) Ensure(k *kernel.Kernel) (bool, error) {
 func (OverlayIsolation) Ready(k *kernel.Kernel) error { return NftReady(k) }
 
 // Verify looks for the network in the sets, and for the rules that use them.
-func (i OverlayIsolation) Verify(k *kernel.Kernel) error { return i.tagged().verify(k) }
+func (i OverlayIsolation) Verify(k *kernel.Kernel) error { return i.declared().verify(k) }
 
 // Remove takes the network out of the sets.
-func (i OverlayIsolation) Remove(k *kernel.Kernel) error { return i.tagged().remove(k) }
+func (i OverlayIsolation) Remove(k *kernel.Kernel) error { return i.declared().remove(k) }
 
-func (i OverlayIsolation) tagged() tagged {
+func (i OverlayIsolation) declared() declared {
 	tag := state.OverlayTag(i.Network)
 	key := binaryutil.NativeEndian.PutUint32(state.Group(i.Network))
 	elements := []kernel.Element{
@@ -67,41 +65,33 @@ func (i OverlayIsolation) tagged() tagged {
 	if !i.Open {
 		elements = append(elements, kernel.Element{Set: groupSet("overlays_isolated"), Key: key, Comment: tag})
 	}
-	return tagged{layout: overlayIsolationLayout(), tag: tag, elements: elements}
+	return declared{
+		sets: overlaySets(), chains: []string{chainForward, chainOwnSource}, elements: elements,
+		own: func(e kernel.Element) bool { return e.Comment == tag },
+	}
+}
+
+// Stands says whether the network is in the sets and the rules are there: a look that costs next to nothing.
+func (i OverlayIsolation) Stands(k *kernel.Kernel) (bool, error) {
+	d := i.declared()
+	return d.stands(k, len(d.elements))
 }
 
 // overlayWithin holds each network twice, as a pair of in and out.
 func overlayWithin() *nftables.Set {
 	return &nftables.Set{
-		Table: InetTable(), Name: "overlays_within", Concatenation: true,
+		Table: InetTable(), Name: "overlays_within", Comment: why["overlays_within"], Concatenation: true,
 		KeyType: nftables.MustConcatSetType(nftables.TypeDevGroup, nftables.TypeDevGroup),
 	}
 }
 
 // groupSet is a set of networks by their device groups.
 func groupSet(name string) *nftables.Set {
-	return &nftables.Set{Table: InetTable(), Name: name, KeyType: nftables.TypeDevGroup, KeyByteOrder: binaryutil.NativeEndian}
+	return &nftables.Set{
+		Table: InetTable(), Name: name, Comment: why[name], KeyType: nftables.TypeDevGroup, KeyByteOrder: binaryutil.NativeEndian,
+	}
 }
 
-func overlayIsolationLayout() layout {
-	all, isolated, internal := groupSet("overlays"), groupSet("overlays_isolated"), groupSet("overlays_internal")
-	in, out := meta(expr.MetaKeyIIFGROUP, firstReg), meta(expr.MetaKeyOIFGROUP, firstReg)
-	pairIn, pairOut := meta(expr.MetaKeyIIFGROUP, unix.NFT_REG32_00), meta(expr.MetaKeyOIFGROUP, unix.NFT_REG32_01)
-	pair := &expr.Lookup{SourceRegister: unix.NFT_REG32_00, SetName: overlayWithin().Name}
-	return layout{
-		sets: []*nftables.Set{overlayWithin(), all, isolated, internal},
-		chains: []chain{{
-			Chain: &nftables.Chain{
-				Table: InetTable(), Name: "overlay_forward", Type: nftables.ChainTypeFilter,
-				Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter,
-			},
-			rules: [][]expr.Any{
-				{pairIn, pairOut, pair, accept()},
-				{in, contained(internal), drop()},
-				{out, contained(internal), drop()},
-				{in, contained(all), out, contained(isolated), drop()},
-				{in, contained(isolated), out, contained(all), drop()},
-			},
-		}},
-	}
+func overlaySets() []*nftables.Set {
+	return []*nftables.Set{overlayWithin(), groupSet("overlays"), groupSet("overlays_isolated"), groupSet("overlays_internal")}
 }

@@ -21,8 +21,8 @@ func PruneElements(k *kernel.Kernel, stale func(tag string) bool) error {
 
 // PruneBridges forgets the isolation of bridges that are gone.
 func PruneBridges(k *kernel.Kernel) error {
-	_, err := removeElements(k, isolationSets(), func(tag string) bool {
-		bridge, ok := strings.CutPrefix(tag, state.BridgeTag(""))
+	_, err := removeElements(k, isolationSets(), func(comment string) bool {
+		bridge, ok := bridgeOf(comment)
 		if !ok {
 			return false
 		}
@@ -63,7 +63,7 @@ func pruneChains(k *kernel.Kernel) error {
 type Holding struct {
 	// Tag is the owner's.
 	Tag string
-	// Object names it, as "link veth0" or "element of nftables map inet fairway masquerade4".
+	// Object names it, as "link veth0" or "element of nftables map inet fairway masquerade_from4".
 	Object string
 }
 
@@ -124,7 +124,7 @@ func Masqueraded(k *kernel.Kernel) ([]netip.Addr, error) {
 			return nil, err
 		}
 		for _, e := range elements {
-			if addr, ok := netip.AddrFromSlice(e.Key); ok {
+			if addr, ok := masqueradedAddress(e); ok {
 				addrs = append(addrs, addr)
 			}
 		}

@@ -1,6 +1,3 @@
-// Package ruleset declares the nftables rules of networks: masquerade, isolation, spoof check and the filters of overlays.
-// All are elements of sets and maps in tables of fairway's own, tagged with their owner. It needs CAP_NET_ADMIN in the
-// host's namespace.
 package ruleset
 
 import (
@@ -10,98 +7,117 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/google/nftables"
+
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
 
-// tagged is the elements of a layout's sets that carry one tag, as one piece of state: those declared are there, and no
-// others.
-type tagged struct {
-	layout   layout
-	tag      string
+// declared is what is in some sets as one piece of state: of the elements that are its own, those declared are there and
+// no others.
+type declared struct {
+	sets []*nftables.Set
+	// chains are those whose rules give the elements their effect.
+	chains []string
+	// own tells which of the sets' elements are this piece's.
+	own      func(kernel.Element) bool
 	elements []kernel.Element
 }
 
 // ensure builds the layout unless its rules are there, adds the elements that are missing and deletes those that are
 // surplus.
-func (t tagged) ensure(k *kernel.Kernel) error {
-	conn, err := k.Nftables()
-	if err != nil {
+func (d declared) ensure(k *kernel.Kernel) error {
+	if err := d.ensureRules(k); err != nil {
 		return err
 	}
-	switch err := t.layout.verify(conn); {
-	case errors.Is(err, state.ErrDrift):
-		if err := build(k, t.layout); err != nil {
-			return err
-		}
-	case err != nil:
-		return unsupported(err)
-	}
-	missing, surplus, err := t.compare(k)
+	missing, surplus, err := d.compare(k)
 	if err != nil {
 		return err
 	}
 	// The elements of a large network in one transaction would not fit into the socket's buffer.
 	const perTransaction = 1000
 	for from := 0; from < len(missing); from += perTransaction {
-		if err := put(k, t.layout, missing[from:min(from+perTransaction, len(missing))]); err != nil {
+		if err := put(k, inetLayout, missing[from:min(from+perTransaction, len(missing))]); err != nil {
 			return err
 		}
 	}
 	if len(surplus) == 0 {
 		return nil
 	}
-	keys := keysOf(surplus)
-	_, err = removeElementsIf(k, t.layout.sets, func(e kernel.Element) bool {
-		_, ok := keys[elementID(e)]
-		return ok
-	})
+	stale := make(map[string]bool, len(surplus))
+	for _, e := range surplus {
+		stale[elementID(e)] = true
+	}
+	_, err = removeElementsIf(k, d.sets, func(e kernel.Element) bool { return stale[elementID(e)] && d.own(e) })
 	return err
 }
 
-// compare lists the elements that are missing, and those of the tag that are not declared.
-func (t tagged) compare(k *kernel.Kernel) (missing, surplus []kernel.Element, err error) {
-	want := keysOf(t.elements)
-	for _, set := range t.layout.sets {
+func (d declared) ensureRules(k *kernel.Kernel) error {
+	switch ok, err := allStanding(k, InetTable(), d.chains); {
+	case err != nil:
+		return unsupported(err)
+	case !ok:
+		return build(k, inetLayout())
+	}
+	return nil
+}
+
+// present takes the place of the comment that is wanted, of an element that was found. No comment holds a NUL.
+const present = "\x00"
+
+// compare lists the elements that are missing, and its own ones that are not declared.
+func (d declared) compare(k *kernel.Kernel) (missing, surplus []kernel.Element, err error) {
+	want := make(map[string]string, len(d.elements))
+	for _, e := range d.elements {
+		want[elementID(e)] = e.Comment
+	}
+	for _, set := range d.sets {
 		err := k.EachElement(set, func(e kernel.Element) {
-			if e.Comment != t.tag {
+			if !d.own(e) {
 				return
 			}
-			switch there, declared := want[elementID(e)]; {
-			case declared && !there:
-				want[elementID(e)] = true
-			case !declared:
+			id := elementID(e)
+			switch comment, known := want[id]; {
+			case !known:
 				e.Key = slices.Clone(e.Key)
-				want[elementID(e)] = true // if it comes again
+				want[id] = present // if it comes again
 				surplus = append(surplus, e)
+			case comment == e.Comment:
+				want[id] = present
 			}
 		})
 		if err != nil && !errors.Is(err, unix.ENOENT) { // a set that does not exist has none
 			return nil, nil, fmt.Errorf("nft list set %s %s: %w", tableName(set.Table), set.Name, unsupported(err))
 		}
 	}
-	for _, e := range t.elements {
-		if !want[elementID(e)] {
+	for _, e := range d.elements {
+		if want[elementID(e)] != present {
 			missing = append(missing, e)
 		}
 	}
 	return missing, surplus, nil
 }
 
-// verify reports rules and elements that are missing, and elements that are surplus.
-func (t tagged) verify(k *kernel.Kernel) error {
-	conn, err := k.Nftables()
-	if err != nil {
-		return err
+// stands looks the first elements up, and the rules: a look that costs next to nothing.
+func (d declared) stands(k *kernel.Kernel, first int) (bool, error) {
+	for _, e := range d.elements[:first] {
+		if held, err := lookUp(k, e); err != nil || held.Comment != e.Comment {
+			return false, err
+		}
 	}
-	errs := []error{t.layout.verify(conn)}
-	missing, surplus, err := t.compare(k)
+	return allStanding(k, InetTable(), d.chains)
+}
+
+// verify reports rules and elements that are missing, and elements that are surplus.
+func (d declared) verify(k *kernel.Kernel) error {
+	errs := []error{verifyChains(k, InetTable(), d.chains)}
+	missing, surplus, err := d.compare(k)
 	errs = append(errs, err)
 	for _, e := range missing {
-		errs = append(errs, state.Driftf("nftables set %s has no element of %q", e.Set.Name, t.tag))
+		errs = append(errs, state.Driftf("nftables set %s has no element of %q", e.Set.Name, e.Comment))
 	}
 	for _, e := range surplus {
-		errs = append(errs, state.Driftf("nftables set %s has an element of %q that is not declared", e.Set.Name, t.tag))
+		errs = append(errs, surplusElement(e))
 	}
 	return joinFew(errs)
 }
@@ -126,20 +142,11 @@ func joinFew(errs []error) error {
 	return errors.Join(some...)
 }
 
-// remove deletes the elements of the tag.
-func (t tagged) remove(k *kernel.Kernel) error {
-	_, err := removeElements(k, t.layout.sets, func(tag string) bool { return tag == t.tag })
+// remove deletes its own elements.
+func (d declared) remove(k *kernel.Kernel) error {
+	_, err := removeElementsIf(k, d.sets, d.own)
 	return err
 }
 
 // elementID tells elements of one layout apart.
 func elementID(e kernel.Element) string { return e.Set.Name + "\x00" + string(e.Key) }
-
-// keysOf is elements by their IDs, for a note about each.
-func keysOf(elements []kernel.Element) map[string]bool {
-	keys := make(map[string]bool, len(elements))
-	for _, e := range elements {
-		keys[elementID(e)] = false
-	}
-	return keys
-}

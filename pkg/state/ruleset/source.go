@@ -8,15 +8,14 @@ import (
 	"strings"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
-	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
 
-// SourceFilter drops packets of an overlay network that come from a host which is no peer: VXLAN has no authentication
-// (RFC 7348, 7). Packets of other networks pass, whoever made these.
+// SourceFilter drops packets of an overlay network that come from a host which is no peer, or not by the way to it, and those
+// that containers make and the host would forward: VXLAN has no authentication (RFC 7348, 7). Packets of networks that the
+// host does not have pass, whoever made these.
 type SourceFilter struct {
 	Network string
 	VNI     uint32
@@ -28,17 +27,16 @@ type SourceFilter struct {
 var _ state.Readier = SourceFilter{}
 
 func (f SourceFilter) String() string {
-	mark := binary.NativeEndian.Uint32(vniWord(f.VNI))
-	lines := []string{fmt.Sprintf("nft add element inet fairway vxlan { %d . %#x }", f.Port, mark)}
+	lines := []string{fmt.Sprintf("nft add element inet fairway %s { %d . %d }", vniSet().Name, f.Port, f.VNI)}
 	for _, addr := range f.Sources {
-		lines = append(lines, fmt.Sprintf("nft add element inet fairway %s { %d . %#x . %s }", sourceSet(addr).Name, f.Port, mark, addr))
+		lines = append(lines, fmt.Sprintf("nft add element inet fairway %s { %d . %d . %s }", peerSet(addr).Name, f.Port, f.VNI, addr))
 	}
 	return strings.Join(lines, " && ")
 }
 
 // Ensure adds the network and its peers, and takes others out. It says that it created nothing, as PeerTable does.
 func (f SourceFilter) Ensure(k *kernel.Kernel) (bool, error) {
-	if err := f.tagged().ensure(k); err != nil {
+	if err := f.declared().ensure(k); err != nil {
 		return false, fmt.Errorf("source filter of network %s: %w", f.Network, err)
 	}
 	return false, nil
@@ -48,20 +46,20 @@ func (f SourceFilter) Ensure(k *kernel.Kernel) (bool, error) {
 func (SourceFilter) Ready(k *kernel.Kernel) error { return NftReady(k) }
 
 // Verify looks for the network, its peers, and the rules that use them.
-func (f SourceFilter) Verify(k *kernel.Kernel) error { return f.tagged().verify(k) }
+func (f SourceFilter) Verify(k *kernel.Kernel) error { return f.declared().verify(k) }
 
 // Remove takes the network and its peers out.
-func (f SourceFilter) Remove(k *kernel.Kernel) error { return f.tagged().remove(k) }
+func (f SourceFilter) Remove(k *kernel.Kernel) error { return f.declared().remove(k) }
 
-func (f SourceFilter) tagged() tagged {
+func (f SourceFilter) declared() declared {
 	tag := state.OverlayTag(f.Network)
-	network := binary.BigEndian.AppendUint16(nil, f.Port)
-	network = append(network, 0, 0) // each part of a concatenation is filled up to a multiple of four bytes
-	network = append(network, vniWord(f.VNI)...)
+	// Each part of a concatenation is filled up to a multiple of four bytes.
+	network := append(binary.BigEndian.AppendUint16(nil, f.Port), 0, 0)
+	network = binary.BigEndian.AppendUint32(network, f.VNI<<8)
 	elements := make([]kernel.Element, 0, 1+len(f.Sources))
-	elements = append(elements, kernel.Element{Set: vxlanSet(), Key: network, Comment: tag})
+	elements = append(elements, kernel.Element{Set: vniSet().Set, Key: network, Comment: tag})
 	keys := make([]byte, 0, len(f.Sources)*(len(network)+net.IPv6len)) // of all, as one piece of memory
-	set4, set6 := sourceSet(netip.IPv4Unspecified()), sourceSet(netip.IPv6Unspecified())
+	set4, set6 := peerSet(any4).Set, peerSet(any6).Set
 	for _, addr := range f.Sources {
 		set := set4
 		if addr.Is6() {
@@ -71,65 +69,39 @@ func (f SourceFilter) tagged() tagged {
 		keys = append(append(keys, network...), addr.AsSlice()...)
 		elements = append(elements, kernel.Element{Set: set, Key: keys[from:len(keys):len(keys)], Comment: tag})
 	}
-	return tagged{layout: sourceLayout(), tag: tag, elements: elements}
-}
-
-// vniWord is the second word of a VXLAN header (RFC 7348, 5): the VNI, and a reserved byte.
-func vniWord(vni uint32) []byte { return binary.BigEndian.AppendUint32(nil, vni<<8) }
-
-// vxlanSet is the networks whose packets are looked at: UDP port and second word of the VXLAN header. nft has no type for
-// the latter, and shows it as a mark in the byte order of the host.
-func vxlanSet() *nftables.Set {
-	return &nftables.Set{
-		Table: InetTable(), Name: "vxlan", Concatenation: true,
-		KeyType: nftables.MustConcatSetType(nftables.TypeInetService, nftables.TypeMark),
+	return declared{
+		sets: []*nftables.Set{elements[0].Set, set4, set6}, elements: elements,
+		chains: []string{chainForward, chainVXLANInput, chainVXLANSource, chainUnreadable},
+		own:    func(e kernel.Element) bool { return e.Comment == tag },
 	}
 }
 
-// sourceSet is the peers of these networks, those of one family.
-func sourceSet(addr netip.Addr) *nftables.Set {
-	name, kind := "vxlan_peers4", nftables.TypeIPAddr
-	if addr.Is6() {
-		name, kind = "vxlan_peers6", nftables.TypeIP6Addr
-	}
-	return &nftables.Set{
-		Table: InetTable(), Name: name, Concatenation: true,
-		KeyType: nftables.MustConcatSetType(nftables.TypeInetService, nftables.TypeMark, kind),
-	}
-}
-
-// sourceLayout has one rule for each family, however many networks and peers there are.
-func sourceLayout() layout {
-	v4, v6 := netip.IPv4Unspecified(), netip.IPv6Unspecified()
-	return layout{
-		sets: []*nftables.Set{vxlanSet(), sourceSet(v4), sourceSet(v6)},
-		chains: []chain{{
-			Chain: &nftables.Chain{
-				Table: InetTable(), Name: "vxlan_input", Type: nftables.ChainTypeFilter,
-				Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter,
-			},
-			rules: [][]expr.Any{dropStrangers(v4), dropStrangers(v6)},
-		}},
+// vniSet is the networks whose packets are looked at: UDP port and VNI, as nft writes `udp dport . @th,96,24`.
+func vniSet() kernel.TypeofSet {
+	return kernel.TypeofSet{
+		Set: &nftables.Set{
+			Table: InetTable(), Name: "vnis", Comment: why["vnis"], Concatenation: true,
+			KeyType: nftables.MustConcatSetType(nftables.TypeInetService, nftables.TypeInteger),
+		},
+		Key: []kernel.PayloadOf{kernel.UDPDestinationPort, {Raw: true, Offset: vniOffset * 8, Length: vniLen * 8}},
 	}
 }
 
-// dropStrangers drops a VXLAN packet of a network in the set from an address that is not in the set of its peers.
-func dropStrangers(any netip.Addr) []expr.Any {
-	offset, length := uint32(12), uint32(4) // the source address, RFC 791
-	if any.Is6() {
-		offset, length = 8, 16 // RFC 8200
+// peerSet is the peers of these networks, those of one family.
+func peerSet(of netip.Addr) kernel.TypeofSet {
+	set := vniSet()
+	name, kind, field := "peers4", nftables.TypeIPAddr, kernel.IPSource
+	if of.Is6() {
+		name, kind, field = "peers6", nftables.TypeIP6Addr, kernel.IP6Source
 	}
-	// The kernel's registers of four bytes: port, VNI, and the address behind them.
-	port, vni, source := uint32(unix.NFT_REG32_00), uint32(unix.NFT_REG32_01), uint32(unix.NFT_REG32_02)
-	return append(family(any),
-		meta(expr.MetaKeyL4PROTO, firstReg),
-		&expr.Cmp{Op: expr.CmpOpEq, Register: firstReg, Data: []byte{unix.IPPROTO_UDP}},
-		&expr.Payload{Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2, DestRegister: port},
-		&expr.Payload{Base: expr.PayloadBaseTransportHeader, Offset: 8 + 4, Len: 4, DestRegister: vni},
-		// The reserved byte is ignored by receivers.
-		&expr.Bitwise{SourceRegister: vni, DestRegister: vni, Len: 4, Mask: []byte{0xff, 0xff, 0xff, 0}, Xor: make([]byte, 4)},
-		&expr.Lookup{SourceRegister: port, SetName: vxlanSet().Name},
-		&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length, DestRegister: source},
-		&expr.Lookup{SourceRegister: port, SetName: sourceSet(any).Name, Invert: true},
-		drop())
+	set.Name, set.Comment, set.Key = name, why[name], append(set.Key, field)
+	set.KeyType = nftables.MustConcatSetType(nftables.TypeInetService, nftables.TypeInteger, kind)
+	return set
 }
+
+func vxlanSets() []kernel.TypeofSet {
+	return []kernel.TypeofSet{vniSet(), peerSet(any4), peerSet(any6)}
+}
+
+// Stands says whether the network's packets are looked at and the rules are there: a look that costs next to nothing.
+func (f SourceFilter) Stands(k *kernel.Kernel) (bool, error) { return f.declared().stands(k, 1) }

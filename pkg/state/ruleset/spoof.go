@@ -1,6 +1,7 @@
 package ruleset
 
 import (
+	"errors"
 	"fmt"
 	"net"
 
@@ -17,6 +18,8 @@ type SpoofCheck struct {
 	Owner state.Owner
 	// MAC is the only source address allowed.
 	MAC net.HardwareAddr
+	// Off declares that the container's frames are not checked: an earlier attachment of the owner may have left a check.
+	Off bool
 }
 
 var (
@@ -29,6 +32,9 @@ func (SpoofCheck) Rule() {}
 
 func (s SpoofCheck) String() string {
 	link := s.Owner.HostLink()
+	if s.Off {
+		return fmt.Sprintf("# no element %s in nftables set bridge fairway checked", link)
+	}
 	return fmt.Sprintf("nft add element bridge fairway checked { %s } && nft add element bridge fairway genuine { %s . %s }",
 		link, link, s.MAC)
 }
@@ -36,11 +42,24 @@ func (s SpoofCheck) String() string {
 // Ensure adds the container's link to the checked ones, with its MAC, in one transaction.
 func (s SpoofCheck) Ensure(k *kernel.Kernel) (bool, error) {
 	err := s.dropLeftover(k)
+	if s.Off {
+		if withoutNftables(k, err) {
+			err = nil
+		}
+		return false, err
+	}
+	var stands bool
 	if err == nil {
-		err = put(k, spoofLayout(), s.elements())
+		stands, err = allStanding(k, BridgeTable(), spoofChains())
+	}
+	if err == nil && !stands {
+		err = build(k, spoofLayout())
+	}
+	if err == nil {
+		err = put(k, spoofLayout, s.elements())
 	}
 	if err != nil {
-		return false, fmt.Errorf("%s: %w", s, err)
+		return false, fmt.Errorf("%s: %w", s, unsupported(err))
 	}
 	return true, nil
 }
@@ -55,11 +74,19 @@ func (s SpoofCheck) dropLeftover(k *kernel.Kernel) error {
 }
 
 // Ready says whether nftables can be used.
-func (SpoofCheck) Ready(k *kernel.Kernel) error { return NftReady(k) }
+func (s SpoofCheck) Ready(k *kernel.Kernel) error {
+	if s.Off {
+		return nil
+	}
+	return NftReady(k)
+}
 
 // Verify looks for both elements and the rule that uses them.
 func (s SpoofCheck) Verify(k *kernel.Kernel) error {
-	return verifyElements(k, spoofLayout(), s.elements())
+	if s.Off {
+		return heldElements(k, s.elements()[:1]) // without it, the other has no effect
+	}
+	return errors.Join(verifyChains(k, BridgeTable(), spoofChains()), verifyElements(k, s.elements()))
 }
 
 // Remove deletes the owner's elements, whatever MAC they have.
@@ -87,7 +114,7 @@ func checkedSet() *nftables.Set { return linkSet(BridgeTable(), "checked") }
 
 func genuineSet() *nftables.Set {
 	return &nftables.Set{
-		Table: BridgeTable(), Name: "genuine", Concatenation: true,
+		Table: BridgeTable(), Name: "genuine", Comment: why["genuine"], Concatenation: true,
 		KeyType: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeEtherAddr),
 	}
 }
@@ -96,17 +123,18 @@ func spoofSets() []*nftables.Set { return []*nftables.Set{checkedSet(), genuineS
 
 // spoofLayout drops a frame that comes from a checked link with a pair of link and source MAC that is not genuine.
 func spoofLayout() layout {
-	in := meta(expr.MetaKeyIIFNAME, firstReg)
-	return layout{sets: spoofSets(), chains: []chain{{
+	return layout{table: BridgeTable(), sets: spoofSets(), chains: []chain{{
 		Chain: &nftables.Chain{
-			Table: BridgeTable(), Name: "prerouting", Type: nftables.ChainTypeFilter,
+			Table: BridgeTable(), Name: chainSpoof, Type: nftables.ChainTypeFilter,
 			Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityFilter,
 		},
-		rules: [][]expr.Any{{
-			in, contained(checkedSet()),
+		rules: []rule{{"a checked container sends from its own MAC alone", match(in(checkedSet()), []expr.Any{
 			&expr.Payload{Base: expr.PayloadBaseLLHeader, Offset: 6, Len: 6, DestRegister: wideReg(1)},
-			&expr.Lookup{SourceRegister: firstReg, SetName: genuineSet().Name, Invert: true},
-			drop(),
-		}},
+			missing(firstReg, genuineSet()),
+		}, drop())}},
 	}}}
 }
+
+const chainSpoof = "prerouting"
+
+func spoofChains() []string { return []string{chainSpoof} }

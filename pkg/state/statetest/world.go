@@ -39,6 +39,7 @@ func NewOutside(t *testing.T) *testnet.Namespace {
 type Guest struct {
 	*testnet.Namespace
 	Owner  state.Owner
+	Bridge string
 	v4, v6 netip.Prefix
 }
 
@@ -47,11 +48,11 @@ func NewGuest(t *testing.T, b, i int) Guest {
 	t.Helper()
 	name := fmt.Sprintf("g%d-%d", b, i)
 	g := Guest{
-		Namespace: testnet.NewNS(t, name), Owner: Owner(name),
+		Namespace: testnet.NewNS(t, name), Owner: Owner(name), Bridge: fmt.Sprintf("br%d", b),
 		v4: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(b), 0, byte(i)}), 24),
 		v6: netip.MustParsePrefix(fmt.Sprintf("fd%02x::%x/64", 0xb0+b, i)),
 	}
-	bridge := fmt.Sprintf("br%d", b)
+	bridge := g.Bridge
 	gateway4, gateway6 := g.v4.Masked().Addr().Next(), g.v6.Masked().Addr().Next()
 	Apply(t, Open(t, g.Namespace),
 		bridging.Bridge{Name: bridge},
@@ -68,7 +69,7 @@ func NewGuest(t *testing.T, b, i int) Guest {
 
 // Masquerade is the guest's object.
 func (g Guest) Masquerade() ruleset.Masquerade {
-	return ruleset.Masquerade{Owner: g.Owner, Prefixes: []netip.Prefix{g.v4, g.v6}}
+	return ruleset.Masquerade{Owner: g.Owner, Link: g.Bridge, Prefixes: []netip.Prefix{g.v4, g.v6}}
 }
 
 // patience is how long a packet that should arrive may take; one that should not is waited for as long as forbearance.

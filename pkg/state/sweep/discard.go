@@ -1,7 +1,6 @@
 package sweep
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 
@@ -27,7 +26,7 @@ func discardBridge(k *kernel.Kernel, b bridging.Bridge) error {
 	case kernel.IsNotFound(err):
 	case err != nil:
 		return fmt.Errorf("ip link show %s: %w", b.Name, err)
-	case link.Type() != "bridge" || !bytes.Equal(link.Attrs().HardwareAddr, bridging.BridgeMAC(b.Name)):
+	case !b.Made(link):
 		return nil
 	default:
 		if err := b.Remove(k); err != nil {

@@ -14,7 +14,7 @@ import (
 func TestDiscard(t *testing.T) {
 	k, _ := statetest.NewPair(t)
 	bridge := bridging.Bridge{Name: "br0"}
-	statetest.Apply(t, k, state.Shared(bridge), state.Shared(ruleset.Isolation{Bridge: "br0", Isolated: true}),
+	statetest.Apply(t, k, state.Shared(bridge), state.Shared(ruleset.Isolation{Bridge: "br0", Link: "br0", Isolated: true}),
 		state.Veth{Owner: statetest.Owner("left"), MAC: statetest.Owner("left").MAC(), Bridge: "br0"})
 	for range 2 {
 		if err := sweep.Discard(statetest.Open(t, nil), "net", "br0"); err != nil {

@@ -25,9 +25,9 @@ func TestHoldings(t *testing.T) {
 	address := netip.MustParsePrefix("10.8.0.2/24")
 	statetest.Apply(t, k, bridging.Bridge{Name: "br0"},
 		state.Veth{Owner: a, MAC: a.MAC(), Bridge: "br0"},
-		ruleset.Masquerade{Owner: a, Prefixes: []netip.Prefix{address}},
+		ruleset.Masquerade{Owner: a, Link: "br1", Prefixes: []netip.Prefix{address}},
 		ruleset.SpoofCheck{Owner: a, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}},
-		ruleset.Isolation{Bridge: "br0", Internal: true})
+		ruleset.Isolation{Bridge: "br0", Link: "br0", Internal: true})
 	testnet.Sh(t, "ip", "link", "add", "other0", "type", "bridge")
 	testnet.Sh(t, "ip", "link", "set", "other0", "alias", "somebody else")
 
@@ -44,7 +44,7 @@ func TestHoldings(t *testing.T) {
 	}
 	slices.Sort(objects)
 	want := []string{
-		"element of nftables map inet fairway masquerade4", "element of nftables set bridge fairway checked",
+		"element of nftables map inet fairway masquerade_from4", "element of nftables set bridge fairway checked",
 		"element of nftables set bridge fairway genuine", "link " + a.HostLink(),
 	}
 	if diff := cmp.Diff(want, objects); diff != "" {

@@ -22,7 +22,7 @@ func attachAll(t *testing.T, o state.Owner, prefix string) state.Set {
 		state.Shared(bridging.Bridge{Name: "br0"}),
 		state.Veth{Owner: o, MAC: o.MAC(), Bridge: "br0"},
 		ruleset.SpoofCheck{Owner: o, MAC: o.MAC()},
-		ruleset.Masquerade{Owner: o, Prefixes: statetest.Prefixes(prefix)},
+		ruleset.Masquerade{Owner: o, Link: "br1", Prefixes: statetest.Prefixes(prefix)},
 	}
 	statetest.Apply(t, statetest.Open(t, container), set...)
 	return set
@@ -83,8 +83,8 @@ func TestPruneLeavesTheValidIntact(t *testing.T) {
 	a, b := statetest.Owner("a"), statetest.Owner("b")
 	set := attachAll(t, a, "10.1.0.2/24")
 	attachAll(t, b, "10.1.0.3/24")
-	isolation := ruleset.Isolation{Bridge: "br0", Internal: true}
-	statetest.Ensure(t, statetest.Open(t, nil), isolation, false)
+	isolation := ruleset.Isolation{Bridge: "br0", Link: "br0", Internal: true}
+	statetest.Ensure(t, statetest.Open(t, nil), isolation, true)
 	prune(t, "net", a)
 	for _, o := range append(slices.Clone(set[2:]), isolation) {
 		statetest.Verifies(t, nil, o)
@@ -136,7 +136,7 @@ func TestPruneLeavesForeignLinks(t *testing.T) {
 func TestPruneForgetsGoneBridges(t *testing.T) {
 	testnet.NewHost(t)
 	statetest.Apply(t, statetest.Open(t, nil), bridging.Bridge{Name: "br0"},
-		ruleset.Isolation{Bridge: "br0", Internal: true, Isolated: true}, ruleset.Isolation{Bridge: "gone", Internal: true, Isolated: true})
+		ruleset.Isolation{Bridge: "br0", Link: "br0", Internal: true, Isolated: true}, ruleset.Isolation{Bridge: "gone", Link: "gone", Internal: true, Isolated: true})
 	prune(t, "net")
 	rules := testnet.Sh(t, "nft", "list", "ruleset")
 	statetest.Shows(t, rules, `"br0" comment`)
@@ -147,10 +147,10 @@ func TestPruneForgetsGoneBridges(t *testing.T) {
 func TestPruneLeavesForeignRules(t *testing.T) {
 	testnet.NewHost(t)
 	o := statetest.Owner("a")
-	statetest.Ensure(t, statetest.Open(t, nil), ruleset.Masquerade{Owner: o, Prefixes: statetest.Prefixes("10.1.0.2/24")}, true)
+	statetest.Ensure(t, statetest.Open(t, nil), ruleset.Masquerade{Owner: o, Link: "br1", Prefixes: statetest.Prefixes("10.1.0.2/24")}, true)
 	testnet.Sh(t, "nft", "add table ip other; add chain ip other subnet_1; add set ip other s { type ipv4_addr; }; "+
 		"add element ip other s { 10.1.0.2 comment \""+o.Tag()+"\" }; "+
-		"add element inet fairway masquerade4 { 10.9.0.9 comment \"by hand\" : accept }; add chain inet fairway mine")
+		"add element inet fairway masquerade_from4 { br1 . 10.9.0.9 comment \"by hand\" : accept }; add chain inet fairway mine")
 	prune(t, "net")
 	rules := testnet.Sh(t, "nft", "list", "ruleset")
 	statetest.Shows(t, rules, "chain subnet_1", "10.1.0.2 comment", `10.9.0.9 comment "by hand"`, "chain mine")
@@ -165,14 +165,14 @@ func TestPruneOfMany(t *testing.T) {
 	for i := range many {
 		o := statetest.Owner(fmt.Sprintf("%064d", i)) // as long as a runtime's
 		addr := fmt.Sprintf("10.1.%d.%d/16", i/250, i%250)
-		if _, err := (ruleset.Masquerade{Owner: o, Prefixes: statetest.Prefixes(addr)}).Ensure(k); err != nil {
+		if _, err := (ruleset.Masquerade{Owner: o, Link: "br1", Prefixes: statetest.Prefixes(addr)}).Ensure(k); err != nil {
 			t.Fatal(err)
 		}
 	}
 	keep := statetest.Owner("keep")
-	statetest.Ensure(t, k, ruleset.Masquerade{Owner: keep, Prefixes: statetest.Prefixes("10.2.0.1/16")}, true)
+	statetest.Ensure(t, k, ruleset.Masquerade{Owner: keep, Link: "br1", Prefixes: statetest.Prefixes("10.2.0.1/16")}, true)
 	prune(t, "net", keep)
-	if got := strings.Count(testnet.Sh(t, "nft", "list", "map", "inet", "fairway", "masquerade4"), "comment"); got != 1 {
+	if got := strings.Count(testnet.Sh(t, "nft", "list", "map", "inet", "fairway", "masquerade_from4"), `comment "fairway`); got != 1 {
 		t.Errorf("%d elements are left, want 1", got)
 	}
 }

@@ -28,7 +28,7 @@ type HostEnd struct {
 
 func (h HostEnd) String() string {
 	link := h.Owner.HostLink()
-	lines := []string{"sysctl -w " + h.acceptRA() + "=0"}
+	lines := []string{"sysctl -w " + state.AcceptRA(link) + "=0"}
 	for _, addr := range h.Gateways {
 		lines = append(lines, state.Address{Link: link, Prefix: gatewayPrefix(addr)}.String())
 	}
@@ -44,8 +44,7 @@ func (h HostEnd) Ensure(k *kernel.Kernel) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	// What a container says of routers is no business of the host. A kernel without IPv6 has no such file.
-	_ = k.Host.SetSysctl(h.acceptRA(), "0")
+	state.IgnoreRouters(k, h.Owner.HostLink())
 	errs, err := state.Configure(k, h.Owner.HostLink(), h.requests(link.Attrs().Index))
 	for i, one := range errs {
 		if errors.Is(one, unix.EEXIST) {
@@ -88,7 +87,7 @@ func (h HostEnd) Verify(k *kernel.Kernel) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
+	errs := []error{state.VerifyIgnoresRouters(k, h.Owner.HostLink())}
 	for _, addr := range h.Gateways {
 		if !slices.Contains(addresses, kernel.AddressEntry{Link: index, Prefix: gatewayPrefix(addr)}) {
 			errs = append(errs, state.Driftf("%s has no address %s", h.Owner.HostLink(), addr))
@@ -105,8 +104,6 @@ func (h HostEnd) Verify(k *kernel.Kernel) error {
 	}
 	return errors.Join(errs...)
 }
-
-func (h HostEnd) acceptRA() string { return "net/ipv6/conf/" + h.Owner.HostLink() + "/accept_ra" }
 
 // gatewayPrefix is a gateway's address as the host's end has it. That of a link has the link's prefix.
 func gatewayPrefix(addr netip.Addr) netip.Prefix {

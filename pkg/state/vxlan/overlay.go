@@ -28,7 +28,8 @@ type Overlay struct {
 	Peers     PeerTable
 	// Subnets are the network's, no part of which may be somebody else's on this host.
 	Subnets []netip.Prefix
-	// Attended says that a node agent keeps all this as it has to be. A device that is complete is left to it.
+	// Attended says that a node agent keeps all this as it has to be. A device that is complete is left to it, as long as
+	// there are filters.
 	Attended bool
 }
 
@@ -57,7 +58,9 @@ func (o Overlay) Ensure(k *kernel.Kernel) (bool, error) {
 	}
 	complete := link != nil && link.Alias != "" && !o.Device.beyondRepair(link) && len(o.Device.deviations(link)) == 0
 	if o.Attended && complete {
-		return false, nil
+		if stands, err := o.filtersStand(k); stands || err != nil {
+			return false, err
+		}
 	}
 	if link == nil {
 		if err := errors.Join(o.removeOthers(k), o.conflict(k)); err != nil {
@@ -76,6 +79,15 @@ func (o Overlay) Ensure(k *kernel.Kernel) (bool, error) {
 		}
 	}
 	return created, o.Device.mark(k)
+}
+
+// filtersStand looks at the least by which one can tell that somebody has flushed the rules.
+func (o Overlay) filtersStand(k *kernel.Kernel) (bool, error) {
+	stands, err := o.Isolation.Stands(k)
+	if !stands || err != nil {
+		return false, err
+	}
+	return o.Filter.Stands(k)
 }
 
 // conflict looks for others in the subnets.
@@ -157,13 +169,20 @@ func (o Overlay) Ready(k *kernel.Kernel) error {
 	return errors.Join(err, ruleset.NftReady(k))
 }
 
-// Verify compares all parts with what is declared, or the device alone when an agent attends to the rest.
+// Verify compares all parts with what is declared, or the device and whether there are filters when an agent attends to the
+// rest.
 func (o Overlay) Verify(k *kernel.Kernel) error {
-	device := o.Device.Verify(k)
-	if o.Attended || device != nil {
-		return device
+	if err := o.Device.Verify(k); err != nil {
+		return err
 	}
-	return o.parts().Verify(k)
+	if !o.Attended {
+		return o.parts().Verify(k)
+	}
+	stands, err := o.filtersStand(k)
+	if err == nil && !stands {
+		err = state.Driftf("nftables table inet fairway has not the filters of network %s", o.Device.Network)
+	}
+	return err
 }
 
 // Repair puts right what is not a container's. An agent does so unasked, and may know more than this call.

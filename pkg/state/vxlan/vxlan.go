@@ -36,7 +36,7 @@ func (v VXLAN) String() string {
 	lines := []string{fmt.Sprintf("ip link add %s address %s mtu %d group %d type vxlan id %d local %s dstport %d nolearning",
 		v.Name, v.MAC, v.MTU, state.Group(v.Network), v.VNI, v.Local, v.Port)}
 	lines = append(lines,
-		"sysctl -w "+v.acceptRA()+"=0",
+		"sysctl -w "+state.AcceptRA(v.Name)+"=0",
 		"ip link set "+v.Name+" up")
 	for _, addr := range v.Addresses {
 		lines = append(lines, state.Address{Link: v.Name, Prefix: state.HostPrefix(addr)}.String())
@@ -187,5 +187,3 @@ func (v VXLAN) mark(k *kernel.Kernel) error {
 	}
 	return nil
 }
-
-func (v VXLAN) acceptRA() string { return "net/ipv6/conf/" + v.Name + "/accept_ra" }

@@ -60,8 +60,7 @@ func (v VXLAN) repair(k *kernel.Kernel, link *netlink.Vxlan) error {
 }
 
 func (v VXLAN) raise(k *kernel.Kernel, link *netlink.Vxlan) error {
-	// A kernel without IPv6 has no such file, and no routers either.
-	_ = k.Host.SetSysctl(v.acceptRA(), "0")
+	state.IgnoreRouters(k, v.Name)
 	err := k.Host.LinkSetUp(link)
 	if errors.Is(err, unix.EADDRINUSE) {
 		return fmt.Errorf("its UDP port %d is somebody else's on this host, %w: choose another port: %w", v.Port, state.ErrConflict, err)

@@ -1,0 +1,178 @@
+package ruleset
+
+import (
+	"net/netip"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// The chains of the table inet fairway. docs/nftables.md shows them with all their rules.
+const (
+	chainForward     = "forward"
+	chainICC         = "icc"
+	chainMasquerade  = "postrouting"
+	chainVXLANInput  = "vxlan_input"
+	chainVXLANSource = "vxlan_source"
+	chainUnreadable  = "vxlan_unreadable"
+	chainOwnSource   = "overlay_source"
+)
+
+// InetTable is the table of everything that is routed.
+func InetTable() *nftables.Table {
+	return &nftables.Table{Name: "fairway", Family: nftables.TableFamilyINet}
+}
+
+var any4, any6 = netip.IPv4Unspecified(), netip.IPv6Unspecified()
+
+// inetLayout is the table without the subnets of networks that masquerade.
+func inetLayout() layout {
+	return layout{
+		table:  InetTable(),
+		sets:   append(append(isolationSets(), overlaySets()...), masqueradeMaps()...),
+		typeof: vxlanSets(),
+		chains: []chain{forwardChain(), iccChain(), masqueradeChain(), inputChain(), sourceChain(), unreadableChain(), ownSourceChain()},
+	}
+}
+
+// forwardChain says what the host forwards between networks. What it accepts, other tables may still drop.
+func forwardChain() chain {
+	bridges, isolated, internal := linkSet(InetTable(), "bridges"), linkSet(InetTable(), "isolated"), linkSet(InetTable(), "internal")
+	overlays, closed, overlaysInternal := groupSet("overlays"), groupSet("overlays_isolated"), groupSet("overlays_internal")
+	c := filterChain(chainForward, nftables.ChainHookForward, nftables.ChainPriorityFilter)
+	c.rules = append([]rule{
+		{"no container sends VXLAN packets of a network of this host", match(vxlanPacket(), []expr.Any{lookup(portReg, vniSet().Set)}, drop())},
+	}, append(unreadable(),
+		rule{"frames between ports of a bridge come here with br_netfilter", match(inOut(withinSet()), accept())},
+		rule{"within an overlay network", match(inOut(overlayWithin()), accept())},
+		rule{"nothing leaves an internal bridge", match(in(internal), drop())},
+		rule{"nothing enters an internal bridge", match(out(internal), drop())},
+		rule{"nothing leaves an internal overlay network", match(in(overlaysInternal), drop())},
+		rule{"nothing enters an internal overlay network", match(out(overlaysInternal), drop())},
+		rule{"from an isolated bridge to another network", match(in(isolated), out(bridges), drop())},
+		rule{"from an isolated bridge to an overlay network", match(in(isolated), out(overlays), drop())},
+		rule{"from an overlay network to a bridge, unless it is open", match(in(closed), out(bridges), drop())},
+		rule{"from an overlay network to another, unless it is open", match(in(closed), out(overlays), drop())},
+		rule{"to an isolated bridge from another network", match(out(isolated), in(bridges), drop())},
+		rule{"to an isolated bridge from an overlay network", match(out(isolated), in(overlays), drop())},
+		rule{"to an overlay network from a bridge, unless it is open", match(out(closed), in(bridges), drop())},
+		rule{"to an overlay network from another, unless it is open", match(out(closed), in(overlays), drop())},
+	)...)
+	return c
+}
+
+// iccChain is where it is because frames between two ports of a bridge, which br_netfilter shows as well, have no link there
+// that they come by (br_nf_post_routing). The isolated flag of the ports is for these.
+func iccChain() chain {
+	c := filterChain(chainICC, nftables.ChainHookPostrouting, nftables.ChainPriorityFilter)
+	c.rules = []rule{{"icc false: nor by way of the host", match(inOut(iccSet()), drop())}}
+	return c
+}
+
+func masqueradeChain() chain {
+	return chain{
+		Chain: &nftables.Chain{
+			Table: InetTable(), Name: chainMasquerade, Type: nftables.ChainTypeNAT,
+			Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
+		},
+		rules: []rule{
+			{"by link and address of the container", masqueradeBy(any4)},
+			{"by link and address of the container", masqueradeBy(any6)},
+		},
+	}
+}
+
+// inputChain looks at VXLAN packets to this host: VXLAN has no authentication (RFC 7348, 7).
+func inputChain() chain {
+	c := filterChain(chainVXLANInput, nftables.ChainHookInput, nftables.ChainPriorityFilter)
+	c.rules = append([]rule{
+		{"packets of networks of this host", match(vxlanPacket(), []expr.Any{lookup(portReg, vniSet().Set)}, jump(chainVXLANSource))},
+	}, unreadable()...)
+	return c
+}
+
+func sourceChain() chain {
+	return chain{
+		Chain: &nftables.Chain{Table: InetTable(), Name: chainVXLANSource},
+		rules: []rule{
+			{"no peer is on this host", match([]expr.Any{
+				meta(expr.MetaKeyIIFTYPE, firstReg), equals(firstReg, binaryutil.NativeEndian.PutUint16(unix.ARPHRD_LOOPBACK)),
+			}, drop())},
+			{"the source is no peer of the network", strangers(any4)},
+			{"the source is no peer of the network", strangers(any6)},
+			{"the peer is not reached by the link that it came by", match(noWayBack(), drop())},
+		},
+	}
+}
+
+// unreadable leads first fragments of UDP to chainUnreadable: whoever cuts a packet before the VNI wants no filter to see
+// it. Without its first fragment, no packet is put together again.
+func unreadable() []rule {
+	return []rule{
+		{"the first fragment of a packet", match(family(any4), udp(), []expr.Any{
+			&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: 6, Len: 2, DestRegister: firstReg}, // RFC 791: flags, offset
+			masked(firstReg, []byte{0x3f, 0xff}, 2), equals(firstReg, []byte{0x20, 0}),
+		}, jump(chainUnreadable))},
+		{"the first fragment of a packet", match(family(any6), udp(), []expr.Any{
+			// RFC 8200, 4.5. In one comparison, nft would print less than there is.
+			&expr.Exthdr{Type: unix.IPPROTO_FRAGMENT, Offset: 2, Len: 2, DestRegister: firstReg},
+			masked(firstReg, []byte{0xff, 0xf8}, 2), equals(firstReg, []byte{0, 0}), // offset
+			&expr.Exthdr{Type: unix.IPPROTO_FRAGMENT, Offset: 3, Len: 1, DestRegister: firstReg},
+			masked(firstReg, []byte{1}, 1), equals(firstReg, []byte{1}), // more fragments
+		}, jump(chainUnreadable))},
+	}
+}
+
+func unreadableChain() chain {
+	return chain{
+		Chain: &nftables.Chain{Table: InetTable(), Name: chainUnreadable},
+		rules: []rule{
+			{"the header is all there", match([]expr.Any{
+				vni(firstReg), masked(firstReg, make([]byte, vniLen), vniLen), equals(firstReg, make([]byte, vniLen)),
+			}, returns())},
+			{"too short for a network's identifier to be seen", drop()},
+		},
+	}
+}
+
+// ownSourceChain keeps the containers of overlay networks to their own addresses: the host's route to an address leads to
+// the container that has it. The device is spared, as hosts send from whatever address they have.
+func ownSourceChain() chain {
+	c := filterChain(chainOwnSource, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
+	c.rules = []rule{
+		{"a container of an overlay network has its own addresses", match(in(groupSet("overlays")), inKind("veth"), noWayBack(), drop())},
+	}
+	return c
+}
+
+func filterChain(name string, hook *nftables.ChainHook, priority *nftables.ChainPriority) chain {
+	return chain{Chain: &nftables.Chain{Table: InetTable(), Name: name, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: priority}}
+}
+
+// portReg and the next hold the key of vniSet; an address may follow.
+const portReg = unix.NFT_REG32_00
+
+// vxlanPacket loads the key of vniSet. The rule ends where a packet has none.
+func vxlanPacket() []expr.Any {
+	return append(udp(),
+		&expr.Payload{Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2, DestRegister: portReg},
+		vni(portReg+1))
+}
+
+// vni loads the VNI, three bytes of a VXLAN header (RFC 7348, 5) behind that of UDP.
+func vni(register uint32) expr.Any {
+	return &expr.Payload{Base: expr.PayloadBaseTransportHeader, Offset: vniOffset, Len: vniLen, DestRegister: register}
+}
+
+// Where the VNI lies in a UDP packet, in bytes.
+const (
+	vniOffset = 8 + 4
+	vniLen    = 3
+)
+
+// strangers drops a packet of a network in vniSet from an address that is not in the set of its peers.
+func strangers(of netip.Addr) []expr.Any {
+	return match(family(of), vxlanPacket(), []expr.Any{source(of, portReg+2), missing(portReg, peerSet(of).Set)}, drop())
+}
