@@ -67,7 +67,7 @@ func connect(ctx context.Context, e *env, networkRef, containerRef string, reque
 	if kernel.IsHost(c.Netns) {
 		return fmt.Errorf("container %s shares the host's network: it cannot be connected to another", containerRef)
 	}
-	request.ID, request.Name, request.Netns = c.ID, c.Name, c.Netns
+	request.ID, request.Name, request.Netns, request.File = c.ID, c.Name, c.Netns, network.File
 	_, err = runtime.Attach(ctx, network.List, request)
 	return err
 }

@@ -19,7 +19,7 @@ func (e *env) addContainerFlags(cmd *cobra.Command) {
 
 // runtime is what executes plugins. What they say beside their results goes to stderr.
 func (e *env) runtime() attachment.Runtime {
-	return attachment.Runtime{Plugins: e.pluginDirs(), Stderr: e.stderr}
+	return attachment.Runtime{Plugins: e.pluginDirs(), Stderr: e.stderr, Netconf: e.netconfDir, Warn: e.warn}
 }
 
 // finder looks for containers in containerd, and among those attached.

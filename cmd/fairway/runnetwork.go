@@ -59,6 +59,7 @@ func endpointOn(networks conflist.Networks, name string, asked endpointFlags) (e
 			return endpoint, "", err
 		}
 	}
+	request.File = network.File
 	return sandbox.Endpoint{Network: network.List, Request: request}, network.Driver, nil
 }
 

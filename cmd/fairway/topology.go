@@ -132,7 +132,7 @@ func namespacesOf(attached []attachment.Attachment) []string {
 	var paths []string
 	for _, a := range attached {
 		if a.Netns != "" {
-			paths = append(paths, a.Netns)
+			paths = append(paths, a.Path())
 		}
 	}
 	return paths

@@ -2,30 +2,176 @@ package attachment
 
 import (
 	"bytes"
-	"errors"
+	"net"
 	"os"
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/liveness"
+	"github.com/fairway-cni/fairway/pkg/state"
 )
 
-// Alive says whether the container's namespace is still there. The kernel gives the number of a process to another one
-// later, so that behind a path in /proc the interface has to be there too. Where it cannot be told, the container is taken
-// for alive: to take the network from one that lives is worse than to keep what a dead one has left.
+// argNetns is the key of CNI_ARGS by which an attachment of fairway's records its namespace as package liveness marks it.
+const argNetns = "FAIRWAY_NETNS"
+
+// owner is to whom the kernel's objects belong.
+func (a Attachment) owner() state.Owner {
+	return state.Owner{Network: a.Network, ContainerID: a.ID, IfName: a.IfName}
+}
+
+// Alive says whether the attachment is there: its interface, or where none was made, the namespace. In doubt it is; see
+// package liveness for what decides. The path that was recorded is a hint only.
 func (a Attachment) Alive() bool {
-	ofProcess := strings.HasPrefix(a.Netns, "/proc/")
-	if a.Netns == "" || ofProcess && inSandbox() {
+	o := a.observer
+	if o == nil {
+		o = &liveness.Observer{}
+	}
+	if a.Unrecorded {
+		return true // by what it was found
+	}
+	alive, dying := a.judge(o)
+	if !alive || !dying || a.Netns == "" {
+		return alive
+	}
+	if a.led(o) {
 		return true
 	}
-	k, err := kernel.Open(a.Netns)
-	if errors.Is(err, kernel.ErrNoNamespace) || errors.Is(err, kernel.ErrNotNamespace) {
+	if _, held := o.Find(a.mark, ""); held {
+		return true
+	}
+	return o.Stays(func() bool { alive, _ := a.judge(o); return alive })
+}
+
+// led says whether the path that was recorded leads to the container still, as far as that is known without looking into it.
+func (a Attachment) led(o *liveness.Observer) bool {
+	id, err := kernel.NamespaceAt(a.Netns)
+	switch {
+	case err != nil:
 		return false
+	case a.mark != (liveness.Mark{}):
+		return id.Is(a.mark.Namespace())
 	}
-	if err != nil {
+	name := ""
+	for _, end := range a.hostEnds {
+		if strings.HasPrefix(end.Name, "veth") {
+			name = end.Name
+		}
+	}
+	return o.LeadsToPeer(a.Netns, a.owner(), name)
+}
+
+// judge also says whether the kernel would say so for a moment of what has just ended.
+func (a Attachment) judge(o *liveness.Observer) (alive, dying bool) {
+	exists, certain := o.Exists(a.mark)
+	if certain && !exists {
+		return false, false
+	}
+	verdict := a.byHostEnd(o)
+	switch {
+	case inSandbox(): // what it takes for the host's namespace is the container's
+		return true, false
+	case verdict == is:
+		return true, true
+	case a.onHost():
+		return kernel.IsHost(a.Netns), false // nothing was made
+	case certain:
+		return true, true // also without an interface, which the container may have removed
+	case verdict == isNot:
+		return false, false
+	}
+	mark := a.mark
+	if claimed, ok := o.ClaimOf(a.owner()); ok {
+		mark = claimed
+	}
+	if mark != (liveness.Mark{}) {
+		return !o.Ended(mark, a.Netns), true
+	}
+	return a.byInterface(o), false
+}
+
+// onHost says whether the container shares the host's namespace.
+func (a Attachment) onHost() bool {
+	if a.mark != (liveness.Mark{}) {
+		return a.mark.IsHost()
+	}
+	return kernel.IsHost(a.Netns)
+}
+
+type verdict int
+
+const (
+	unknown verdict = iota
+	is
+	isNot
+)
+
+// byHostEnd asks for the host's end of a veth: fairway's by its name, that of other plugins by what their result says.
+func (a Attachment) byHostEnd(o *liveness.Observer) verdict {
+	if o.HasHostEnd(a.owner()) {
+		return is
+	}
+	found := unknown
+	for _, end := range a.hostEnds {
+		if o.HasVeth(end.Name, end.MAC) {
+			return is
+		}
+		if strings.HasPrefix(end.Name, "veth") {
+			found = isNot
+		}
+	}
+	return found
+}
+
+// byInterface looks for the container's interface where the record says, and then everywhere.
+func (a Attachment) byInterface(o *liveness.Observer) bool {
+	i := liveness.Interface{Name: a.IfName, MAC: a.MAC}
+	for _, p := range a.Addresses {
+		i.Addresses = append(i.Addresses, p.Addr())
+	}
+	_, err := kernel.NamespaceAt(a.Netns)
+	there, ofProcess := err == nil, strings.HasPrefix(a.Netns, "/proc/")
+	recorded := i.MAC != nil || len(i.Addresses) > 0
+	switch {
+	case a.Netns == "":
 		return true
+	case there && o.Has(a.Netns, i):
+		return true
+	case there && i.MAC == nil && len(i.Addresses) == 0:
+		return !ofProcess // another process may have the number
+	case there && (o.HasNamed(a.Netns, i) || !ofProcess && o.Has(a.Netns, liveness.Interface{Name: a.IfName})):
+		return true // the container has changed the MAC
 	}
-	defer k.Close()
-	return !ofProcess || a.hasInterface(k)
+	// Of an attachment that made nothing, such as that of lo, nothing can be taken.
+	return recorded && o.Everywhere(i)
+}
+
+// Path leads to the container's namespace: the recorded one if it still does, or another where the namespace is found. It is the recorded
+// one also when none is.
+func (a Attachment) Path() string {
+	if a.mark == (liveness.Mark{}) || a.observer == nil {
+		return a.Netns
+	}
+	if path, ok := a.observer.Find(a.mark, a.Netns); ok {
+		return path
+	}
+	return a.Netns
+}
+
+// In says whether the attachment is of a container in the namespace that another path leads to.
+func (a Attachment) In(netns string) bool {
+	there, err := kernel.Identify(netns)
+	return err == nil && a.in(there, netns)
+}
+
+func (a Attachment) in(there kernel.NamespaceID, path string) bool {
+	if a.mark != (liveness.Mark{}) {
+		return a.mark.OfThisBoot() && a.mark.Namespace().Is(there)
+	}
+	own, err := kernel.NamespaceAt(a.Netns)
+	if err == nil {
+		return own.Is(there)
+	}
+	return a.observer != nil && a.MAC != nil && a.observer.Has(path, liveness.Interface{Name: a.IfName, MAC: a.MAC})
 }
 
 // SandboxInit is what the first process of a container of `fairway run` is called.
@@ -38,27 +184,8 @@ func inSandbox() bool {
 	return err == nil && bytes.HasPrefix(first, []byte(SandboxInit+"\x00"))
 }
 
-// hasInterface looks for the interface by its name, or by its MAC in case the container has renamed it.
-func (a Attachment) hasInterface(k *kernel.Kernel) bool {
-	links, err := kernel.Dump(k.Container.LinkList)
-	if err != nil {
-		return true
-	}
-	for _, link := range links {
-		attrs := link.Attrs()
-		if a.MAC == nil && attrs.Name == a.IfName || a.MAC != nil && bytes.Equal(attrs.HardwareAddr, a.MAC) {
-			return true
-		}
-	}
-	return false
-}
-
-// In says whether the attachment is of a container in the namespace that another path leads to.
-func (a Attachment) In(netns string) bool {
-	own, err := os.Stat(a.Netns)
-	if err != nil {
-		return false
-	}
-	other, err := os.Stat(netns)
-	return err == nil && os.SameFile(own, other)
+// hostEnd is a link of the host that a result names.
+type hostEnd struct {
+	Name string
+	MAC  net.HardwareAddr
 }

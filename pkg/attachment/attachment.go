@@ -10,6 +10,8 @@ import (
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/fairway-cni/fairway/pkg/liveness"
 )
 
 // Attachment is one interface of a container on a network, as libcni's cache has it.
@@ -33,7 +35,16 @@ type Attachment struct {
 	// DNS is what the network says about resolving names.
 	DNS types.DNS
 
-	record *libcni.NetworkAttachment
+	// Unrecorded: no runtime's record is known, and the kernel has the interface.
+	Unrecorded bool
+
+	// tagOnly: ID is the tag of the owner, whose parts are hashed.
+	tagOnly  bool
+	record   *libcni.NetworkAttachment
+	cache    string // libcni's directory of the record. Empty: the Runtime's
+	mark     liveness.Mark
+	hostEnds []hostEnd
+	observer *liveness.Observer // shared by what was listed at once
 }
 
 // DisplayName is the container's name, or its ID where there is none.
@@ -54,6 +65,7 @@ func describe(record *libcni.NetworkAttachment, result *types100.Result) Attachm
 		Network: record.Network, ID: record.ContainerID, IfName: record.IfName, Netns: record.NetNS, record: record,
 		Name: cmp.Or(arg(record, argName), arg(record, argHostname)), Aliases: aliases(record),
 	}
+	a.mark, _ = liveness.ParseMark(arg(record, argNetns)) // other runtimes record none
 	if result == nil {
 		return a
 	}
@@ -76,14 +88,22 @@ func describe(record *libcni.NetworkAttachment, result *types100.Result) Attachm
 	return a
 }
 
-// interfaces finds the container's own interface among those of a result, by name, and notes its MAC.
+// interfaces finds the container's own interface among those of a result, by name, and notes its MAC, and those of the host.
 func (a *Attachment) interfaces(result *types100.Result) (indices []int) {
 	for i, link := range result.Interfaces {
-		if link == nil || link.Sandbox == "" || link.Name != a.IfName {
+		if link == nil {
+			continue
+		}
+		mac, _ := net.ParseMAC(link.Mac) // nil: none
+		if link.Sandbox == "" {
+			a.hostEnds = append(a.hostEnds, hostEnd{link.Name, mac})
+			continue
+		}
+		if link.Name != a.IfName {
 			continue
 		}
 		indices = append(indices, i)
-		if mac, err := net.ParseMAC(link.Mac); err == nil {
+		if !slices.Equal(mac, make(net.HardwareAddr, len(mac))) { // that of lo
 			a.MAC = mac
 		}
 		a.Netns = cmp.Or(a.Netns, link.Sandbox) // CNI libraries before 1.3 do not record the path

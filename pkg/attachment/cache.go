@@ -2,36 +2,140 @@ package attachment
 
 import (
 	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/containernetworking/cni/libcni"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/types/create"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/liveness"
+	"github.com/fairway-cni/fairway/pkg/names"
 )
 
-// List is all attachments in the cache, alive or stale, sorted by network, name, ID and interface. No cache: none.
+// List is all attachments, alive or stale, sorted by network, name, ID and interface: those of all caches, and those that are
+// unrecorded. No cache: none.
 func (r Runtime) List() ([]Attachment, error) {
-	cni := r.libcni()
-	records, err := cni.GetCachedAttachments("")
-	if err != nil {
-		return nil, fmt.Errorf("CNI's result cache: %w", err)
+	all, _, err := r.list()
+	return all, err
+}
+
+// Damaged is the files of the caches that cannot be read, as a writer leaves them that was killed.
+func (r Runtime) Damaged() ([]string, error) {
+	_, damaged, err := r.list()
+	return damaged, err
+}
+
+func (r Runtime) list() (all []Attachment, damaged []string, err error) {
+	observer := &liveness.Observer{Release: releaseNames}
+	for i, cache := range r.caches() {
+		found, broken, err := readCache(cache)
+		if err != nil && i == 0 {
+			return nil, nil, fmt.Errorf("CNI's result cache: %w", err)
+		}
+		damaged = append(damaged, broken...)
+		for _, a := range found {
+			a.observer = observer
+			all = append(all, a)
+		}
 	}
-	all := make([]Attachment, 0, len(records))
-	for _, record := range records {
-		all = append(all, describe(record, cachedResult(cni, record)))
-	}
+	all = append(all, r.unrecorded(observer, all)...)
 	slices.SortFunc(all, func(a, b Attachment) int {
 		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.DisplayName(), b.DisplayName()),
 			cmp.Compare(a.ID, b.ID), cmp.Compare(a.IfName, b.IfName))
 	})
-	return all, nil
+	return all, damaged, nil
 }
 
-// cachedResult is nil when the cache holds none that can be read: the attachment is there nevertheless.
-func cachedResult(cni *libcni.CNIConfig, record *libcni.NetworkAttachment) *types100.Result {
-	list := &libcni.NetworkConfigList{Name: record.Network, CNIVersion: types100.ImplementedSpecVersion}
-	cached, err := cni.GetNetworkListCachedResult(list, &libcni.RuntimeConf{ContainerID: record.ContainerID, IfName: record.IfName})
-	if err != nil || cached == nil {
+// releaseNames asks the resolver of names to leave the namespaces of containers that have gone.
+func releaseNames() {
+	if cookie, err := kernel.HostCookie(); err == nil {
+		_ = names.OnHost(cookie).TellToRelease() // where none runs, none holds anything
+	}
+}
+
+const resultsDir = "results"
+
+// dir is libcni's directory, in which it keeps its files in results.
+func (r Runtime) dir() string { return cmp.Or(r.Cache, libcni.CacheDir) }
+
+// caches are the directories of libcni: first the Runtime's, then those below it that others have, such as Multus.
+func (r Runtime) caches() []string {
+	caches := []string{r.dir()}
+	below, _ := filepath.Glob(filepath.Join(r.dir(), "*", resultsDir)) // the pattern is sound, unless the directory's name is odd
+	for _, results := range below {
+		if dir := filepath.Dir(results); filepath.Base(dir) != "networks" { // host-local's: its directories are named after networks
+			caches = append(caches, dir)
+		}
+	}
+	return caches
+}
+
+// record is a file of libcni's cache (libcni, cachedInfo).
+type record struct {
+	Kind           string          `json:"kind"`
+	ContainerID    string          `json:"containerId"`
+	Config         []byte          `json:"config"`
+	IfName         string          `json:"ifName"`
+	NetworkName    string          `json:"networkName"`
+	NetNS          string          `json:"netns,omitempty"`
+	CniArgs        [][2]string     `json:"cniArgs,omitempty"`
+	CapabilityArgs map[string]any  `json:"capabilityArgs,omitempty"`
+	Result         json.RawMessage `json:"result,omitempty"`
+}
+
+// readCache reads the records of one cache; damaged are the files that hold no JSON. Other files are another's.
+func readCache(cache string) (all []Attachment, damaged []string, err error) {
+	dir := filepath.Join(cache, resultsDir)
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	for _, e := range entries {
+		if !e.Type().IsRegular() {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		content, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // detached meanwhile
+		}
+		var found record
+		switch {
+		case err != nil || !json.Valid(content):
+			damaged = append(damaged, path)
+		case json.Unmarshal(content, &found) != nil || found.Kind != libcni.CNICacheV1 || found.IfName == "" || found.NetworkName == "":
+		default:
+			all = append(all, found.attachment(cache))
+		}
+	}
+	return all, damaged, nil
+}
+
+func (f record) attachment(cache string) Attachment {
+	a := describe(&libcni.NetworkAttachment{
+		ContainerID: f.ContainerID, Network: f.NetworkName, IfName: f.IfName, Config: f.Config, NetNS: f.NetNS,
+		CniArgs: f.CniArgs, CapabilityArgs: f.CapabilityArgs,
+	}, f.result())
+	a.cache = cache
+	return a
+}
+
+// result is nil when the record holds none that can be read: the attachment is there nevertheless.
+func (f record) result() *types100.Result {
+	if len(f.Result) == 0 {
+		return nil
+	}
+	cached, err := create.CreateFromBytes(f.Result)
+	if err != nil {
 		return nil
 	}
 	result, err := types100.NewResultFromResult(cached)
@@ -39,6 +143,11 @@ func cachedResult(cni *libcni.CNIConfig, record *libcni.NetworkAttachment) *type
 		return nil
 	}
 	return result
+}
+
+// file is where libcni keeps the record.
+func (a Attachment) file() string {
+	return filepath.Join(a.cache, resultsDir, a.Network+"-"+a.ID+"-"+a.IfName)
 }
 
 // Of is the attachments of one network that are alive.
@@ -49,4 +158,51 @@ func Of(network string, all []Attachment) (alive []Attachment) {
 		}
 	}
 	return alive
+}
+
+// setAside moves a file of a cache that nobody can read to where it is in nobody's way, and says so.
+func (r Runtime) setAside(path string, why error) {
+	dir := filepath.Join(r.dir(), "damaged")
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		err = os.Rename(path, filepath.Join(dir, filepath.Base(path)))
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // it was removed meanwhile
+	case err != nil:
+		r.warn(fmt.Errorf("record %s is damaged (%w), and cannot be set aside: %w", path, why, err))
+	default:
+		r.warn(fmt.Errorf("record %s is damaged (%w): it was moved to %s", path, why, dir))
+	}
+}
+
+var errTorn = errors.New("not JSON: its writer was killed, or the disk was full")
+
+// setAsideDamaged does so with those of a network, or for an empty name with all. The name of a file begins with the network's.
+func (r Runtime) setAsideDamaged(network string) error {
+	damaged, err := r.Damaged()
+	for _, path := range damaged {
+		if (network == "" || strings.HasPrefix(filepath.Base(path), network+"-")) && torn(path) {
+			r.setAside(path, errTorn)
+		}
+	}
+	return err
+}
+
+// torn looks again at a file that was written a moment ago: its writer may not have ended.
+func torn(path string) bool {
+	const writing = time.Second
+	info, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	time.Sleep(min(time.Until(info.ModTime().Add(writing)), writing))
+	content, err := os.ReadFile(path)
+	return !errors.Is(err, fs.ErrNotExist) && (err != nil || !json.Valid(content))
+}
+
+func (r Runtime) warn(err error) {
+	if r.Warn != nil {
+		r.Warn(err)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -36,10 +37,10 @@ func (r Runtime) record(t *testing.T, e entry) {
 
 func (r Runtime) file(t *testing.T, name string, content []byte) {
 	t.Helper()
-	if err := os.MkdirAll(r.results(), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(r.dir(), resultsDir), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(r.results(), name), content, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(filepath.Join(r.dir(), resultsDir), name), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -107,11 +108,17 @@ func TestConfigurationOfASinglePlugin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Detach(t.Context(), all[0]); err == nil {
-		t.Errorf("%s: a configuration without a plugin is no error", all[0].Network)
+	var warnings []error
+	r.Warn = func(err error) { warnings = append(warnings, err) }
+	// It is a dead end to nobody: what cannot be read, and stands in no file either, is set aside.
+	if err := r.Detach(t.Context(), all[0]); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0].Error(), "odd-c1-eth0") {
+		t.Errorf("%s: a configuration without a plugin: %v, warnings %v", all[0].Network, err, warnings)
 	}
 	if err := r.Detach(t.Context(), all[1]); err != nil {
 		t.Errorf("%s: %v", all[1].Network, err)
+	}
+	if left, err := r.List(); err != nil || len(left) != 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 	if diff := cmp.Diff([]string{"DEL c1 eth0"}, p.calls(t)); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)

@@ -5,8 +5,6 @@ import (
 	"errors"
 
 	"github.com/containernetworking/cni/libcni"
-
-	"github.com/fairway-cni/fairway/pkg/flock"
 )
 
 // ErrInUse says that containers are on a network.
@@ -17,13 +15,16 @@ var ErrInUse = errors.New("is in use")
 // to then, which does the rest of the removal. With a container alive on the network nothing is done; the error wraps
 // ErrInUse.
 //
-// No Attach runs until then returns. Other runtimes know nothing of that lock.
+// No Attach to the network runs until then returns. Other runtimes know nothing of that lock.
 func (r Runtime) Clear(ctx context.Context, network *libcni.NetworkConfigList, then func(cleared error) error) error {
-	unlock, err := r.lockCache(ctx, flock.Lock)
+	unlock, err := r.lockAlone(ctx, network.Name)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if err := r.setAsideDamaged(network.Name); err != nil {
+		return err
+	}
 	all, err := r.List()
 	if err != nil {
 		return err
@@ -31,7 +32,8 @@ func (r Runtime) Clear(ctx context.Context, network *libcni.NetworkConfigList, t
 	if alive := Of(network.Name, all); len(alive) > 0 {
 		return InUse(network.Name, alive)
 	}
-	var errs []error
+	_, err = r.takeBackInterrupted(ctx, network.Name)
+	errs := []error{err}
 	for _, a := range all {
 		if a.Network == network.Name {
 			errs = append(errs, r.del(ctx, a))

@@ -3,12 +3,13 @@ package attachment
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
-
-	"github.com/fairway-cni/fairway/pkg/flock"
 )
 
 // Stale is the attachments whose container has gone.
@@ -21,51 +22,83 @@ func Stale(all []Attachment) (stale []Attachment) {
 	return stale
 }
 
-// Collect removes what is stale, on all networks: DEL for each attachment in the cache whose container has gone, then GC
-// for the given networks, where their CNI version has it (1.1.0), with the attachments that are alive. It goes on past
-// errors; removed are those that DEL has been run for.
+// Collect removes what is stale, on all networks: DEL for each attachment in the caches whose container has gone, and for what
+// a killed process was attaching, then GC for the given networks, where their CNI version has it (1.1.0), with the
+// attachments that are alive. It goes on past errors; removed are those that DEL has been run for.
 //
-// No Attach runs meanwhile. Other runtimes know nothing of that lock; what their plugins are attaching while Collect looks is
-// taken for alive.
+// No Attach to the same network runs meanwhile. Other runtimes know nothing of that lock; what their plugins are attaching while
+// Collect looks is taken for alive, and so is what the kernel has of containers without a record.
 func (r Runtime) Collect(ctx context.Context, networks []*libcni.NetworkConfigList) (removed []Attachment, err error) {
-	unlock, err := r.lockCache(ctx, flock.Lock)
-	if err != nil {
+	if err := r.setAsideDamaged(""); err != nil {
 		return nil, err
 	}
-	defer unlock()
+	lists := map[string]*libcni.NetworkConfigList{} // nil: the network's file has gone
 	all, err := r.List()
 	if err != nil {
 		return nil, err
 	}
-	var errs []error
-	for _, a := range Stale(all) {
-		if err := r.del(ctx, a); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		removed = append(removed, a)
+	interrupted, err := r.Interrupted()
+	errs := []error{err}
+	for _, a := range append(Stale(all), interrupted...) {
+		lists[a.Network] = nil
+	}
+	for _, network := range networks {
+		lists[network.Name] = network
 	}
 	attaching := underway()
 	time.Sleep(recordTime) // for those that have just ended
-	left, err := r.List()
+	for _, name := range slices.Sorted(maps.Keys(lists)) {
+		found, err := r.collectOn(ctx, name, lists[name], attaching)
+		removed, errs = append(removed, found...), append(errs, err)
+	}
+	return removed, errors.Join(errs...)
+}
+
+// collectOn is Collect on one network.
+func (r Runtime) collectOn(ctx context.Context, name string, network *libcni.NetworkConfigList, attaching []types.GCAttachment) (removed []Attachment, err error) {
+	unlock, err := r.lockAlone(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	removed, err = r.takeBackInterrupted(ctx, name)
+	errs := []error{err}
+	all, err := r.List()
 	if err != nil {
 		return removed, errors.Join(append(errs, err)...)
 	}
-	attaching = append(attaching, underway()...)
-	for _, network := range networks {
-		errs = append(errs, r.gc(ctx, network, left, attaching))
+	var left []Attachment
+	for _, a := range all {
+		if a.Network != name {
+			continue
+		}
+		if !a.Alive() {
+			err := r.del(ctx, a)
+			if err == nil {
+				removed = append(removed, a)
+				continue
+			}
+			errs = append(errs, err)
+		}
+		left = append(left, a)
+	}
+	if network != nil {
+		errs = append(errs, r.gc(ctx, network, left, append(underway(), attaching...)))
 	}
 	return removed, errors.Join(errs...)
 }
 
 // gc tells a network's plugins which attachments there are, and which are being made, on whatever network. Those of which
-// DEL has failed are among them: libcni would only try once more.
+// DEL has failed are among them: libcni would only try once more. Where the kernel has one whose owner cannot be told, the plugins are
+// not asked, as they would take it away.
 func (r Runtime) gc(ctx context.Context, network *libcni.NetworkConfigList, left []Attachment, attaching []types.GCAttachment) error {
 	valid := append([]types.GCAttachment{}, attaching...) // an empty list says that none is alive, and null says nothing
 	for _, a := range left {
-		if a.Network == network.Name {
-			valid = append(valid, types.GCAttachment{ContainerID: a.ID, IfName: a.IfName})
+		if a.tagOnly {
+			r.warn(fmt.Errorf("network %s: nothing is looked for, as a container without a record is on it whose ID is not known: %s", network.Name, a.ID))
+			return nil
 		}
+		valid = append(valid, types.GCAttachment{ContainerID: a.ID, IfName: a.IfName})
 	}
 	return pluginError(network.Name, r.libcni().GCNetworkList(ctx, network, &libcni.GCArgs{ValidAttachments: valid}))
 }

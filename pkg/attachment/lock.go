@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,34 +15,53 @@ import (
 // patience bounds the wait for a lock, which nobody holds longer than plugins need for a call.
 const patience = time.Minute
 
-// locker is flock.Lock or flock.LockShared.
-type locker func(ctx context.Context, fd int, patience time.Duration) error
+// locksDir is below libcni's directory. A network's lock is a file of its name.
+const locksDir = "fairway/locks"
 
-// lockShared keeps Collect from taking an attachment that is not in the cache yet for one that is stale.
-func (r Runtime) lockShared(ctx context.Context) (unlock func(), err error) {
-	return r.lockCache(ctx, flock.LockShared)
+// lockShared keeps others from removing a network, or from taking an attachment that is not recorded yet for one that is stale.
+func (r Runtime) lockShared(ctx context.Context, network string) (unlock func(), err error) {
+	return r.lock(network, func(dir int) (int, error) { return flock.AtShared(ctx, dir, network, patience) })
 }
 
-func (r Runtime) lockCache(ctx context.Context, take locker) (unlock func(), err error) {
-	if err := os.MkdirAll(r.results(), 0o700); err != nil { // libcni's mode
-		return nil, fmt.Errorf("CNI's result cache: %w", err)
+// lockAlone keeps everybody else of fairway's from attaching to a network. Other networks are not concerned.
+func (r Runtime) lockAlone(ctx context.Context, network string) (unlock func(), err error) {
+	return r.lock(network, func(dir int) (int, error) { return flock.At(ctx, dir, network, patience) })
+}
+
+func (r Runtime) lock(network string, take func(dir int) (int, error)) (unlock func(), err error) {
+	dir, err := r.openDir(locksDir)
+	if err != nil {
+		return nil, err
 	}
-	return lock(ctx, r.results(), take)
+	defer func() { _ = unix.Close(dir) }() // nothing was written
+	fd, err := take(dir)
+	if err != nil {
+		return nil, fmt.Errorf("network %s: %w", network, err)
+	}
+	return func() { _ = unix.Close(fd) }, nil // nothing was written
+}
+
+// openDir opens a directory below libcni's, and makes it if need be.
+func (r Runtime) openDir(name string) (fd int, err error) {
+	path := filepath.Join(r.dir(), name)
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return -1, err
+	}
+	fd, err = unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return fd, nil
 }
 
 // lockNetns lets one process at a time choose an interface's name in a namespace. The lock is on the namespace itself,
 // whatever path leads to it, so that it leaves no file.
 func lockNetns(ctx context.Context, path string) (unlock func(), err error) {
-	return lock(ctx, path, flock.Lock)
-}
-
-// lock locks the file at a path, for this process until unlock or its end.
-func lock(ctx context.Context, path string, take locker) (unlock func(), err error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	if err := take(ctx, fd, patience); err != nil {
+	if err := flock.Lock(ctx, fd, patience); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return func() { _ = unix.Close(fd) }, nil // nothing was written

@@ -6,4 +6,4 @@ import (
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
-func TestMain(m *testing.M) { testnet.Run(m) }
+func TestMain(m *testing.M) { testnet.RunAlone(m) }

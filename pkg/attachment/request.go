@@ -10,12 +10,16 @@ import (
 	"strings"
 
 	"github.com/containernetworking/cni/libcni"
+
+	"github.com/fairway-cni/fairway/pkg/liveness"
 )
 
 // Request is what is asked for when a container is attached.
 type Request struct {
 	// ID, Name and Netns are the container's; Name may be empty.
 	ID, Name, Netns string
+	// File is that of the network: it must be there still, and is read again, once the network is locked. Empty: the network is in none.
+	File string
 	// IfName is the interface. Empty: the next ethN that is free.
 	IfName string
 	// IPs are addresses the container has to get, one of a family. Empty: what the network gives.
@@ -51,6 +55,9 @@ func (r Request) configure(network *libcni.NetworkConfigList) (*libcni.NetworkCo
 	}
 	if r.Name != "" {
 		rt.Args = append(rt.Args, [2]string{argName, r.Name})
+	}
+	if mark, err := liveness.MarkAt(r.Netns); err == nil { // else it is the plugins' to say what is wrong
+		rt.Args = append(rt.Args, [2]string{argNetns, mark.String()})
 	}
 	switch {
 	case r.MAC == nil:

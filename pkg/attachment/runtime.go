@@ -1,11 +1,11 @@
 package attachment
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -14,6 +14,10 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/liveness"
 )
 
 // Runtime executes CNI plugins, as a container runtime does.
@@ -24,6 +28,11 @@ type Runtime struct {
 	Plugins []string
 	// Stderr gets what plugins say beside their result: warnings. Nil: it is dropped.
 	Stderr io.Writer
+	// Netconf is the directory of the networks' files. They are read for attachments whose record holds no configuration. Empty: there are
+	// none.
+	Netconf string
+	// Warn is told of what does not stop the work. Nil: it is dropped.
+	Warn func(error)
 }
 
 var (
@@ -36,41 +45,51 @@ var (
 // undoLimit bounds what is taken back after a failure, also when the caller's time is over.
 const undoLimit = 30 * time.Second
 
-func (r Runtime) libcni() *libcni.CNIConfig {
+func (r Runtime) libcni() *libcni.CNIConfig { return r.libcniIn(r.dir()) }
+
+// libcniIn is for the records of one cache.
+func (r Runtime) libcniIn(cache string) *libcni.CNIConfig {
 	stderr := r.Stderr
 	if stderr == nil {
 		stderr = io.Discard
 	}
 	exec := &invoke.DefaultExec{RawExec: &invoke.RawExec{Stderr: stderr}, PluginDecoder: version.PluginDecoder{}}
-	return libcni.NewCNIConfigWithCacheDir(r.Plugins, r.Cache, exec)
-}
-
-// results is where libcni keeps its files.
-func (r Runtime) results() string {
-	dir := r.Cache
-	if dir == "" {
-		dir = libcni.CacheDir
-	}
-	return filepath.Join(dir, "results")
+	return libcni.NewCNIConfigWithCacheDir(r.Plugins, cache, exec)
 }
 
 // Attach runs ADD. When it fails, or the network does not give what was requested, DEL has been run as well. The error
-// wraps ErrConnected when the container is on the network already.
+// wraps ErrConnected when the container is on the network already, and conflist.ErrNotFound when the network was removed.
+//
+// What a killed call of fairway's has left on the network is taken away first.
 func (r Runtime) Attach(ctx context.Context, network *libcni.NetworkConfigList, request Request) (Attachment, error) {
-	unlock, err := r.lockShared(ctx)
+	unlock, err := r.lockShared(ctx, network.Name)
 	if err != nil {
 		return Attachment{}, err
 	}
 	defer unlock()
+	if request.File != "" { // nobody removes it as long as the network is locked
+		defined, err := conflist.Again(request.File, network.Name)
+		if err != nil {
+			return Attachment{}, err
+		}
+		network = defined.List
+	}
 	unlockNetns, err := lockNetns(ctx, request.Netns)
 	if err != nil {
 		return Attachment{}, err
 	}
 	defer unlockNetns()
-
+	if _, err := r.takeBackInterrupted(ctx, network.Name); err != nil {
+		return Attachment{}, err
+	}
 	if request.IfName, err = r.place(ctx, network.Name, request); err != nil {
 		return Attachment{}, err
 	}
+	return r.attach(ctx, network, request)
+}
+
+// attach is Attach once the place is known. From before ADD until libcni has recorded it, a file says what is being made.
+func (r Runtime) attach(ctx context.Context, network *libcni.NetworkConfigList, request Request) (Attachment, error) {
 	conf, rt, err := request.configure(network)
 	if err != nil {
 		return Attachment{}, err
@@ -78,16 +97,25 @@ func (r Runtime) Attach(ctx context.Context, network *libcni.NetworkConfigList, 
 	if err := pin(ctx, network, request); err != nil {
 		return Attachment{}, err
 	}
+	done, err := r.begin(ctx, conf, rt)
+	if err != nil {
+		return Attachment{}, err
+	}
 	a, err := r.add(ctx, conf, rt)
 	if err == nil {
 		err = request.honouredBy(a)
 	}
-	if err != nil {
-		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
-		defer cancel()
-		return Attachment{}, errors.Join(err, pluginError(network.Name, r.libcni().DelNetworkList(undo, conf, rt)))
+	if err == nil {
+		done()
+		return a, nil
 	}
-	return a, nil
+	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
+	defer cancel()
+	undone := pluginError(network.Name, r.libcni().DelNetworkList(undo, conf, rt))
+	if undone == nil {
+		done()
+	}
+	return Attachment{}, errors.Join(err, undone)
 }
 
 func (r Runtime) add(ctx context.Context, conf *libcni.NetworkConfigList, rt *libcni.RuntimeConf) (Attachment, error) {
@@ -105,9 +133,12 @@ func (r Runtime) add(ctx context.Context, conf *libcni.NetworkConfigList, rt *li
 	}, result), nil
 }
 
-// place gives the name of the interface: the requested one, or the next ethN that is free. What a container of that name
-// has left of an attachment is taken away first.
+// place gives the name of the interface: the requested one, or the next ethN that is free. What was left on the network by
+// containers of fairway's that have gone is taken away, and what a container of that name has left.
 func (r Runtime) place(ctx context.Context, network string, request Request) (string, error) {
+	if err := r.setAsideDamaged(network); err != nil {
+		return "", err
+	}
 	all, err := r.List()
 	if err != nil {
 		return "", err
@@ -116,14 +147,23 @@ func (r Runtime) place(ctx context.Context, network string, request Request) (st
 	if err != nil {
 		return "", err
 	}
+	there, err := kernel.Identify(request.Netns)
+	if err != nil {
+		return "", err
+	}
 	for _, a := range all {
-		if !a.In(request.Netns) || !a.Alive() {
-			continue
+		same := a.in(there, request.Netns)
+		switch {
+		case a.Network == network && (a.ID == request.ID || a.mark != (liveness.Mark{})) && !a.Alive():
+			if err := r.del(ctx, a); err != nil {
+				return "", err
+			}
+		case !same || !a.Alive():
+		case a.Network == network:
+			return "", fmt.Errorf("container %s %w to network %s by its interface %s%s", request.DisplayName(), ErrConnected, network, a.IfName, a.unrecordedNote())
+		default:
+			taken = append(taken, a.IfName)
 		}
-		if a.Network == network {
-			return "", fmt.Errorf("container %s %w to network %s by its interface %s", request.DisplayName(), ErrConnected, network, a.IfName)
-		}
-		taken = append(taken, a.IfName)
 	}
 	name := request.IfName
 	switch {
@@ -132,17 +172,21 @@ func (r Runtime) place(ctx context.Context, network string, request Request) (st
 	case name != "lo" && slices.Contains(taken, name): // lo is always there, and is what the plugin none is asked for
 		return "", fmt.Errorf("container %s has an interface %s already: choose another name", request.DisplayName(), name)
 	}
-	for _, a := range all {
-		if a.Network == network && a.ID == request.ID && a.IfName == name && !a.Alive() {
-			return name, r.del(ctx, a)
-		}
-	}
 	return name, nil
 }
 
-// Detach runs DEL with the configuration that ADD had, and forgets the attachment. A namespace that has gone is no obstacle.
+// unrecordedNote adds to a sentence that no record is known of.
+func (a Attachment) unrecordedNote() string {
+	if a.Unrecorded {
+		return ", of which no record is known"
+	}
+	return ""
+}
+
+// Detach runs DEL with the configuration that ADD had, or where that is unknown with the network's own, and forgets the
+// attachment. A namespace that has gone is no obstacle.
 func (r Runtime) Detach(ctx context.Context, a Attachment) error {
-	unlock, err := r.lockShared(ctx)
+	unlock, err := r.lockShared(ctx, a.Network)
 	if err != nil {
 		return err
 	}
@@ -151,11 +195,35 @@ func (r Runtime) Detach(ctx context.Context, a Attachment) error {
 }
 
 func (r Runtime) del(ctx context.Context, a Attachment) error {
-	conf, err := a.configuration()
-	if err != nil {
-		return err
+	if a.tagOnly {
+		return fmt.Errorf("network %s: the owner of %s is not known: remove its container", a.Network, a.ID)
 	}
-	return pluginError(a.Network, r.libcni().DelNetworkList(ctx, conf, a.runtimeConf()))
+	conf, unusable := a.configuration()
+	if unusable != nil {
+		var err error
+		if conf, err = r.defined(a.Network); err != nil {
+			if !a.Unrecorded {
+				r.setAside(a.file(), unusable)
+				return nil
+			}
+			return errors.Join(unusable, err)
+		}
+	}
+	return pluginError(a.Network, r.libcniIn(cmp.Or(a.cache, r.dir())).DelNetworkList(ctx, conf, a.runtimeConf()))
+}
+
+// defined is a network as its file has it.
+func (r Runtime) defined(network string) (*libcni.NetworkConfigList, error) {
+	networks, err := conflist.Load(r.Netconf)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range networks.All {
+		if n.Name == network && n.List != nil {
+			return n.List, nil
+		}
+	}
+	return nil, fmt.Errorf("network %s %w", network, conflist.ErrNotFound)
 }
 
 // Check runs CHECK. A configuration older than CNI 0.4.0 has none, which is an error.
@@ -168,6 +236,9 @@ func (r Runtime) Check(ctx context.Context, a Attachment) error {
 }
 
 func (a Attachment) runtimeConf() *libcni.RuntimeConf {
+	if a.record == nil {
+		return &libcni.RuntimeConf{ContainerID: a.ID, NetNS: a.Netns, IfName: a.IfName}
+	}
 	return &libcni.RuntimeConf{
 		ContainerID: a.ID, NetNS: a.Netns, IfName: a.IfName, Args: a.record.CniArgs, CapabilityArgs: a.record.CapabilityArgs,
 	}
@@ -175,6 +246,9 @@ func (a Attachment) runtimeConf() *libcni.RuntimeConf {
 
 // configuration is what ADD had: a list, or a single plugin of a runtime that is content with one.
 func (a Attachment) configuration() (*libcni.NetworkConfigList, error) {
+	if a.record == nil {
+		return nil, fmt.Errorf("container %s on network %s has no record", a.DisplayName(), a.Network)
+	}
 	if list, err := libcni.NetworkConfFromBytes(a.record.Config); err == nil && len(list.Plugins) > 0 {
 		return list, nil
 	}

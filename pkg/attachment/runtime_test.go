@@ -19,7 +19,7 @@ import (
 )
 
 var comparable = cmp.Options{
-	cmpopts.IgnoreFields(Attachment{}, "record"), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	cmpopts.IgnoreUnexported(Attachment{}), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 }
 
@@ -184,7 +184,7 @@ func TestCollect(t *testing.T) {
 	if len(removed) != 2 || removed[0].Network != "lamp" || removed[1].Network != "old" {
 		t.Errorf("removed: %+v", removed)
 	}
-	if diff := cmp.Diff([]string{"DEL gone eth0", "DEL gone eth1", "GC"}, p.calls(t)); diff != "" {
+	if diff := cmp.Diff([]string{"DEL gone eth0", "GC  ", "DEL gone eth1"}, p.calls(t)); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
 	}
 	for _, id := range []string{"new", "there"} { // beside those of whatever else runs on this machine
@@ -200,17 +200,18 @@ func TestCollect(t *testing.T) {
 // TestCollectWaits for who is about to attach: that container is not in the cache yet.
 func TestCollectWaits(t *testing.T) {
 	_, r := newPlugin(t)
-	unlock, err := r.lockShared(t.Context())
+	lamp := []*libcni.NetworkConfigList{networkOf(t, "lamp", "")}
+	unlock, err := r.lockShared(t.Context(), "lamp")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := r.Collect(ctx, nil); !errors.Is(err, flock.ErrBusy) {
+	if _, err := r.Collect(ctx, lamp); !errors.Is(err, flock.ErrBusy) {
 		t.Errorf("while somebody attaches: got %v, want that it is locked", err)
 	}
 	unlock()
-	if _, err := r.Collect(t.Context(), nil); err != nil {
+	if _, err := r.Collect(t.Context(), lamp); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
 }

@@ -8,9 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/fairway-cni/fairway/pkg/attachment"
+	"github.com/fairway-cni/fairway/pkg/kernel"
 )
 
 // Finder knows where to look.
@@ -63,7 +62,7 @@ func (f Finder) alive() (found []Container) {
 		if !a.Alive() {
 			continue
 		}
-		c := Container{ID: a.ID, Name: a.DisplayName(), Netns: a.Netns, Runtime: "CNI's cache", ids: []string{a.ID}}
+		c := Container{ID: a.ID, Name: a.DisplayName(), Netns: a.Path(), Runtime: "CNI's cache", ids: []string{a.ID}}
 		if a.Name != "" {
 			c.names = []string{a.Name}
 		}
@@ -74,9 +73,9 @@ func (f Finder) alive() (found []Container) {
 
 // netnsIdentity is the same for all paths to one namespace, and a path of its own where there is none.
 func netnsIdentity(path string) string {
-	var stat unix.Stat_t
-	if err := unix.Stat(path, &stat); err != nil {
+	id, err := kernel.NamespaceAt(path)
+	if err != nil {
 		return path
 	}
-	return fmt.Sprintf("%d:%d", stat.Dev, stat.Ino)
+	return fmt.Sprintf("%d:%d", id.Dev, id.Inode)
 }

@@ -102,7 +102,7 @@ func pathID(path string) string {
 func (f Finder) claim(c Container) Container {
 	for _, a := range f.Attached {
 		if a.In(c.Netns) && a.Alive() {
-			c.ID, c.Netns = a.ID, a.Netns
+			c.ID, c.Netns = a.ID, a.Path()
 			if a.Name != "" {
 				c.Name = a.Name
 			}

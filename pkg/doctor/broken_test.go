@@ -164,7 +164,7 @@ func TestLeftovers(t *testing.T) {
 	if err := os.Rename(results[0], forgotten); err != nil {
 		t.Fatal(err)
 	}
-	h.finds(t, "leftovers", finding{warning, "element of nftables map inet fairway masquerade_from4 are of no container on record (blue web eth0)"})
+	h.finds(t, "leftovers", finding{warning, "eth0 of container web on network blue is there, and no record of it is known"})
 	if err := os.Rename(forgotten, results[0]); err != nil {
 		t.Fatal(err)
 	}

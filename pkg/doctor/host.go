@@ -48,7 +48,7 @@ func Examine(p Places) (*Host, error) {
 	for _, a := range h.Attached {
 		if a.Alive() {
 			h.Alive = append(h.Alive, a)
-			paths = append(paths, a.Netns)
+			paths = append(paths, a.Path())
 		}
 	}
 	if h.Snapshot, err = snapshot.Read(paths); err != nil {

@@ -18,6 +18,12 @@ func checkLeftovers(_ context.Context, h *Host) ([]Finding, error) {
 		findings = append(findings, warningf("%s of container %s on network %s was never detached, and its namespace is gone", a.IfName, a.DisplayName(), a.Network).
 			remedy("fairway gc"))
 	}
+	for _, a := range h.Attached {
+		if a.Unrecorded {
+			findings = append(findings, warningf("%s of container %s on network %s is there, and no record of it is known", a.IfName, a.ID, a.Network).
+				remedy("fairway disconnect %s %s, unless its runtime keeps records that are not below /var/lib/cni", a.Network, a.ID))
+		}
+	}
 	held, err := sweep.Holdings(h.Kernel)
 	if err != nil {
 		return findings, err

@@ -9,13 +9,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrBusy says that another process held the lock for as long as the caller would wait.
+// ErrBusy says that another process held the lock for as long as the caller would wait. Errors that wrap it name that one.
 var ErrBusy = errors.New("locked by another process")
 
 // At locks the file of a name in an open directory, and makes it if need be, for its owner alone. It follows no symbolic link. When it
 // returns, the locked file is the one that has the name: a file that was removed meanwhile locks nobody out. The error is
 // fs.ErrNotExist if the directory itself was removed, and else as with Lock.
 func At(ctx context.Context, dir int, name string, patience time.Duration) (fd int, err error) {
+	return at(ctx, dir, name, unix.LOCK_EX, patience)
+}
+
+// AtShared is At for one of several, as LockShared is.
+func AtShared(ctx context.Context, dir int, name string, patience time.Duration) (fd int, err error) {
+	return at(ctx, dir, name, unix.LOCK_SH, patience)
+}
+
+// Try is At without a wait. The error is ErrBusy when another process has the lock.
+func Try(dir int, name string) (fd int, err error) {
+	return at(context.Background(), dir, name, unix.LOCK_EX, 0)
+}
+
+func at(ctx context.Context, dir int, name string, how int, patience time.Duration) (fd int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
@@ -23,7 +37,7 @@ func At(ctx context.Context, dir int, name string, patience time.Duration) (fd i
 		if err != nil {
 			return -1, err
 		}
-		if err := Lock(ctx, fd, patience); err != nil {
+		if err := lock(ctx, fd, how, patience); err != nil {
 			return -1, err
 		}
 		named, err := Names(dir, name, fd)
@@ -90,6 +104,11 @@ func lock(ctx context.Context, fd, how int, patience time.Duration) error {
 func wait(ctx context.Context, fd, how int, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	var file unix.Stat_t
+	if err := unix.Fstat(fd, &file); err != nil {
+		_ = unix.Close(fd) // nothing was written
+		return err
+	}
 	locked := make(chan error)
 	go func() {
 		err := flock(fd, how)
@@ -106,7 +125,7 @@ func wait(ctx context.Context, fd, how int, patience time.Duration) error {
 		}
 		return err
 	case <-ctx.Done():
-		return ErrBusy
+		return heldBy(file)
 	}
 }
 

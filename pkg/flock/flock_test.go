@@ -3,9 +3,11 @@ package flock
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -131,5 +133,17 @@ func TestAtFollowsNoLink(t *testing.T) {
 	defer func() { _ = unix.Close(dir) }()
 	if _, err := At(t.Context(), dir, "lock", time.Minute); !errors.Is(err, unix.ELOOP) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestHolder: who waits in vain is told for whom.
+func TestHolder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	if err := Lock(t.Context(), open(t, path), 0); err != nil {
+		t.Fatal(err)
+	}
+	err := Lock(t.Context(), open(t, path), time.Millisecond)
+	if want := fmt.Sprintf("locked by process %d (%q", os.Getpid(), filepath.Base(os.Args[0])); !errors.Is(err, ErrBusy) || !strings.HasPrefix(err.Error(), want[:len(want)-1]) {
+		t.Errorf("got %v, want %s…", err, want)
 	}
 }

@@ -61,6 +61,8 @@ type Container struct {
 	// IPv4Address and IPv6Address have prefix lengths. Empty: none.
 	IPv4Address string
 	IPv6Address string
+	// Unrecorded: no runtime's record is known, and the kernel has the interface.
+	Unrecorded bool `json:",omitempty"`
 }
 
 // New describes a network and those of its attachments that are alive.
@@ -114,7 +116,7 @@ func container(a attachment.Attachment) Container {
 	endpoint := sha256.Sum256([]byte(a.Network + "\x00" + a.ID + "\x00" + a.IfName))
 	return Container{
 		Name: a.DisplayName(), EndpointID: hex.EncodeToString(endpoint[:]), MacAddress: a.MAC.String(),
-		IPv4Address: first(a.Addresses, netip.Addr.Is4), IPv6Address: first(a.Addresses, netip.Addr.Is6),
+		IPv4Address: first(a.Addresses, netip.Addr.Is4), IPv6Address: first(a.Addresses, netip.Addr.Is6), Unrecorded: a.Unrecorded,
 	}
 }
 

@@ -131,6 +131,16 @@ func (id NamespaceID) At(path string) bool {
 	return err == nil && found.Is(id)
 }
 
+// NumberOf is by which the host refers to the namespace at a path (ip netns list-id); -1 for one that it has no link to.
+func (k *Kernel) NumberOf(path string) (int, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return -1, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer func() { _ = unix.Close(fd) }() // only read
+	return k.Host.GetNetNsIdByFd(fd)
+}
+
 // HostCookie is a number that no other host's namespace of this boot has or will have (Linux 5.14). An older kernel has no
 // such number, and gives 0.
 func HostCookie() (uint64, error) {

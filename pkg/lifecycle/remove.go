@@ -43,6 +43,12 @@ func (h Host) Remove(ctx context.Context, n conflist.Network) error {
 	if err != nil {
 		return err
 	}
+	if n, err = networks.Find(n.ID); err != nil {
+		return err // somebody else has removed it
+	}
+	if n.Predefined() && n.File == "" {
+		return fmt.Errorf("%s %w", n.Name, ErrPredefined)
+	}
 	if n.ConfigOnly {
 		if err := unusedConfiguration(n, networks); err != nil {
 			return err

@@ -38,6 +38,18 @@ func MarkAt(path string) (Mark, error) {
 // Is says whether both mark the same namespace of the same boot.
 func (m Mark) Is(other Mark) bool { return m.id.Is(other.id) && m.boot == other.boot }
 
+// IsHost says whether the mark is of the namespace that the process runs in.
+func (m Mark) IsHost() bool {
+	own, err := kernel.Identify("/proc/thread-self/ns/net")
+	return err == nil && own.Is(m.id)
+}
+
+// OfThisBoot says whether the mark is not certainly of an earlier boot.
+func (m Mark) OfThisBoot() bool {
+	boot, err := bootID()
+	return err != nil || boot == m.boot
+}
+
 // Namespace is what the mark identifies, within the boot.
 func (m Mark) Namespace() kernel.NamespaceID { return m.id }
 

@@ -25,6 +25,8 @@ const (
 	Done = "ok"
 	// Leave asks a temporary resolver to make room for another.
 	Leave = "leave"
+	// Release asks a resolver to close its sockets in namespaces to which no way leads any more, and not to wait for its next audit.
+	Release = "release"
 )
 
 var (
@@ -90,6 +92,9 @@ func (d Directory) Tell(o Owner) error { return d.call(o.file()) }
 
 // TellToLeave asks a temporary resolver to end.
 func (d Directory) TellToLeave() error { return d.call(Leave) }
+
+// TellToRelease asks the resolver for the end of what it holds of containers that have gone: its sockets keep their namespaces.
+func (d Directory) TellToRelease() error { return d.call(Release) }
 
 func (d Directory) call(line string) error {
 	const patience = 10 // seconds

@@ -48,7 +48,7 @@ func (r *Resolver) serveControl(ctx context.Context, l *net.UnixListener) error 
 	}
 }
 
-// serveCall answers one call: a line that names a record's file, or names.Leave.
+// serveCall answers one call: a line that names a record's file, names.Leave or names.Release.
 func (r *Resolver) serveCall(conn net.Conn) {
 	defer conn.Close()
 	const patience, longest = 5 * time.Second, 256
@@ -73,6 +73,9 @@ func (r *Resolver) call(line string) error {
 			return errors.New("fairwayd is a service of this host: stop that")
 		}
 		r.leave()
+		return nil
+	case line == names.Release:
+		r.release()
 		return nil
 	case names.IsFile(line):
 		return r.records.load(line)

@@ -119,9 +119,7 @@ func (r *Resolver) restore(some [](names.Space)) {
 
 func (r *Resolver) audit(rules bool) {
 	r.records.act("")
-	for _, space := range r.spaces.present() {
-		r.spaces.release(space)
-	}
+	r.release()
 	for space := range r.index.Spaces() {
 		if err := r.spaces.settle(space); err != nil {
 			slog.Warn("record of names not used", "error", err)
@@ -129,6 +127,13 @@ func (r *Resolver) audit(rules bool) {
 	}
 	if rules {
 		r.restore(nil)
+	}
+}
+
+// release leaves the namespaces to which no way leads any more.
+func (r *Resolver) release() {
+	for _, space := range r.spaces.present() {
+		r.spaces.release(space)
 	}
 }
 

@@ -24,7 +24,7 @@ func Read(paths []string) (Host, error) {
 	if h.Hostname, err = os.Hostname(); err != nil {
 		return Host{}, err
 	}
-	s := search{host: k.Host, own: own, seen: map[identity]int{}}
+	s := search{host: k.Host, own: own, seen: map[kernel.NamespaceID]int{}}
 	s.skipHost()
 	for _, path := range paths {
 		s.visit(path, true)

@@ -6,25 +6,14 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/fairway-cni/fairway/pkg/kernel"
 )
-
-// identity tells namespaces apart.
-type identity struct{ device, inode uint64 }
-
-func identify(path string) (identity, bool) {
-	var st unix.Stat_t
-	err := unix.Stat(path, &st)
-	return identity{st.Dev, st.Ino}, err == nil
-}
 
 // search collects namespaces, each once.
 type search struct {
 	host  *kernel.Namespace
 	own   Namespace
-	seen  map[identity]int // position in found, or passed
+	seen  map[kernel.NamespaceID]int // position in found, or passed
 	found []Namespace
 }
 
@@ -32,15 +21,15 @@ const passed = -1
 
 // skipHost passes over the host's own namespace, which processes and paths may lead to as well.
 func (s *search) skipHost() {
-	if id, ok := identify("/proc/thread-self/ns/net"); ok {
+	if id, err := kernel.NamespaceAt("/proc/thread-self/ns/net"); err == nil {
 		s.seen[id] = passed
 	}
 }
 
 // visit takes in the namespace at a path if the caller knew it or if it is connected with the host.
 func (s *search) visit(path string, known bool) {
-	id, ok := identify(path)
-	if !ok {
+	id, err := kernel.NamespaceAt(path)
+	if err != nil {
 		return
 	}
 	at, seen := s.seen[id]
@@ -125,8 +114,8 @@ func (s *search) visitProcesses() {
 			return
 		}
 		path := process + "/ns/net"
-		id, ok := identify(path)
-		if _, seen := s.seen[id]; !ok || seen {
+		id, err := kernel.NamespaceAt(path)
+		if _, seen := s.seen[id]; err != nil || seen {
 			continue
 		}
 		s.visit(path, false)

@@ -33,6 +33,9 @@ func (b *builder) interfaceOf(container string, ns snapshot.Namespace, l snapsho
 	for _, a := range here {
 		if a.IfName == l.Name {
 			network = a.Network
+			if a.Unrecorded {
+				n.mark("unrecorded")
+			}
 		}
 	}
 	n.belong(network)

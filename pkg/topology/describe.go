@@ -63,7 +63,7 @@ func DescribeAttachments(all []attachment.Attachment) []Attachment {
 	for _, a := range all {
 		owner := state.Owner{Network: a.Network, ContainerID: a.ID, IfName: a.IfName}
 		attachments = append(attachments, Attachment{
-			Network: a.Network, ID: a.ID, Name: a.Name, IfName: a.IfName, Netns: a.Netns, Tag: owner.Tag(),
+			Network: a.Network, ID: a.ID, Name: a.Name, IfName: a.IfName, Netns: a.Path(), Tag: owner.Tag(), Unrecorded: a.Unrecorded,
 		})
 	}
 	return attachments

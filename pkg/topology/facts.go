@@ -38,6 +38,8 @@ type Attachment struct {
 	IfName   string
 	// Netns is the path of the container's namespace.
 	Netns string
+	// Unrecorded: the kernel alone tells of it.
+	Unrecorded bool
 	// Tag is the alias of what belongs to the attachment on the host.
 	Tag string
 }

@@ -133,3 +133,17 @@ func removeOurs(n *kernel.Namespace, o state.Owner, name string) error {
 func namespaceOf(c claims.Claim) kernel.NamespaceID {
 	return kernel.NamespaceID{Dev: c.Netns.Dev, Inode: c.Netns.Inode, Cookie: c.Netns.Cookie}
 }
+
+// Claimed is the namespaces in which attachments have a link of ours, by owner. A claim that cannot be read is left out, and part of
+// the error.
+func Claimed() (map[state.Owner]kernel.NamespaceID, error) {
+	found := map[state.Owner]kernel.NamespaceID{}
+	err := withExistingClaims(func(book *claims.Book) error {
+		all, err := book.Claims(claimedLink)
+		for _, c := range all {
+			found[state.Owner(c.Owner)] = namespaceOf(c)
+		}
+		return err
+	})
+	return found, err
+}
