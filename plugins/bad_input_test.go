@@ -60,8 +60,8 @@ func TestBadInput(t *testing.T) {
 		{"overlapping ranges", ranges([]map[string]string{{"subnet": "10.1.0.0/24"}}, []map[string]string{{"subnet": "10.1.0.0/16"}}), 7,
 			"ipam.ranges[1][0].subnet 10.1.0.0/16 (10.1.0.1-10.1.255.254) overlaps ipam.ranges[0][0].subnet 10.1.0.0/24 (10.1.0.1-10.1.0.254): " +
 				"give each range addresses of its own"},
-		{"gateway outside its subnet", ranges([]map[string]string{{"subnet": "10.1.0.0/24", "gateway": "10.2.0.1"}}), 7,
-			"ipam.ranges[0][0].gateway 10.2.0.1 lies outside its subnet 10.1.0.0/24: choose an address of the subnet, or leave it out"},
+		{"range outside its subnet", ranges([]map[string]string{{"subnet": "10.1.0.0/24", "rangeStart": "10.2.0.1"}}), 7,
+			"ipam.ranges[0][0].rangeStart 10.2.0.1 lies outside its subnet 10.1.0.0/24: choose an address of the subnet, or leave it out"},
 		{"unknown IPAM type", key("ipam", map[string]any{"type": "magic"}), 7,
 			`ipam.type "magic": no such plugin in CNI_PATH (` + binDir + `): install it there or choose another, such as host-local`},
 		{"IPAM type is a path", key("ipam", map[string]any{"type": "../magic"}), 7,

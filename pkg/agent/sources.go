@@ -94,7 +94,7 @@ func (a *Agent) events(ctx context.Context) error {
 // purge removes what the containers of an earlier boot have left.
 func (a *Agent) purge(ctx context.Context) {
 	for name := range a.known.remembered() {
-		if err := hostlocal.Purge(ctx, a.reservations(name)); err != nil {
+		if err := hostlocal.NewStore(a.reservations(name)).Purge(ctx); err != nil {
 			slog.Warn("addresses of an earlier boot are not removed yet", "network", name, "error", err)
 		}
 	}
@@ -111,7 +111,7 @@ func (a *Agent) count() {
 	a.counting.Lock()
 	defer a.counting.Unlock()
 	for _, name := range a.known.anywhere() {
-		addrs, err := hostlocal.Reserved(a.reservations(name))
+		addrs, err := hostlocal.NewStore(a.reservations(name)).Reserved()
 		if err != nil {
 			slog.Warn("addresses in use are not known", "network", name, "error", err)
 			continue

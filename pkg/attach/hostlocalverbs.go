@@ -24,7 +24,21 @@ func (v hostLocalVerbs) add(ctx context.Context, c *call, made *rollback) (*type
 	return result, nil
 }
 
-func (v hostLocalVerbs) check(ctx context.Context, c *call) error { return v.plugin(c).Check(ctx) }
+func (v hostLocalVerbs) check(ctx context.Context, c *call) error {
+	request := c.addressing()
+	prev, err := c.prevResult()
+	if err != nil {
+		return err
+	}
+	if prev != nil {
+		lease, err := c.recordedLease(prev)
+		if err != nil {
+			return err
+		}
+		request.Held = lease.Addresses()
+	}
+	return ipam.HostLocal{Request: request}.Check(ctx)
+}
 
 func (v hostLocalVerbs) del(ctx context.Context, c *call) error {
 	return c.release(ctx, c.addressing())

@@ -64,6 +64,7 @@ func (m mode[C]) check(ctx context.Context, c *call) error {
 	}
 	request := c.request(prev)
 	request.Recorded = true
+	r.addressing.Held = lease.Addresses()
 	set, _ := m.Plan(r.conf, request, lease)
 	set = append(set, c.record(request.Owner, lease)...)
 	return errors.Join(set.Repair(r.kernel), set.Verify(r.kernel), ipam.For(r.addressing).Check(ctx))

@@ -252,12 +252,13 @@ func TestPlugins(t *testing.T) {
 	h.finds(t, "plugins", finding{wrong, "does not know CNI 1.1.0"}, finding{wrong, "is not fairway's: it ignores key internal of network blue"})
 }
 
-func TestStatusOfFullNetwork(t *testing.T) {
+func TestFullNetwork(t *testing.T) {
 	h := newHost(t)
 	h.bridge(t, "tiny", "10.4.0.0/30")
-	h.finds(t, "status")
+	h.finds(t, "reservations")
 	h.attach(t, "tiny", "web")
-	h.finds(t, "status", finding{wrong, "tiny"})
+	h.finds(t, "status")
+	h.finds(t, "reservations", finding{warning, "network tiny: range set 0 (10.4.0.1-10.4.0.2) has no free address"})
 }
 
 func TestAgentAbsent(t *testing.T) {

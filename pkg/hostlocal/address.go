@@ -53,6 +53,9 @@ func parseAddrOf(subnet netip.Prefix, key, text string) (netip.Addr, error) {
 	return a, nil
 }
 
+// parseGateway reads an address that may lie anywhere, as that of a router does which is reached by its link-local address.
+func parseGateway(_ netip.Prefix, key, text string) (netip.Addr, error) { return parseAddr(key, text) }
+
 // DefaultRange is what a subnet without rangeStart and rangeEnd stands for. It
 // leaves out the network address (in IPv6: the anycast address of the routers,
 // RFC 4291 section 2.6.1) and the IPv4 broadcast address. A subnet of two

@@ -58,7 +58,7 @@ func TestKilledAnywhere(t *testing.T) {
 		}
 		checkInvariants(t, m, c, i)
 	}
-	if err := m.gc(t.Context(), c, nil); err != nil {
+	if err := m.store(c).GC(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if left := reservations(t, c); len(left) != 0 {
@@ -91,7 +91,7 @@ func checkInvariants(t *testing.T, m machine, c Config, round int) {
 		t.Fatal(err)
 	}
 	defer s.close()
-	entries, err := s.scan()
+	entries, err := s.scan(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func checkInvariants(t *testing.T, m machine, c Config, round int) {
 		t.Fatalf("round %d: index of %d, directory of %d", round, s.index.used, len(entries))
 	}
 	for _, e := range entries {
-		if addrs, agreed := s.lookup(e.owner); !agreed || len(addrs) == 0 {
+		if addrs, agreed, err := s.lookup(e.owner); !agreed || err != nil || len(addrs) == 0 {
 			t.Fatalf("round %d: index does not know %v", round, e)
 		}
 	}

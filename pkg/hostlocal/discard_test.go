@@ -15,7 +15,7 @@ func TestDiscard(t *testing.T) {
 		mustAdd(t, m, c, owner(i))
 	}
 	for range 2 {
-		if err := m.discard(t.Context(), c); err != nil {
+		if err := m.store(c).Discard(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		for _, dir := range []string{c.Network, filepath.Join(sideDir, c.Network)} {
@@ -42,10 +42,10 @@ func TestDiscardKeepsWhatIsNotOurs(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(c.DataDir, c.Network, "10.1.0.200")); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.discard(t.Context(), c); err != nil {
+	if err := m.store(c).Discard(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]string{"notes": "not ours"}, files(t, c)); diff != "" {
+	if diff := cmp.Diff(map[string]string{"notes": "not ours", "lock": ""}, files(t, c)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if _, err := os.Stat(outside); err != nil {

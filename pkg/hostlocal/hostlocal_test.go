@@ -1,7 +1,10 @@
 package hostlocal
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -9,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // testConfig parses a network "net" with the given ipam keys on a directory of its own.
@@ -21,12 +25,41 @@ func testConfig(t testing.TB, dir, keys string) Config {
 	return c
 }
 
-// testMachine is a host with an invented boot, so that tests can start it anew.
+// A machine is a host with an invented boot, so that tests can start it anew.
+type machine struct {
+	boot
+	gone     Gone
+	sys      system
+	patience time.Duration
+}
+
 func testMachine() machine {
-	m := thisMachine()
-	m.bootID, m.booted, m.patience = "boot-1", time.Now().Add(-time.Hour), 5*time.Second
+	return machine{boot: boot{machine: "machine-1", id: "boot-1"}, gone: fileGone, sys: linux{}, patience: time.Minute}
+}
+
+// restarted is the machine after a start just now.
+func (m machine) restarted() machine {
+	m.id += "'"
 	return m
 }
+
+func (m machine) store(c Config) *Store {
+	return &Store{Config: c, Gone: m.gone, boot: m.boot, sys: m.sys, patience: m.patience}
+}
+
+func (m machine) add(ctx context.Context, c Config, o Owner, netns string) (Lease, error) {
+	return m.store(c).Add(ctx, o, netnsAt(netns))
+}
+
+func (m machine) check(ctx context.Context, c Config, o Owner, addrs ...netip.Addr) error {
+	return m.store(c).Check(ctx, o, addrs)
+}
+
+func (m machine) release(ctx context.Context, c Config, o Owner) error {
+	return m.store(c).Release(ctx, o)
+}
+
+func (m machine) enter(ctx context.Context, c Config) (*session, error) { return m.store(c).enter(ctx) }
 
 func owner(n int) Owner {
 	return Owner{ContainerID: fmt.Sprintf("c%d", n), IfName: "eth0"}
@@ -88,10 +121,10 @@ func TestLifeOfALease(t *testing.T) {
 			{Prefix: netip.MustParsePrefix("10.1.0.2/24"), Gateway: netip.MustParseAddr("10.1.0.1")},
 			{Prefix: netip.MustParsePrefix("fd00::2/64"), Gateway: netip.MustParseAddr("fd00::1")},
 		},
-		Routes:  []Route{{Dst: netip.MustParsePrefix("0.0.0.0/0")}},
-		Created: true,
+		Routes: []Route{{Dst: netip.MustParsePrefix("0.0.0.0/0")}},
+		Fresh:  []netip.Addr{addr("10.1.0.2"), addr("fd00::2")},
 	}
-	if diff := cmp.Diff(want, l, byString); diff != "" {
+	if diff := cmp.Diff(want, l, byString, cmpopts.IgnoreUnexported(Lease{})); diff != "" {
 		t.Errorf("lease (-want +got):\n%s", diff)
 	}
 	wantFiles := map[string]string{
@@ -121,4 +154,13 @@ func TestLifeOfALease(t *testing.T) {
 var byString = cmp.Options{
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+}
+
+// logged collects what is logged from now on.
+func logged(t testing.TB) *bytes.Buffer {
+	t.Helper()
+	before, text := slog.Default(), &bytes.Buffer{}
+	slog.SetDefault(slog.New(slog.NewTextHandler(text, nil)))
+	t.Cleanup(func() { slog.SetDefault(before) })
+	return text
 }

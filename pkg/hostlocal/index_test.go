@@ -29,8 +29,8 @@ func TestIndexAgainstMap(t *testing.T) {
 			x.insert(s)
 			model[s] = true
 		}
-		if x.stale || x.used != uint64(len(model)) {
-			t.Fatalf("stale %v, used %d, want %d", x.stale, x.used, len(model))
+		if x.state != loose || x.used != uint64(len(model)) {
+			t.Fatalf("state %v, used %d, want %d", x.state, x.used, len(model))
 		}
 		got, err := x.find(s.hash)
 		if err != nil || slices.Contains(got, s.addr) != model[s] {
@@ -56,7 +56,7 @@ func rebuilds(t *testing.T, m machine, c Config) bool {
 		t.Fatal(err)
 	}
 	defer s.close()
-	return s.changed
+	return s.index.state != inStep
 }
 
 func TestIndexStaysInStep(t *testing.T) {

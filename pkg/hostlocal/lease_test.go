@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,12 +16,12 @@ func TestSameOwnerSameAddress(t *testing.T) {
 	first := mustAdd(t, m, c, owner(1))
 	mustAdd(t, m, c, owner(2))
 	again := mustAdd(t, m, c, owner(1))
-	if diff := cmp.Diff(addresses(first), addresses(again)); diff != "" || again.Created {
-		t.Errorf("created %v, addresses (-first +again):\n%s", again.Created, diff)
+	if diff := cmp.Diff(addresses(first), addresses(again)); diff != "" || len(again.Fresh) > 0 {
+		t.Errorf("fresh %v, addresses (-first +again):\n%s", again.Fresh, diff)
 	}
 	other := mustAdd(t, m, c, Owner{ContainerID: "c1", IfName: "eth1"})
-	if diff := cmp.Diff([]string{"10.1.0.4/24", "fd00::4/64"}, addresses(other)); diff != "" || !other.Created {
-		t.Errorf("second interface: created %v, (-want +got):\n%s", other.Created, diff)
+	if diff := cmp.Diff([]string{"10.1.0.4/24", "fd00::4/64"}, addresses(other)); diff != "" || len(other.Fresh) != 2 {
+		t.Errorf("second interface: fresh %v, (-want +got):\n%s", other.Fresh, diff)
 	}
 }
 
@@ -31,8 +32,8 @@ func TestRangesMovedOn(t *testing.T) {
 	mustAdd(t, m, testConfig(t, dir, `"subnet": "10.1.0.0/24"`), owner(1))
 	c := testConfig(t, dir, `"subnet": "10.2.0.0/24"`)
 	l := mustAdd(t, m, c, owner(1))
-	if diff := cmp.Diff([]string{"10.2.0.2/24"}, addresses(l)); diff != "" || l.Created {
-		t.Errorf("created %v, (-want +got):\n%s", l.Created, diff)
+	if diff := cmp.Diff([]string{"10.2.0.2/24"}, addresses(l)); diff != "" || len(l.Fresh) != 1 {
+		t.Errorf("fresh %v, (-want +got):\n%s", l.Fresh, diff)
 	}
 	if err := m.release(t.Context(), c, owner(1)); err != nil {
 		t.Fatal(err)
@@ -49,7 +50,7 @@ func TestRequestedAddress(t *testing.T) {
 	if got := addresses(mustAdd(t, m, c, owner(1))); got[0] != "10.1.0.9/24" {
 		t.Errorf("got %v", got)
 	}
-	if again := mustAdd(t, m, c, owner(1)); again.Created {
+	if again := mustAdd(t, m, c, owner(1)); len(again.Fresh) > 0 {
 		t.Error("the owner got its own address as a new one")
 	}
 	_, err := m.add(t.Context(), c, owner(2), "")
@@ -80,14 +81,16 @@ func TestExhausted(t *testing.T) {
 	if diff := cmp.Diff(before, reservations(t, c)); diff != "" {
 		t.Errorf("the failed call left something (-before +after):\n%s", diff)
 	}
-	if err := m.status(t.Context(), c); !errors.Is(err, ErrExhausted) {
-		t.Errorf("status: %v", err)
+	warnings := logged(t)
+	if err := m.store(c).Status(t.Context()); err != nil || !strings.Contains(warnings.String(), "10.1.0.1-10.1.0.6) has no free address") {
+		t.Errorf("status: %v, %s", err, warnings)
 	}
+	warnings.Reset()
 	if err := m.release(t.Context(), c, owner(3)); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.status(t.Context(), c); err != nil {
-		t.Errorf("status: %v", err)
+	if err := m.store(c).Status(t.Context()); err != nil || warnings.Len() > 0 {
+		t.Errorf("status: %v, %s", err, warnings)
 	}
 	if got := addresses(mustAdd(t, m, c, owner(5))); got[1] != "10.1.0.5/29" {
 		t.Errorf("got %v, want the released address", got)
@@ -115,13 +118,13 @@ func TestTinySubnets(t *testing.T) {
 func TestBadOwners(t *testing.T) {
 	c := testConfig(t, t.TempDir(), `"subnet": "10.1.0.0/24"`)
 	for _, o := range []Owner{{}, {"c1", ""}, {"../c1", "eth0"}, {"c 1", "eth0"}, {"c1", "a/b"}, {"c1", ".."}, {"c1", "e\r\n"}, {"c1", "sixteen-letters-"}} {
-		if _, err := Add(t.Context(), c, o, ""); !errors.Is(err, ErrOwner) {
+		if _, err := NewStore(c).Add(t.Context(), o, Netns{}); !errors.Is(err, ErrOwner) {
 			t.Errorf("Add(%q): %v", o, err)
 		}
-		if err := Release(t.Context(), c, o); !errors.Is(err, ErrOwner) {
+		if err := NewStore(c).Release(t.Context(), o); !errors.Is(err, ErrOwner) {
 			t.Errorf("Release(%q): %v", o, err)
 		}
-		if err := Check(t.Context(), c, o); !errors.Is(err, ErrOwner) {
+		if err := NewStore(c).Check(t.Context(), o, nil); !errors.Is(err, ErrOwner) {
 			t.Errorf("Check(%q): %v", o, err)
 		}
 	}
@@ -132,16 +135,16 @@ func TestBadOwners(t *testing.T) {
 
 func TestNothingThere(t *testing.T) {
 	c := testConfig(t, filepath.Join(t.TempDir(), "a", "b"), `"subnet": "10.1.0.0/24"`)
-	if err := Release(t.Context(), c, owner(1)); err != nil {
+	if err := NewStore(c).Release(t.Context(), owner(1)); err != nil {
 		t.Error(err)
 	}
-	if err := GC(t.Context(), c, nil); err != nil {
+	if err := NewStore(c).GC(t.Context(), nil); err != nil {
 		t.Error(err)
 	}
-	if err := Status(t.Context(), c); err != nil {
+	if err := NewStore(c).Status(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if err := Check(t.Context(), c, owner(1)); !errors.Is(err, ErrNotReserved) {
+	if err := NewStore(c).Check(t.Context(), owner(1), nil); !errors.Is(err, ErrNotReserved) {
 		t.Errorf("Check: %v", err)
 	}
 	if _, err := os.Stat(filepath.Dir(c.DataDir)); !isNotExist(err) {
@@ -164,7 +167,7 @@ func TestResolvConf(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	c.ResolvConf = file + ".gone"
-	if _, err := Add(t.Context(), c, owner(2), ""); !isNotExist(err) {
+	if _, err := NewStore(c).Add(t.Context(), owner(2), Netns{}); !isNotExist(err) {
 		t.Errorf("missing file: %v", err)
 	}
 	if got := len(reservations(t, c)); got != 1 {

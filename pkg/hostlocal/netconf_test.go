@@ -16,6 +16,8 @@ func TestParse(t *testing.T) {
 	v4 := Range{Subnet: prefix("10.1.0.0/24"), Start: addr("10.1.0.1"), End: addr("10.1.0.254"), Gateway: addr("10.1.0.1")}
 	v6 := Range{Subnet: prefix("fd00::/64"), Start: addr("fd00::1"), End: addr("fd00::ffff:ffff:ffff:ffff"), Gateway: addr("fd00::1")}
 	narrow := Range{Subnet: prefix("10.2.0.0/16"), Start: addr("10.2.3.0"), End: addr("10.2.3.9"), Gateway: addr("10.2.255.254")}
+	linkLocal := v6
+	linkLocal.Gateway = addr("fe80::1")
 	scope, table := 253, 100
 	tests := []struct {
 		name, stdin, args string
@@ -31,6 +33,11 @@ func TestParse(t *testing.T) {
 			stdin: `{"name": "n", "cniVersion": "1.0.0", "ipam": {"subnet": "10.1.0.0/24", "ranges": [[{"subnet": "fd00::/64"}]], "dataDir": "/d", "resolvConf": "/r"},
 				"runtimeConfig": {"ipRanges": [[{"subnet": "10.2.0.0/16", "rangeStart": "10.2.3.0", "rangeEnd": "::ffff:10.2.3.9", "gateway": "10.2.255.254"}]]}}`,
 			want: Config{Network: "n", DataDir: "/d", ResolvConf: "/r", Ranges: []RangeSet{{narrow}, {v4}, {v6}}},
+		},
+		{
+			name:  "a gateway outside its subnet",
+			stdin: `{"name": "n", "ipam": {"subnet": "fd00::/64", "gateway": "fe80::1"}}`,
+			want:  Config{Network: "n", DataDir: DefaultDataDir, Ranges: []RangeSet{{linkLocal}}},
 		},
 		{
 			name: "routes",
@@ -90,7 +97,6 @@ func TestParseRefuses(t *testing.T) {
 		{"mapped", keys(`"subnet": "::ffff:10.1.0.0/120"`), "", `ipam.subnet "::ffff:10.1.0.0/120" is not a subnet: write one like 10.1.0.0/24 or fd00::/64`},
 		{"host bits", keys(`"subnet": "10.1.0.5/24"`), "", "ipam.subnet 10.1.0.5/24 has host bits set: write 10.1.0.0/24"},
 		{"no address", keys(`"subnet": "10.1.0.0/24", "gateway": "fe80::1%eth0"`), "", `ipam.gateway "fe80::1%eth0" is not an IP address: write one like 10.1.0.5 or fd00::5`},
-		{"gateway outside", keys(`"subnet": "10.1.0.0/24", "gateway": "10.2.0.1"`), "", "ipam.gateway 10.2.0.1 lies outside its subnet 10.1.0.0/24: choose an address of the subnet, or leave it out"},
 		{"start outside", keys(`"ranges": [[{"subnet": "10.1.0.0/24", "rangeStart": "fd00::1"}]]`), "", "ipam.ranges[0][0].rangeStart fd00::1 lies outside its subnet 10.1.0.0/24: choose an address of the subnet, or leave it out"},
 		{"reversed", keys(`"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.9", "rangeEnd": "10.1.0.5"`), "", "ipam.rangeEnd 10.1.0.5 comes before rangeStart 10.1.0.9: exchange them"},
 		{"gateway alone", keys(`"subnet": "10.1.0.0/32", "gateway": "10.1.0.0"`), "", "ipam (10.1.0.0-10.1.0.0) has no address besides its gateway: widen the range or choose another gateway"},

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"math"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -13,7 +14,7 @@ type Range struct {
 	Subnet  netip.Prefix // no host bits
 	Start   netip.Addr
 	End     netip.Addr
-	Gateway netip.Addr // never handed out; zero: none, in a subnet of one address
+	Gateway netip.Addr // never handed out; zero: none, in a subnet of one address. It may lie outside the subnet
 }
 
 // String gives the ends of the range.
@@ -66,41 +67,44 @@ func (s RangeSet) find(a netip.Addr) (r Range, ok bool) {
 	return Range{}, false
 }
 
-// isGateway looks at each range of the set: two ranges of one subnet may name
-// different gateways, and none of them may go to a container.
-func (s RangeSet) isGateway(a netip.Addr) bool {
-	for _, r := range s {
-		if r.Gateway == a {
-			return true
-		}
-	}
-	return false
-}
-
 // size counts the addresses that can be handed out, at most MaxUint64.
-func (s RangeSet) size() uint64 {
+func (s RangeSet) size(gateways []netip.Addr) uint64 {
 	var n uint64
-	gateways := map[netip.Addr]bool{}
 	for _, r := range s {
-		if _, ok := s.find(r.Gateway); ok {
-			gateways[r.Gateway] = true
-		}
 		if n += r.size(); n < r.size() {
 			return math.MaxUint64
 		}
 	}
-	return n - uint64(len(gateways))
+	for _, gateway := range unique(gateways) {
+		if _, ok := s.find(gateway); ok {
+			n--
+		}
+	}
+	return n
 }
 
-// after yields each address of the set once, beginning behind last, as
+// gateways are those of all ranges. None of them may go to a container, by whatever range set.
+func (c Config) gateways() []netip.Addr {
+	var all []netip.Addr
+	for _, set := range c.Ranges {
+		for _, r := range set {
+			if r.Gateway.IsValid() {
+				all = append(all, r.Gateway)
+			}
+		}
+	}
+	return all
+}
+
+// after yields each address of the set once, but for the exceptions, beginning behind last, as
 // upstream's round robin does: an address that was just released rests until
 // all others have had their turn. If last is none of the set, it begins at the
 // first address.
-func (s RangeSet) after(last netip.Addr) iter.Seq[netip.Addr] {
+func (s RangeSet) after(last netip.Addr, except []netip.Addr) iter.Seq[netip.Addr] {
 	return func(yield func(netip.Addr) bool) {
 		first := s.next(last)
 		for a := first; ; {
-			if !s.isGateway(a) && !yield(a) {
+			if !slices.Contains(except, a) && !yield(a) {
 				return
 			}
 			if a = s.next(a); a == first {

@@ -3,6 +3,7 @@ package hostlocal
 import (
 	"errors"
 	"math"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -45,7 +46,7 @@ func TestDefaultRange(t *testing.T) {
 			if got := r.String() + " " + r.Gateway.String(); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
-			if got := (RangeSet{r}).size(); got != tt.size {
+			if got := (RangeSet{r}).size([]netip.Addr{r.Gateway}); got != tt.size {
 				t.Errorf("size %d, want %d", got, tt.size)
 			}
 		})
@@ -74,7 +75,7 @@ func TestAfter(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			last, _ := parseAddr("", tt.last) // "" is no address
 			var got []string
-			for a := range tt.set.after(last) {
+			for a := range tt.set.after(last, Config{Ranges: []RangeSet{tt.set}}.gateways()) {
 				got = append(got, a.String())
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -87,7 +88,7 @@ func TestAfter(t *testing.T) {
 // The last address of the address space has no next one.
 func TestAfterEndsWithTheAddressSpace(t *testing.T) {
 	set := RangeSet{parseRange(t, rangeSection{Subnet: "255.255.255.0/24", RangeStart: "255.255.255.254", RangeEnd: "255.255.255.255"})}
-	if got := len(slices.Collect(set.after(addr("255.255.255.255")))); got != 2 {
+	if got := len(slices.Collect(set.after(addr("255.255.255.255"), nil))); got != 2 {
 		t.Errorf("%d addresses, want 2", got)
 	}
 }

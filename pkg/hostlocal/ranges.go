@@ -36,6 +36,7 @@ func (n *netconf) ranges() ([]RangeSet, error) {
 	if p.err == nil && len(p.sets) == 0 && !n.Capabilities.IPRanges {
 		p.err = invalidf("ipam has no range: add ipam.subnet or ipam.ranges")
 	}
+	p.checkSizes()
 	p.checkOverlaps()
 	p.checkVersion(n.CNIVersion)
 	return p.sets, p.err
@@ -44,6 +45,7 @@ func (n *netconf) ranges() ([]RangeSet, error) {
 // rangeParser collects range sets until the first error, which sticks.
 type rangeParser struct {
 	sets []RangeSet
+	keys []string // of the sets
 	all  []placed
 	err  error
 }
@@ -83,10 +85,17 @@ func (p *rangeParser) close(key string, set RangeSet) {
 	if p.err != nil {
 		return
 	}
-	if set.size() == 0 {
-		p.err = invalidf("%s (%s) has no address besides its gateway: widen the range or choose another gateway", key, set)
-	}
 	p.sets = append(p.sets, set)
+	p.keys = append(p.keys, key)
+}
+
+func (p *rangeParser) checkSizes() {
+	gateways := Config{Ranges: p.sets}.gateways()
+	for i, set := range p.sets {
+		if p.err == nil && set.size(gateways) == 0 {
+			p.err = invalidf("%s (%s) has no address besides its gateway: widen the range or choose another gateway", p.keys[i], set)
+		}
+	}
 }
 
 func (p *rangeParser) checkOverlaps() {
@@ -128,16 +137,17 @@ func (s rangeSection) parse(key string) (Range, error) {
 	fields := []struct {
 		key, text string
 		addr      *netip.Addr
+		parse     func(subnet netip.Prefix, key, text string) (netip.Addr, error)
 	}{
-		{"rangeStart", s.RangeStart, &r.Start},
-		{"rangeEnd", s.RangeEnd, &r.End},
-		{"gateway", s.Gateway, &r.Gateway},
+		{"rangeStart", s.RangeStart, &r.Start, parseAddrOf},
+		{"rangeEnd", s.RangeEnd, &r.End, parseAddrOf},
+		{"gateway", s.Gateway, &r.Gateway, parseGateway},
 	}
 	for _, f := range fields {
 		if f.text == "" {
 			continue
 		}
-		if *f.addr, err = parseAddrOf(subnet, key+"."+f.key, f.text); err != nil {
+		if *f.addr, err = f.parse(subnet, key+"."+f.key, f.text); err != nil {
 			return Range{}, err
 		}
 	}

@@ -1,7 +1,8 @@
 package hostlocal
 
 import (
-	"fmt"
+	"context"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -12,106 +13,145 @@ import (
 // of the file it appears and vanishes with it, and upstream does not see it.
 // tmpfs has user attributes since Linux 6.6 and trusted ones, for root, long before.
 const (
-	userAttribute    = "user.fairway.netns"
-	trustedAttribute = "trusted.fairway.netns"
-	recordMax        = 4096 + 128 // PATH_MAX and the numbers before it
+	userAttribute    = "user.fairway.holder"
+	trustedAttribute = "trusted.fairway.holder"
+	recordMax        = 4096 + 512 // PATH_MAX and what stands before it
 )
 
-// A record is the network namespace of a reservation. It is meaningful during
-// one boot and in one mount namespace.
-type record struct {
-	boot   string
-	mounts uint64
-	dev    uint64
-	inode  uint64
-	path   string
+// Netns is the network namespace of an attachment, as the caller of Add knows it.
+type Netns struct {
+	// Mark identifies it by what the kernel gives to no other namespace, in a word without spaces. Empty: nothing does.
+	Mark string
+	// Path led to it once, and may lead to another now.
+	Path string
 }
 
-// newRecord describes the namespace at path; nil if there is none, or if it could
-// never be judged.
-func (m machine) newRecord(path string) *record {
-	var st unix.Stat_t
-	if path == "" || m.bootID == "" || m.mounts == 0 || unix.Stat(path, &st) != nil {
+// Holder is whom an address is reserved for.
+type Holder struct {
+	Network string
+	Owner   Owner
+	Netns   Netns
+}
+
+// Gone answers whether the kernel proves that nothing is left of an attachment, neither its namespace nor its link. In doubt
+// it answers false. It is asked about few holders, and only before the address of one is given to another.
+type Gone func(context.Context, Holder) bool
+
+// A record is what a reservation's file remembers of its holder.
+type record struct {
+	boot  boot
+	netns Netns
+}
+
+// text is one line, but for the path, which holds no NUL and may hold anything else.
+func (r record) text() []byte {
+	return []byte("1 " + quote(r.boot.machine) + " " + quote(r.boot.id) + " " + quote(r.netns.Mark) + " " + r.netns.Path)
+}
+
+// quote gives a text without spaces.
+func quote(s string) string { return strings.ReplaceAll(strconv.Quote(s), " ", `\x20`) }
+
+// parseRecord gives the zero record for what is none.
+func parseRecord(text string) record {
+	fields := strings.SplitN(text, " ", 5)
+	if len(fields) < 5 || fields[0] != "1" {
+		return record{}
+	}
+	r := record{netns: Netns{Path: fields[4]}}
+	var errs [3]error
+	for i, word := range []*string{&r.boot.machine, &r.boot.id, &r.netns.Mark} {
+		*word, errs[i] = strconv.Unquote(fields[1+i])
+	}
+	if errors.Join(errs[:]...) != nil {
+		return record{}
+	}
+	return r
+}
+
+// attach puts the record on an open file.
+func (r record) attach(sys system, fd int) error {
+	text := r.text()
+	if err := sys.fsetxattr(fd, userAttribute, text); err == nil {
 		return nil
 	}
-	return &record{boot: m.bootID, mounts: m.mounts, dev: st.Dev, inode: st.Ino, path: path}
+	return sys.fsetxattr(fd, trustedAttribute, text)
 }
 
-func (r record) String() string {
-	return fmt.Sprintf("%s %d %d:%d %s", r.boot, r.mounts, r.dev, r.inode, r.path)
-}
-
-func parseRecord(text string) (record, bool) {
-	fields := strings.SplitN(text, " ", 4)
-	if len(fields) < 4 || fields[0] == "" || fields[3] == "" {
-		return record{}, false
-	}
-	devText, inodeText, _ := strings.Cut(fields[2], ":")
-	mounts, mountsErr := strconv.ParseUint(fields[1], 10, 64)
-	dev, devErr := strconv.ParseUint(devText, 10, 64)
-	inode, inodeErr := strconv.ParseUint(inodeText, 10, 64)
-	ok := mountsErr == nil && devErr == nil && inodeErr == nil
-	return record{boot: fields[0], mounts: mounts, dev: dev, inode: inode, path: fields[3]}, ok
-}
-
-// vanished reports whether the namespace is certainly gone: the machine was
-// started again, or its path is gone or leads to another one. In doubt it is there.
-func (r record) vanished(m machine) bool {
-	if r.boot != m.bootID {
-		return m.bootID != ""
-	}
-	if r.mounts != m.mounts {
-		return false // the path may mean something else here
-	}
-	var st unix.Stat_t
-	switch unix.Stat(r.path, &st) {
-	case nil:
-		return st.Dev != r.dev || st.Ino != r.inode
-	case unix.ENOENT, unix.ENOTDIR, unix.ESRCH:
-		return true
-	}
-	return false
-}
-
-// attach puts the record on an open file. Where no attribute can be stored there
-// is none, and the reservation is never reclaimed.
-func (r record) attach(fd int) {
-	if unix.Fsetxattr(fd, userAttribute, []byte(r.String()), 0) != nil {
-		_ = unix.Fsetxattr(fd, trustedAttribute, []byte(r.String()), 0) // see above
-	}
-}
-
-// record reads the record of a reservation, if it has one.
-func (s *session) record(name string) (record, bool) {
+// record reads the record of a reservation; the zero record if it has none. A file that is gone, or cannot be read now, is an
+// error.
+func (s *session) record(name string) (record, error) {
 	fd, err := s.net.open(name, unix.O_RDONLY)
-	if err != nil {
-		return record{}, false
-	}
-	defer func() { _ = unix.Close(fd) }() // nothing was written
-	text := make([]byte, recordMax)
-	n, err := unix.Fgetxattr(fd, userAttribute, text)
-	if err != nil {
-		n, err = unix.Fgetxattr(fd, trustedAttribute, text)
+	if notAFile(err) {
+		return record{}, nil
 	}
 	if err != nil {
-		return record{}, false
+		return record{}, err
 	}
-	return parseRecord(string(text[:n]))
+	defer s.net.sys.close(fd)
+	r, err := readRecord(s.net.sys, fd)
+	if err != nil {
+		return record{}, s.net.fault("read", name, err)
+	}
+	return r, nil
 }
 
-// renew replaces the record of a reservation that its owner takes up again: the
-// old namespace may be gone, and the address must not be reclaimed with it.
-func (s *session) renew(name string, r *record) error {
+func readRecord(sys system, fd int) (record, error) {
+	text := make([]byte, recordMax)
+	for _, attribute := range []string{userAttribute, trustedAttribute} {
+		n, err := sys.fgetxattr(fd, attribute, text)
+		if err == nil {
+			return parseRecord(string(text[:n])), nil
+		}
+		if !is(err, unix.ENODATA, unix.EOPNOTSUPP, unix.EPERM, unix.EACCES, unix.ERANGE) {
+			return record{}, err
+		}
+	}
+	return record{}, nil
+}
+
+// setRecord gives a reservation another record. Where none can be stored, there has been none.
+func (s *session) setRecord(name string, r record) error {
 	fd, err := s.net.open(name, unix.O_RDONLY)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = unix.Close(fd) }() // attributes need no flush
-	if r != nil {
-		r.attach(fd)
+	defer s.net.sys.close(fd)
+	if r.attach(s.net.sys, fd) == nil {
 		return nil
 	}
-	_ = unix.Fremovexattr(fd, userAttribute)    // there may be none
-	_ = unix.Fremovexattr(fd, trustedAttribute) // likewise
+	for _, attribute := range []string{userAttribute, trustedAttribute} {
+		err := s.net.sys.fremovexattr(fd, attribute)
+		if err != nil && !is(err, unix.ENODATA, unix.EOPNOTSUPP, unix.EPERM) {
+			return s.net.fault("write", name, err)
+		}
+	}
 	return nil
+}
+
+// A renewal is a record that was replaced.
+type renewal struct {
+	name string
+	old  record
+}
+
+// renew replaces the record of a reservation that its owner takes up again. With another namespace than before, the owner may
+// live in either: then nothing is recorded, and the address is not reclaimed with one of them.
+func (s *session) renew(name string, r record) ([]renewal, error) {
+	old, err := s.record(name)
+	if err != nil || old == r {
+		return nil, err
+	}
+	if old.boot != r.boot || old.netns.Mark != r.netns.Mark {
+		r.netns = Netns{}
+	}
+	return []renewal{{name, old}}, s.setRecord(name, r)
+}
+
+// restore puts replaced records back.
+func (s *session) restore(all []renewal) error {
+	var errs []error
+	for _, r := range all {
+		errs = append(errs, s.setRecord(r.name, r.old))
+	}
+	return errors.Join(errs...)
 }

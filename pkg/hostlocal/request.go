@@ -98,7 +98,7 @@ func (c Config) assign() ([]netip.Addr, error) {
 		switch {
 		case i < 0:
 			return nil, invalidf("the requested address %s lies outside every range (%s): request one of a range, or widen a range", a, joinSets(c.Ranges))
-		case c.Ranges[i].isGateway(a):
+		case slices.Contains(c.gateways(), a):
 			return nil, invalidf("the requested address %s is the gateway of its subnet: request another one", a)
 		case wanted[i].IsValid():
 			return nil, invalidf("the requested addresses %s and %s belong to the same range set (%s): request one of each set", wanted[i], a, c.Ranges[i])

@@ -10,7 +10,7 @@ import (
 
 func TestReservations(t *testing.T) {
 	c := Config{Network: "net", DataDir: t.TempDir(), Ranges: []RangeSet{{parseRange(t, rangeSection{Subnet: "10.1.0.0/29"})}}}
-	if all, err := Reservations(c); err != nil || len(all) != 0 {
+	if all, err := NewStore(c).Reservations(); err != nil || len(all) != 0 {
 		t.Fatalf("without a directory: %v, %v", all, err)
 	}
 	ns := filepath.Join(t.TempDir(), "ns")
@@ -19,7 +19,7 @@ func TestReservations(t *testing.T) {
 	}
 	alive, gone := Owner{"c1", "eth0"}, Owner{"c2", "eth0"}
 	for owner, path := range map[Owner]string{alive: "/proc/self/ns/net", gone: ns} {
-		if _, err := Add(t.Context(), c, owner, path); err != nil {
+		if _, err := NewStore(c).Add(t.Context(), owner, netnsAt(path)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -30,12 +30,14 @@ func TestReservations(t *testing.T) {
 	if err := os.Remove(ns); err != nil {
 		t.Fatal(err)
 	}
-	all, err := Reservations(c)
+	store := NewStore(c)
+	store.Gone = fileGone
+	all, err := store.Reservations()
 	if err != nil || len(all) != 3 {
 		t.Fatalf("%d reservations, %v; want 3", len(all), err)
 	}
 	for _, r := range all {
-		if want := r.Owner != alive; r.Void != want {
+		if want := r.Owner == gone; r.Void != want {
 			t.Errorf("%s of %s: void %t, want %t", r.Addr, r.Owner, r.Void, want)
 		}
 		if age := time.Since(r.Made); age < -time.Hour || age > time.Hour {

@@ -13,7 +13,7 @@ func TestReservedAndPurge(t *testing.T) {
 	m := testMachine()
 	reserved := func(m machine) []string {
 		t.Helper()
-		addrs, err := m.reserved(about)
+		addrs, err := m.store(about).Reserved()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -26,14 +26,14 @@ func TestReservedAndPurge(t *testing.T) {
 	if got := reserved(m); got != nil {
 		t.Errorf("without a directory: got %v", got)
 	}
-	if err := m.purge(t.Context(), about); err != nil {
+	if err := m.store(about).Purge(t.Context()); err != nil {
 		t.Errorf("purge without a directory: %v", err)
 	}
 	addIn(t, m, c, owner(1), namespace(t))
 	if diff := cmp.Diff([]string{"10.1.0.2", "fd00::2"}, reserved(m), cmp.Transformer("sort", sorted)); diff != "" {
 		t.Errorf("reserved (-want +got):\n%s", diff)
 	}
-	if err := m.purge(t.Context(), about); err != nil {
+	if err := m.store(about).Purge(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := reserved(m); len(got) != 2 {
@@ -43,7 +43,7 @@ func TestReservedAndPurge(t *testing.T) {
 	if got := reserved(m); got != nil {
 		t.Errorf("after a restart: got %v", got)
 	}
-	if err := m.purge(t.Context(), about); err != nil {
+	if err := m.store(about).Purge(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(map[string]string{}, reservations(t, c)); diff != "" {

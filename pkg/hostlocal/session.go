@@ -8,78 +8,133 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/flock"
 )
 
-// sideDir holds what is ours. No network is called like this, for their names
-// begin with a letter or digit.
-const sideDir = ".fairway"
+const (
+	// sideDir holds what is ours. No network is called like this, for their names begin with a letter or digit.
+	sideDir = ".fairway"
+	// lockName is upstream's file.
+	lockName = "lock"
+	// lockPatience bounds the wait for the lock: less than the two minutes that a kubelet allows for a sandbox, more than a
+	// thousand calls before ours take.
+	lockPatience = 20 * time.Second
+)
 
 // A session is one call's work on a network's directory, under its lock.
 type session struct {
 	network string
+	boot    boot
+	gone    Gone
 	net     folder  // upstream's files
 	side    *folder // ours; nil where it cannot be made, on a full disk for instance
 	lock    int
 	index   *index
-	mounts  uint64 // mount namespace in which recorded paths are meaningful
-	changed bool
-	earlier bool // the mark is of an earlier boot: what belongs to it is void
+	mtime   unix.Timespec // of the directory, as this session knows it
+	apart   bool          // it was changed by others meanwhile, who do not keep to the lock
+	current bool          // nothing in it is of an earlier boot
 }
 
 // create is enter for a network that may not have a directory yet.
-func (m machine) create(ctx context.Context, c Config) (*session, error) {
-	s, err := m.enter(ctx, c)
-	if !isNotExist(err) {
-		return s, err
+func (st *Store) create(ctx context.Context) (*session, error) {
+	const tries = 10 // each of them lost to one who removes the directory
+	for range tries {
+		s, err := st.enter(ctx)
+		if !isNotExist(err) {
+			return s, err
+		}
+		if err := st.makeDir(); err != nil {
+			return nil, err
+		}
 	}
-	if err := os.MkdirAll(c.DataDir, 0o755); err != nil {
-		return nil, c.unusable(err)
+	return st.enter(ctx)
+}
+
+func (st *Store) makeDir() error {
+	if err := os.MkdirAll(st.DataDir, 0o755); err != nil {
+		return st.unusable(err)
 	}
-	data, err := openFolder(c.DataDir)
+	data, err := openFolder(st.sys, st.DataDir)
 	if err != nil {
-		return nil, c.unusable(err)
+		return st.unusable(err)
 	}
 	defer data.close()
-	network, err := data.makeSub(c.Network)
-	if err != nil {
-		return nil, c.unusable(err)
-	}
-	network.close()
-	return m.enter(ctx, c)
+	return st.unusable(data.make(st.Network))
 }
 
 // enter locks an existing network; without one, the error is fs.ErrNotExist.
-func (m machine) enter(ctx context.Context, c Config) (*session, error) {
-	data, err := openFolder(c.DataDir)
+func (st *Store) enter(ctx context.Context) (*session, error) {
+	s, err := st.open(ctx)
 	if err != nil {
-		return nil, c.unusable(err)
+		return nil, err
 	}
-	defer data.close()
-	s := &session{network: c.Network, mounts: m.mounts}
-	if s.net, err = data.sub(c.Network); err != nil {
-		return nil, c.unusable(err)
-	}
-	if s.lock, err = takeLock(ctx, s.net, m.patience); err != nil {
-		s.net.close()
-		return nil, c.unusable(err)
-	}
-	s.openSide(data)
-	if err := s.prepare(m); err != nil {
+	s.clearEarlierBoots()
+	if err := s.prepare(); err != nil {
 		s.close()
-		return nil, c.unusable(err)
+		return nil, st.unusable(err)
 	}
 	return s, nil
 }
 
-// unusable adds the key to errors of the operating system.
-func (c Config) unusable(err error) error {
+// open is enter that leaves what earlier boots have reserved.
+func (st *Store) open(ctx context.Context) (*session, error) {
+	data, err := openFolder(st.sys, st.DataDir)
+	if err != nil {
+		return nil, st.unusable(err)
+	}
+	defer data.close()
+	s := &session{network: st.Network, boot: st.boot, gone: st.Gone}
+	if s.net, err = data.subOrLink(st.Network); err != nil {
+		return nil, st.unusable(err)
+	}
+	began := time.Now()
+	if s.lock, err = st.sys.lock(ctx, s.net.fd, lockName, st.patience); err != nil {
+		s.net.close()
+		if errors.Is(err, flock.ErrBusy) {
+			return nil, problemf(ErrBusy, "another process held %s/%s for %v: try again, or look for an IPAM plugin that hangs",
+				s.net.path, lockName, time.Since(began).Round(time.Millisecond))
+		}
+		return nil, st.unusable(s.net.fault("lock", lockName, err))
+	}
+	s.openSide(data)
+	s.readMark()
+	if s.mtime, err = s.net.mtime(); err != nil {
+		s.close()
+		return nil, st.unusable(err)
+	}
+	return s, nil
+}
+
+// existing does the work on a network that has a directory; without one it does nothing.
+func (st *Store) existing(ctx context.Context, work func(*session) error) error {
+	s, err := st.enter(ctx)
+	if isNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return st.unusable(work(s))
+}
+
+// unusable adds the key and the remedy to errors of the operating system.
+func (st *Store) unusable(err error) error {
 	var pathError *fs.PathError
 	if !errors.As(err, &pathError) {
 		return err
 	}
-	return fmt.Errorf("ipam.dataDir %s is not usable, name a directory that can be written: %w", c.DataDir, err)
+	remedy := advice(err)
+	if remedy == "" {
+		return fmt.Errorf("ipam.dataDir %s is not usable: %w", st.DataDir, err)
+	}
+	return fmt.Errorf("ipam.dataDir %s is not usable, %s: %w", st.DataDir, remedy, err)
 }
 
 // openSide does without our directory where it has to: a DEL has to work on a full disk.
@@ -96,80 +151,145 @@ func (s *session) openSide(data folder) {
 	slog.Warn("host-local works without its index", "network", s.network, "error", err)
 }
 
-// prepare makes the session see the reservations of this boot.
-func (s *session) prepare(m machine) error {
-	if err := s.voidEarlierBoot(m); err != nil {
-		return err
-	}
-	st, err := s.net.stat(".")
-	if err != nil {
-		return err
-	}
-	if s.index = openIndex(s.side, st.Mtim); s.index != nil {
-		return nil
-	}
-	return s.rebuild()
-}
-
-// rebuild reads every reservation, after somebody else changed the directory.
-func (s *session) rebuild() error {
-	entries, err := s.scan()
-	if err != nil {
-		return err
-	}
-	slots := make([]slot, 0, len(entries))
-	for _, e := range entries {
-		slots = append(slots, slot{hash: e.owner.hash(), addr: e.addr})
-	}
-	if s.index != nil {
-		s.index.close()
-	}
-	s.index = buildIndex(s.side, slots)
-	s.changed = true
-	return nil
-}
-
 // close ends the call. The stamp comes last: whatever ends the process before
 // that leaves a directory that the index does not fit, and is rebuilt.
 func (s *session) close() {
 	if s.index != nil {
-		if s.changed {
-			s.index.commit(s.net)
-		}
+		s.commit()
 		s.index.close()
 	}
 	if s.side != nil {
 		s.side.close()
 	}
-	_ = unix.Close(s.lock) // releases the lock; nothing was written
+	s.net.sys.close(s.lock) // releases the lock
 	s.net.close()
+}
+
+// changing makes or removes a file of the directory. Who removes the lock by hand, or does not ask for it, may change the
+// directory at the same time: that shows by an mtime that is not ours.
+func (s *session) changing(change func() error) error {
+	s.observe()
+	err := change()
+	if mtime, statErr := s.net.mtime(); statErr == nil {
+		s.mtime = mtime
+	} else {
+		s.apart = true
+	}
+	return err
+}
+
+// observe notes a change by others.
+func (s *session) observe() {
+	if mtime, err := s.net.mtime(); err != nil || mtime != s.mtime {
+		s.apart = true
+	}
 }
 
 // An entry is a reservation as it lies in the directory.
 type entry struct {
 	addr  netip.Addr
-	owner Owner // zero: an empty file, left by a crash of upstream
+	owner Owner // without interface: made by hand, or by an old or a killed upstream; zero: an empty file, or none at all
 }
 
-// scan reads all reservations. Names that are no address are not ours to judge.
-func (s *session) scan() ([]entry, error) {
+// parseName says which address a file of the directory reserves, if any.
+func parseName(name string) (netip.Addr, bool) {
+	addr, err := netip.ParseAddr(name)
+	return addr, err == nil && addr.String() == name
+}
+
+// scan reads all reservations. An error says that there are more, and the rest is whole: who needs all of them fails.
+func (s *session) scan(each func(fd int, e entry)) ([]entry, error) {
 	names, err := s.net.names()
 	if err != nil {
 		return nil, err
 	}
 	var entries []entry
+	var unread []error
 	for _, name := range names {
-		addr, err := netip.ParseAddr(name)
-		if err != nil || addr.String() != name {
+		addr, ok := parseName(name)
+		if !ok {
 			continue
 		}
-		content, err := s.net.read(name)
-		if err != nil {
-			continue // not a file: it keeps its address taken, and has no owner
+		e, err := s.readEntry(addr, each)
+		switch {
+		case isNotExist(err): // removed by others
+		case err != nil:
+			unread = append(unread, err)
+		default:
+			entries = append(entries, e)
 		}
-		entries = append(entries, entry{addr: addr, owner: parseOwner(content)})
 	}
-	return entries, nil
+	return entries, errors.Join(unread...)
 }
 
-func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+func (s *session) readEntry(addr netip.Addr, each func(fd int, e entry)) (entry, error) {
+	e := entry{addr: addr}
+	name := addr.String()
+	fd, err := s.net.open(name, unix.O_RDONLY)
+	if err == nil {
+		defer s.net.sys.close(fd)
+		var content []byte
+		if content, err = s.net.readAll(fd, name); err == nil {
+			e.owner = parseOwner(content)
+			if each != nil {
+				each(fd, e)
+			}
+		}
+	}
+	if notAFile(err) {
+		return e, nil // it keeps its address taken, and is nobody's
+	}
+	return e, err
+}
+
+// holder reads who holds a reserved address. The error is fs.ErrNotExist if nobody does.
+func (s *session) holder(addr netip.Addr) (Owner, error) {
+	e, err := s.readEntry(addr, nil)
+	return e.owner, err
+}
+
+// notAFile says of what has the name of a reservation that it is a directory, a link, a socket or the like. Any other error
+// of reading says nothing about it.
+func notAFile(err error) bool {
+	return is(err, unix.EISDIR, unix.ELOOP, unix.ENXIO, unix.ESPIPE, unix.EFBIG)
+}
+
+// removeNetwork removes the directory of a network and ours beside it, unless somebody else's files are in them. Ours goes
+// first: without it, who finds the network gone knows that all is done.
+func (s *session) removeNetwork(data folder) error {
+	errs := []error{s.net.clear(isHostLocals)}
+	if s.side != nil {
+		errs = append(errs, s.side.clear(func(string) bool { return true }))
+	}
+	errs = append(errs, removeSide(data, s.network))
+	names, err := s.net.names()
+	if err == nil && len(names) == 1 && names[0] == lockName {
+		// The lock goes last: in a directory that stays, it stays.
+		errs = append(errs, s.net.remove(lockName), data.removeDir(s.network))
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// isHostLocals says whether a file of a network's directory, but for the lock, is host-local's.
+func isHostLocals(name string) bool {
+	_, ok := parseName(name)
+	return ok || strings.HasPrefix(name, lastReservedPrefix) || name == draftName
+}
+
+// removeSide removes our directory of a network that has none.
+func removeSide(data folder, network string) error {
+	all, err := data.sub(sideDir)
+	if err != nil {
+		return nil // there is none, or none that is ours
+	}
+	defer all.close()
+	side, err := all.sub(network)
+	if err != nil {
+		return nil // likewise
+	}
+	defer side.close()
+	return errors.Join(side.clear(func(string) bool { return true }), all.removeDir(network))
+}
+
+// dir is the path of a network's directory.
+func (c Config) dir() string { return filepath.Join(c.DataDir, c.Network) }

@@ -6,6 +6,8 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
+	"github.com/fairway-cni/fairway/pkg/liveness"
+	"github.com/fairway-cni/fairway/pkg/state"
 )
 
 // HostLocal is host-local within the process: the same files, lock and results as the plugin's, without an exec.
@@ -32,22 +34,47 @@ func (h HostLocal) AddAny(ctx context.Context) (Lease, error) {
 }
 
 func (h HostLocal) add(ctx context.Context, conf hostlocal.Config) (Lease, func() error, error) {
-	held, err := hostlocal.Add(ctx, conf, h.Owner, h.Netns)
+	store := h.store(conf)
+	got, err := store.Add(ctx, h.Owner, netnsAt(h.Netns))
 	if err != nil {
 		return Lease{}, nil, err
 	}
-	release := func() error {
-		if !held.Created {
-			return nil // of an attachment that may be alive
-		}
-		return hostlocal.Release(ctx, conf, h.Owner)
-	}
-	return Lease{IPs: held.Addresses, Routes: held.Routes, DNS: types.DNS(held.DNS)}, release, nil
+	release := func() error { return store.Undo(ctx, h.Owner, got) }
+	return Lease{IPs: got.Addresses, Routes: got.Routes, DNS: types.DNS(got.DNS)}, release, nil
 }
 
-// Check verifies that the owner holds an address.
+func (h HostLocal) store(conf hostlocal.Config) *hostlocal.Store {
+	store := hostlocal.NewStore(conf)
+	store.Gone = gone(&liveness.Observer{})
+	return store
+}
+
+// netnsAt identifies the namespace at a path. Of one that cannot be identified nothing is recorded, and its address is not
+// reclaimed.
+func netnsAt(path string) hostlocal.Netns {
+	mark, err := liveness.MarkAt(path)
+	if err != nil {
+		return hostlocal.Netns{}
+	}
+	return hostlocal.Netns{Mark: mark.String(), Path: path}
+}
+
+// gone asks the kernel for the holder of an address.
+func gone(o *liveness.Observer) hostlocal.Gone {
+	return func(_ context.Context, h hostlocal.Holder) bool {
+		mark, ok := liveness.ParseMark(h.Netns.Mark)
+		owner := state.Owner{Network: h.Network, ContainerID: h.Owner.ContainerID, IfName: h.Owner.IfName}
+		return ok && o.Gone(owner, mark, h.Netns.Path)
+	}
+}
+
+// Check verifies that the owner holds the addresses of its lease.
 func (h HostLocal) Check(ctx context.Context) error {
-	return h.with(func(conf hostlocal.Config) error { return hostlocal.Check(ctx, conf, h.Owner) })
+	conf, err := hostlocal.Parse(h.Stdin, h.Args)
+	if err != nil {
+		return err
+	}
+	return h.store(conf).Check(ctx, h.Owner, h.Held)
 }
 
 // Del gives back what the owner holds.
@@ -56,7 +83,7 @@ func (h HostLocal) Del(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return hostlocal.Release(ctx, conf, h.Owner)
+	return h.store(conf).Release(ctx, h.Owner)
 }
 
 // GC gives back what owners hold that are not valid. Without a list it changes nothing.
@@ -68,18 +95,14 @@ func (h HostLocal) GC(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return hostlocal.GC(ctx, conf, h.Valid)
+	return h.store(conf).GC(ctx, h.Valid)
 }
 
-// Status says whether an Add is likely to succeed.
+// Status says whether an Add can work.
 func (h HostLocal) Status(ctx context.Context) error {
-	return h.with(func(conf hostlocal.Config) error { return hostlocal.Status(ctx, conf) })
-}
-
-func (h HostLocal) with(f func(hostlocal.Config) error) error {
 	conf, err := hostlocal.Parse(h.Stdin, h.Args)
 	if err != nil {
 		return err
 	}
-	return f(conf)
+	return h.store(conf).Status(ctx)
 }

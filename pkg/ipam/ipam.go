@@ -4,6 +4,7 @@ package ipam
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/containernetworking/cni/pkg/types"
 
@@ -35,6 +36,8 @@ type Request struct {
 	// Args is CNI_ARGS, Netns is CNI_NETNS.
 	Args, Netns string
 	Owner       Owner
+	// Held are the addresses of the owner's lease, for a CHECK. None: any address will do.
+	Held []netip.Addr
 	// Valid are the attachments of a GC. Nil: the runtime did not say.
 	Valid []Owner
 }

@@ -61,6 +61,15 @@ func (l Lease) Masked() Lease {
 	return l
 }
 
+// Addresses are those of the lease, without the length of their subnets.
+func (l Lease) Addresses() []netip.Addr {
+	var all []netip.Addr
+	for _, ip := range l.IPs {
+		all = append(all, ip.Prefix.Addr())
+	}
+	return all
+}
+
 // Into writes the lease into a result. Addresses belong to no interface yet.
 func (l Lease) Into(r *types100.Result) {
 	r.DNS = l.DNS

@@ -113,10 +113,10 @@ func TestReleaseKeepsWhatWasThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := again(); err != nil || hostlocal.Check(t.Context(), conf, owner) != nil {
+	if err := again(); err != nil || hostlocal.NewStore(conf).Check(t.Context(), owner, nil) != nil {
 		t.Errorf("release of the second ADD (error %v) took the address of the first", err)
 	}
-	if err := release(); err != nil || hostlocal.Check(t.Context(), conf, owner) == nil {
+	if err := release(); err != nil || hostlocal.NewStore(conf).Check(t.Context(), owner, nil) == nil {
 		t.Errorf("release of the first ADD (error %v) left its address", err)
 	}
 }

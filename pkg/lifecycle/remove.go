@@ -155,7 +155,7 @@ func discardReservations(ctx context.Context, n conflist.Network) error {
 	if err != nil {
 		return err
 	}
-	return hostlocal.Discard(ctx, conf)
+	return hostlocal.NewStore(conf).Discard(ctx)
 }
 
 // Made says why a network is not one for fairway to remove unasked, or nil. The error wraps ErrForeign.
