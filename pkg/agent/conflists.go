@@ -57,6 +57,9 @@ func (c conflists) definitionOf(n agentapi.Network) conflist.Definition {
 		Type: "overlay-vxlan", VNI: n.VNI, MTU: n.MTU, Internal: n.Internal, IPMasq: n.IPMasq,
 		PeersFile: c.store.path(n.Name), Agent: c.socket, Capabilities: map[string]bool{"ips": true, "mac": true},
 	}
+	if !n.Internal {
+		plugin.Capabilities["portMappings"] = true
+	}
 	if c.dataDir != hostlocal.DefaultDataDir {
 		plugin.IPAM = &ipamConf{Type: "host-local", DataDir: c.dataDir}
 	}

@@ -18,6 +18,8 @@ type Asked struct {
 type AskedOf struct {
 	MAC string   `json:"mac"`
 	IPs []string `json:"ips"` // with or without a prefix length
+	// PortMappings are for a plugin that embeds Publishing.
+	PortMappings []PortMapping `json:"portMappings"`
 }
 
 // AskedMAC is the address that a call asks for, or nil: in place of the network's own, by CNI_ARGS, args or capability, of

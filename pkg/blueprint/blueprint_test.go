@@ -177,7 +177,6 @@ func TestRefusals(t *testing.T) {
 		`option icc: "maybe" is neither true nor false`:                                       {Options: []string{"icc=maybe"}},
 		`option vlanTrunk: "[" is not JSON`:                                                   {Options: []string{"vlanTrunk=["}},
 		`driver bridge cannot honour the option parent`:                                       {Options: []string{"parent=eth0"}},
-		`driver bridge cannot honour the option com.docker.network.bridge.host_binding_ipv4`:  {Options: []string{"com.docker.network.bridge.host_binding_ipv4=127.0.0.1"}},
 		`cannot honour the option com.docker.network.bridge.gateway_mode_ipv4=isolated`:       {Options: []string{"com.docker.network.bridge.gateway_mode_ipv4=isolated"}},
 		`cannot route one family and masquerade the other`:                                    {IPv6: true, Options: []string{"com.docker.network.bridge.gateway_mode_ipv6=routed"}},
 		`option ipam cannot be given`:                                                         {Options: []string{"ipam={}"}},

@@ -3,6 +3,7 @@ package blueprint
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/conflist"
@@ -17,9 +18,15 @@ var gatewayModes = map[string]func(conflist.Network) bool{
 	"com.docker.network.bridge.gateway_mode_ipv6": conflist.Network.Has6,
 }
 
-// bridge is a bridge of the host's with masquerading, as Docker's default driver makes it. Published ports are upstream's
-// portmap, where it is installed. Its firewall and tuning have no place: isolation is the bridge's own, and a runtime that
-// needs sysctls sets them.
+// publishingCapabilities are those of a plugin that publishes ports itself.
+var publishingCapabilities = func() map[string]bool {
+	all := maps.Clone(runtimeCapabilities)
+	all["portMappings"] = true
+	return all
+}()
+
+// bridge is a bridge of the host's with masquerading, as Docker's default driver makes it. The plugin publishes ports itself.
+// Firewall and tuning have no place: isolation is the bridge's own, and a runtime that needs sysctls sets them.
 func (d *draft) bridge(ctx context.Context) ([]plugin, error) {
 	options, routed, err := d.gatewayMode()
 	if err != nil {
@@ -32,6 +39,9 @@ func (d *draft) bridge(ctx context.Context) ([]plugin, error) {
 	defaults := map[string]any{"bridge": "br-" + conflist.IDOf(d.Name)[:12], "hairpinMode": true, "isolated": true}
 	if !d.layer2() {
 		defaults["isGateway"], defaults["ipMasq"] = true, !routed && !d.Internal
+		if routed {
+			defaults["routed"] = true
+		}
 	}
 	if keys["promiscMode"] == true || keys["disableContainerInterface"] == true {
 		delete(defaults, "hairpinMode") // the plugin refuses both
@@ -53,20 +63,11 @@ func (d *draft) bridge(ctx context.Context) ([]plugin, error) {
 	if err := d.addNames(keys); err != nil {
 		return nil, err
 	}
-	keys["capabilities"] = runtimeCapabilities
-	plugins := []plugin{{"bridge", keys}}
+	keys["capabilities"] = publishingCapabilities
 	if d.Internal {
-		return plugins, nil
+		keys["capabilities"] = runtimeCapabilities
 	}
-	return d.publish(ctx, plugins), nil
-}
-
-// publish adds portmap, which publishes ports, where it is installed.
-func (d *draft) publish(ctx context.Context, plugins []plugin) []plugin {
-	if _, err := d.site.Plugins.Versions(ctx, "portmap"); err != nil {
-		return plugins
-	}
-	return append(plugins, plugin{"portmap", map[string]any{"capabilities": map[string]bool{"portMappings": true}}})
+	return []plugin{{"bridge", keys}}, nil
 }
 
 // gatewayMode takes Docker's option of that name out of the options: "nat", the default, or "routed".

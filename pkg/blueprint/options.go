@@ -38,14 +38,16 @@ var bridgeDialect = dialect{
 		"com.docker.network.bridge.name":                 "bridge",
 		"com.docker.network.bridge.enable_ip_masquerade": "ipMasq",
 		"com.docker.network.bridge.enable_icc":           "icc",
-		dockerMTU:                                        "mtu",
-		"com.docker.network.mtu":                         "mtu",
+		"com.docker.network.bridge.host_binding_ipv4":    "hostIP",
+		dockerMTU:                "mtu",
+		"com.docker.network.mtu": "mtu",
 	},
 	keys: map[string]form{
 		"bridge": text, "isGateway": boolean, "isDefaultGateway": boolean, "forceAddress": boolean, "ipMasq": boolean,
 		"ipMasqBackend": text, "mtu": number, "hairpinMode": boolean, "promiscMode": boolean, "vlan": number, "vlanTrunk": document,
 		"preserveDefaultVlan": boolean, "macspoofchk": boolean, "enabledad": boolean, "portIsolation": boolean,
 		"internal": boolean, "icc": boolean, "isolated": boolean, "disableContainerInterface": boolean, "dns": document,
+		"hostIP": text, "publishFrom": document, "routed": boolean,
 	},
 	others: append(slices.Collect(maps.Keys(gatewayModes)), optionNames, optionHost),
 }
@@ -67,7 +69,7 @@ var overlayDialect = dialect{
 	},
 	keys: map[string]form{
 		"vni": number, "mtu": number, "port": number, "ipMasq": boolean, "isolated": boolean, "peers": text,
-		"pins": document, "peersFile": text, "self": text, "dns": document,
+		"pins": document, "peersFile": text, "self": text, "dns": document, "hostIP": text, "publishFrom": document,
 	},
 	others: []string{optionNames, optionHost},
 }

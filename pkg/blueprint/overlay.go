@@ -88,7 +88,10 @@ func (d *draft) overlay() ([]plugin, error) {
 	if err := d.addNames(keys); err != nil {
 		return nil, err
 	}
-	keys["capabilities"] = runtimeCapabilities
+	keys["capabilities"] = publishingCapabilities
+	if d.Internal {
+		keys["capabilities"] = runtimeCapabilities
+	}
 	return []plugin{{"overlay-vxlan", keys}}, nil
 }
 

@@ -24,9 +24,6 @@ func DrawPredefined(ctx context.Context, name string, site Site) (conflist.Defin
 		delete(p.keys, "type")
 		plugins = append(plugins, p)
 	}
-	if n.Driver == "bridge" {
-		plugins = d.publish(ctx, plugins)
-	}
 	versions, err := d.versions(ctx, plugins)
 	if err != nil {
 		return conflist.Definition{}, err

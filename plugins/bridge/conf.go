@@ -4,6 +4,7 @@ import (
 	"net"
 
 	"github.com/fairway-cni/fairway/pkg/attach"
+	"github.com/fairway-cni/fairway/pkg/state/ports"
 )
 
 // conf is the configuration of a bridge network. The keys and their meaning are those of the upstream plugin v1.9.1;
@@ -38,9 +39,13 @@ type conf struct {
 		Type string `json:"type"`
 	} `json:"ipam"`
 	attach.Asked
+	// Routed: what comes from outside may go to containers by their own addresses, beside published ports.
+	Routed bool `json:"routed"`
+	attach.Publishing
 
 	mac    net.HardwareAddr // nil: the owner's stable one
 	tagged []uint16
+	ports  []ports.Port
 }
 
 func parse(stdin []byte, env attach.Env) (conf, error) {
@@ -55,6 +60,9 @@ func parse(stdin []byte, env attach.Env) (conf, error) {
 		return c, err
 	}
 	if c.tagged, err = c.VLANTrunk.vlans(); err != nil {
+		return c, err
+	}
+	if c.ports, err = c.Ports(c.Asked); err != nil {
 		return c, err
 	}
 	return c, c.check()

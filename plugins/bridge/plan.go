@@ -25,6 +25,7 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 	}
 	set = append(set, link.Configure(lease)...)
 	set = append(set, c.rules(r, lease)...)
+	set = append(set, c.published(r, lease)...)
 	set = append(set, link.Announce(lease)...)
 
 	result := attach.Result{Lease: lease, Interfaces: []attach.Interface{

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/attach"
 	"github.com/fairway-cni/fairway/pkg/overlay"
+	"github.com/fairway-cni/fairway/pkg/state/ports"
 	"github.com/fairway-cni/fairway/pkg/state/vxlan"
 )
 
@@ -28,9 +29,11 @@ type conf struct {
 		Routes     []json.RawMessage `json:"routes"`
 	} `json:"ipam"`
 	attach.Asked
+	attach.Publishing
 
 	mac   net.HardwareAddr // nil: the owner's stable one
 	asked []netip.Addr     // addresses that the runtime asks for
+	ports []ports.Port
 
 	network overlay.Network
 	hosts   overlay.Hosts
@@ -55,6 +58,9 @@ func parse(stdin []byte, env attach.Env) (conf, error) {
 		return c, err
 	}
 	c.asked = addresses(strings.Split(env.Arg("IP"), ","), c.Args.CNI.IPs, c.RuntimeConfig.IPs)
+	if c.ports, err = c.Ports(c.Asked); err != nil {
+		return c, err
+	}
 	if c.hosts, err = c.PeersText.Parse(); err != nil {
 		return c, err
 	}

@@ -23,6 +23,9 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 		c.hostEnd(r, network, lease))
 	set = append(set, link.Configure(lease)...)
 	set = append(set, c.masquerade(r, lease))
+	if r.Removal || c.Publishes() && !c.network.Internal {
+		set = append(set, attach.Published(r.Owner, r.Owner.HostLink(), lease, c.ports))
+	}
 	return set, attach.Result{Lease: lease, Interfaces: []attach.Interface{
 		{Name: network.Device.Name, In: state.Host},
 		{Name: r.Owner.HostLink(), In: state.Host},

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"net/netip"
-
 	"github.com/fairway-cni/fairway/pkg/attach"
 	"github.com/fairway-cni/fairway/pkg/state/ports"
 )
 
-// conf is the configuration. The keys and their meaning are those of the upstream plugin v1.9.1; HostIP and PublishFrom are
-// ours.
+// conf is the configuration. The keys and their meaning are those of the upstream plugin v1.9.1, but for Publishing's.
 type conf struct {
 	Backend      string   `json:"backend"`
 	SNAT         *bool    `json:"snat"` // nil: true
@@ -19,14 +16,8 @@ type conf struct {
 	MarkMasqBit          *int    `json:"markMasqBit"`
 	ExternalSetMarkChain *string `json:"externalSetMarkChain"`
 
-	// HostIP is the address of the host for ports that name none. Empty: all.
-	HostIP string `json:"hostIP"`
-	// PublishFrom is who may come in. Empty: all.
-	PublishFrom []string `json:"publishFrom"`
-
-	RuntimeConfig struct {
-		PortMappings []attach.PortMapping `json:"portMappings"`
-	} `json:"runtimeConfig"`
+	attach.Publishing
+	attach.Asked
 
 	ports []ports.Port
 }
@@ -39,18 +30,9 @@ func parse(stdin []byte, _ attach.Env) (conf, error) {
 	if err := c.check(); err != nil {
 		return c, err
 	}
-	var hostIP netip.Addr
 	var err error
-	if c.HostIP != "" {
-		if hostIP, err = attach.HostIP("key hostIP is", c.HostIP); err != nil {
-			return c, err
-		}
-	}
-	from, err := attach.Prefixes("key publishFrom has", c.PublishFrom)
-	if err != nil {
-		return c, err
-	}
-	c.ports, err = attach.PublishedPorts(c.RuntimeConfig.PortMappings, hostIP, from)
+	c.Capabilities = map[string]bool{"portMappings": true} // it has no other purpose
+	c.ports, err = c.Ports(c.Asked)
 	return c, err
 }
 

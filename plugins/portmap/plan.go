@@ -1,8 +1,6 @@
 package main
 
 import (
-	"net/netip"
-
 	"github.com/fairway-cni/fairway/pkg/attach"
 	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/state/ports"
@@ -14,28 +12,14 @@ func plan(c conf, l attach.Link) (state.Set, attach.Amendment) {
 	if c.Backend == "iptables" && len(c.ports) > 0 {
 		set = append(set, state.Warning{Text: "backend iptables: uses nftables instead, both work side by side"})
 	}
-	published := ports.Published{
-		Owner: l.Owner, Ports: c.ports, Hairpin: c.SNAT == nil || *c.SNAT,
-	}
-	published.MasqueradeAll = c.MasqAll && published.Hairpin
+	var lease attach.Lease
 	if len(c.ports) > 0 {
-		published.Addrs = firstOfEach(l.Lease)
+		lease = l.Lease
 	}
+	published := attach.Published(l.Owner, "", lease, c.ports)
+	published.Hairpin = c.SNAT == nil || *c.SNAT
+	published.MasqueradeAll = c.MasqAll && published.Hairpin
 	return append(set, published), attach.Amendment{}
-}
-
-func firstOfEach(lease attach.Lease) []netip.Addr {
-	var addrs []netip.Addr
-	var has4, has6 bool
-	for _, ip := range lease.IPs {
-		addr := ip.Prefix.Addr()
-		if addr.Is4() && has4 || addr.Is6() && has6 {
-			continue
-		}
-		has4, has6 = has4 || addr.Is4(), has6 || addr.Is6()
-		addrs = append(addrs, addr)
-	}
-	return addrs
 }
 
 func prune(_ conf, k *attach.Kernel, network string, valid []state.Owner) error {

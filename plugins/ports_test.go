@@ -1,0 +1,102 @@
+package plugins
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairway-cni/fairway/pkg/testnet"
+	"github.com/google/go-cmp/cmp"
+)
+
+// withPorts has the plugin publish ports itself.
+func (a attachment) withPorts(mappings ...map[string]any) attachment {
+	return a.with("capabilities", map[string]bool{"portMappings": true}).with("runtimeConfig", map[string]any{"portMappings": mappings})
+}
+
+// TestPortsOfTheBridge: the plugin publishes as portmap would, DEL needs no ports, and from outside nothing else leads in.
+func TestPortsOfTheBridge(t *testing.T) {
+	container := testnet.NewNS(t, "c")
+	a := bridgeOn(t, container).withPorts(mapping(8080, 80))
+	outside := outsideOf(t, a.host)
+	a = a.after(a.add(t))
+	a.succeed(t, "CHECK")
+	listen(t, container, ":80")
+	for _, at := range []string{"192.0.2.1:8080", "10.1.0.1:8080"} {
+		wantText(t, "who answers outside at "+at, "c", whoAnswers(outside, at, 10*time.Second))
+		wantText(t, "who answers the container at "+at, "c", whoAnswers(container, at, 10*time.Second))
+		wantText(t, "who answers the host at "+at, "c", whoAnswers(a.host, at, 10*time.Second))
+	}
+	wantText(t, "who answers the host's loopback", "c", whoAnswers(a.host, "127.0.0.1:8080", 10*time.Second))
+	wantText(t, "who answers the container's own address, from outside", "", whoAnswers(outside, "10.1.0.2:80", 300*time.Millisecond))
+	wantText(t, "who answers the container's own address, on the host", "c", whoAnswers(a.host, "10.1.0.2:80", 10*time.Second))
+	bare := a.with("runtimeConfig", nil).with("prevResult", nil).withEnv("CNI_NETNS", "")
+	bare.succeed(t, "DEL")
+	bare.succeed(t, "DEL")
+	if got := append(a.elements(t), a.reservations(t)...); len(got) > 0 {
+		t.Errorf("left after DEL: %v", got)
+	}
+}
+
+// outsideOf is a neighbour of the host, which routes to it.
+func outsideOf(t *testing.T, host *testnet.Namespace) *testnet.Namespace {
+	t.Helper()
+	outside := testnet.NewNS(t, "outside")
+	host.Sh(t, "ip", "link", "set", "lo", "up")
+	host.Sh(t, "ip", "link", "add", "up0", "type", "veth", "peer", "name", "eth0", "netns", outside.Path)
+	host.Sh(t, "ip", "addr", "add", "192.0.2.1/24", "dev", "up0")
+	host.Sh(t, "ip", "link", "set", "up0", "up")
+	outside.Sh(t, "ip", "addr", "add", "192.0.2.2/24", "dev", "eth0")
+	outside.Sh(t, "ip", "link", "set", "eth0", "up")
+	outside.Sh(t, "ip", "route", "add", "default", "via", "192.0.2.1")
+	return outside
+}
+
+// TestPortsOnce: without the capability in its own entry, the plugin leaves ports to one behind it.
+func TestPortsOnce(t *testing.T) {
+	a := bridgeOn(t, testnet.NewNS(t, "c")).with("runtimeConfig", map[string]any{"portMappings": []any{mapping(8080, 80)}})
+	result := a.add(t)
+	if got := a.host.Sh(t, "nft", "list", "tables"); strings.Contains(got, "fairway_ports") {
+		t.Errorf("tables:\n%s", got)
+	}
+	port := a.publishing(result, mapping(8080, 80))
+	port.after(port.add(t)).succeed(t, "CHECK")
+	a.after(result).succeed(t, "CHECK")
+}
+
+// TestPortConflictOfTheBridge leaves nothing of the second container, whose address is given back.
+func TestPortConflictOfTheBridge(t *testing.T) {
+	a := bridgeOn(t, testnet.NewNS(t, "c")).withPorts(mapping(8080, 80))
+	a.add(t)
+	b := a.on(testnet.NewNS(t, "d"), "eth0")
+	before := b.traces(t)
+	wantText(t, "sentence", "port 8080/tcp is already published by container c of network net, in conflict with the configuration: "+
+		"stop that one, or choose another port of the host", b.fail(t, "ADD", 7))
+	b.wantUnchanged(t, before)
+}
+
+// TestPortsOfTheRouted: `routed` opens the containers' own addresses, and so does a network that does not masquerade.
+func TestPortsOfTheRouted(t *testing.T) {
+	for _, key := range []string{"routed", "ipMasq"} {
+		t.Run(key, func(t *testing.T) {
+			container := testnet.NewNS(t, "c")
+			a := bridgeOn(t, container).withPorts(mapping(8080, 80)).with(key, key == "routed")
+			outside := outsideOf(t, a.host)
+			a.after(a.add(t)).succeed(t, "CHECK")
+			listen(t, container, ":80")
+			wantText(t, "who answers by the container's address", "c", whoAnswers(outside, "10.1.0.2:80", 10*time.Second))
+			wantText(t, "who answers by the port", "c", whoAnswers(outside, "192.0.2.1:8080", 10*time.Second))
+		})
+	}
+}
+
+// TestPortsAfterGC: what a lost DEL has left goes with GC, and the ports are free again.
+func TestPortsAfterGC(t *testing.T) {
+	a := bridgeOn(t, testnet.NewNS(t, "c")).withPorts(mapping(8080, 80))
+	a.add(t)
+	a.gcCall().with("cni.dev/valid-attachments", alive("x")).succeed(t, "GC")
+	if diff := cmp.Diff([]string(nil), a.elements(t)); diff != "" {
+		t.Errorf("elements after GC (-want +got):\n%s", diff)
+	}
+	a.on(testnet.NewNS(t, "d"), "eth0").add(t)
+}
