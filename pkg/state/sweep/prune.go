@@ -8,6 +8,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/admission"
 	"github.com/fairway-cni/fairway/pkg/state/naming"
 	"github.com/fairway-cni/fairway/pkg/state/ports"
 	"github.com/fairway-cni/fairway/pkg/state/ruleset"
@@ -25,6 +26,7 @@ func Prune(k *kernel.Kernel, network string, valid []state.Owner) error {
 		// Elements first, as in Set.Remove: the kernel frees them while it takes the links down.
 		ruleset.PruneElements(k, stale),
 		ports.Prune(k, stale),
+		admission.Prune(k, stale),
 		pruneLinks(k, network, func(name string) bool { return !names[name] }),
 		naming.Prune(network, valid),
 		k.Finish())

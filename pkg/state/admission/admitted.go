@@ -1,0 +1,119 @@
+package admission
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/nftable"
+)
+
+// Admitted lets packets from a container through the host, and answers to it.
+type Admitted struct {
+	Owner state.Owner
+	Addrs []netip.Addr
+}
+
+var (
+	_ state.Rule    = Admitted{}
+	_ state.Readier = Admitted{}
+)
+
+// Rule marks it as one that translates or filters packets.
+func (Admitted) Rule() {}
+
+func (a Admitted) String() string {
+	var lines []string
+	for _, addr := range a.Addrs {
+		lines = append(lines, fmt.Sprintf("nft add element inet %s %s { %s }", Table().Name, admittedSet(addr).Name, addr))
+	}
+	return strings.Join(lines, " && ")
+}
+
+func (a Admitted) elements() []kernel.Element {
+	var elements []kernel.Element
+	for _, addr := range a.Addrs {
+		elements = append(elements, kernel.Element{Set: admittedSet(addr), Key: addr.AsSlice(), Comment: a.Owner.Tag()})
+	}
+	return elements
+}
+
+// Ensure admits the container. An element that an earlier holder of an address has left becomes the container's.
+func (a Admitted) Ensure(k *kernel.Kernel) (bool, error) {
+	if len(a.Addrs) == 0 {
+		return false, nil
+	}
+	if err := replace(k, a.elements()); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// replace adds elements in place of those of other owners.
+func replace(k *kernel.Kernel, elements []kernel.Element) error {
+	if err := layout().Ensure(k); err != nil {
+		return err
+	}
+	for _, e := range elements {
+		held, err := nftable.LookUp(k, e)
+		if err != nil {
+			return err
+		}
+		if held.Key != nil && held.Comment != e.Comment {
+			if err := k.DeleteElements([]kernel.Element{held}); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := layout().Add(k, elements)
+	return err
+}
+
+// Ready says whether nftables can be used.
+func (Admitted) Ready(k *kernel.Kernel) error { return nftable.Ready(k) }
+
+// Verify looks for the container, and for the rules that admit it.
+func (a Admitted) Verify(k *kernel.Kernel) error {
+	if len(a.Addrs) == 0 {
+		return nil
+	}
+	return errors.Join(layout().Verify(k), nftable.VerifyElements(k, a.elements()))
+}
+
+// Remove takes the container out, whatever addresses it has.
+func (a Admitted) Remove(k *kernel.Kernel) error {
+	tag := a.Owner.Tag()
+	_, err := layout().Remove(k, func(e kernel.Element) bool { return e.Comment == tag })
+	return err
+}
+
+// Addresses are those by which some owners are admitted.
+func Addresses(k *kernel.Kernel, of func(tag string) bool) (addrs []netip.Addr, err error) {
+	for _, family := range []netip.Addr{any4, any6} {
+		elements, err := nftable.ElementsOf(k, admittedSet(family))
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range elements {
+			if addr, ok := netip.AddrFromSlice(e.Key); ok && of(e.Comment) {
+				addrs = append(addrs, addr)
+			}
+		}
+	}
+	return addrs, nil
+}
+
+// Prune takes out stale owners, and bridges that are gone.
+func Prune(k *kernel.Kernel, stale func(tag string) bool) error {
+	_, err := layout().Remove(k, func(e kernel.Element) bool {
+		if bridge, ok := strings.CutPrefix(e.Comment, state.BridgeTag("")); ok {
+			_, err := k.Host.LinkByName(bridge)
+			return kernel.IsNotFound(err)
+		}
+		return stale(e.Comment)
+	})
+	return err
+}

@@ -1,0 +1,4 @@
+package admission
+
+// Version is that of the rules.
+func Version() string { return version }
