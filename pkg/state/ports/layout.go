@@ -13,7 +13,7 @@ import (
 )
 
 // version is a hash of all sets and rules, which TestLayout computes.
-const version = "67e03901"
+const version = "8e011bc6"
 
 // UserChain is the administrator's: it is made empty, sees what comes to published ports before it is translated, and is never
 // changed.
@@ -149,8 +149,14 @@ func directSet(of netip.Addr) *nftables.Set {
 	return &nftables.Set{Table: Table(), Name: k.name("published_only"), KeyType: k.address()}
 }
 
+// insideSet is the links to such containers, which are none of outside. Bridges of fairway are told by their group as well,
+// unless they had another before.
+func insideSet() *nftables.Set {
+	return &nftables.Set{Table: Table(), Name: "inside", KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}
+}
+
 func sets() []*nftables.Set {
-	var list []*nftables.Set
+	list := []*nftables.Set{insideSet()}
 	for _, of := range []netip.Addr{any4, any6} {
 		for _, k := range kinds(of) {
 			list = append(list, k.published(), k.limited())
@@ -180,7 +186,10 @@ func rawChain() nftable.Chain {
 		c.Rules = append(c.Rules, nftable.Rule{
 			Why: "from outside, containers are reached by published ports",
 			Exprs: nftable.Match(nftable.NotInLoopback(), nftable.NotInGroup(state.BridgeGroup), nftable.Family(of),
-				[]expr.Any{nftable.Destination(of, nftable.Reg), nftable.In(directSet(of))}, nftable.Verdict(expr.VerdictDrop)),
+				[]expr.Any{
+					&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: nftable.Reg},
+					&expr.Lookup{SourceRegister: nftable.Reg, SetName: insideSet().Name, Invert: true},
+					nftable.Destination(of, nftable.Reg), nftable.In(directSet(of))}, nftable.Verdict(expr.VerdictDrop)),
 		})
 	}
 	return c

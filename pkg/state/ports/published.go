@@ -95,6 +95,9 @@ func (p Published) beside(link string) []kernel.Element {
 			elements = append(elements, kernel.Element{Set: directSet(addr), Key: addr.AsSlice(), Comment: tag})
 		}
 	}
+	if p.Only && link != "" && len(p.Addrs) > 0 {
+		elements = append(elements, kernel.Element{Set: insideSet(), Key: nftable.IfName(link), Comment: state.BridgeTag(link)})
+	}
 	return elements
 }
 
@@ -260,7 +263,9 @@ func Collect(k *kernel.Kernel, stale func(tag string) bool) error {
 }
 
 func remove(k *kernel.Kernel, stale func(tag string) bool) error {
-	gone, err := layout().Remove(k, func(e kernel.Element) bool { return stale(e.Comment) })
+	gone, err := layout().Remove(k, func(e kernel.Element) bool {
+		return stale(e.Comment) || e.Set.Name == insideSet().Name && isGone(k, e.Comment)
+	})
 	var entries []entry
 	for _, e := range gone {
 		if port, to, ok := portOf(e); ok {
@@ -269,6 +274,16 @@ func remove(k *kernel.Kernel, stale func(tag string) bool) error {
 	}
 	k.Later(func() error { return forgetFlows(k, entries) })
 	return err
+}
+
+// isGone says whether a tag is that of a link which is no more.
+func isGone(k *kernel.Kernel, tag string) bool {
+	link, ok := strings.CutPrefix(tag, state.BridgeTag(""))
+	if !ok {
+		return false
+	}
+	_, err := k.Host.LinkByName(link)
+	return kernel.IsNotFound(err)
 }
 
 // pruneSources deletes the chains of sources to which no element leads. The kernel refuses to delete one in use.
