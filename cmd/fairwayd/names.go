@@ -38,7 +38,9 @@ func answerAlone(ctx context.Context) error {
 	defer cancel(nil)
 	go endWithHost(ctx, cancel)
 	c.Temporary, c.Linger = true, linger
-	err = resolver.New(c).Run(ctx, func() { notify(daemon.SdNotifyReady) })
+	for err = resolver.ErrNeeded; errors.Is(err, resolver.ErrNeeded); {
+		err = resolver.New(c).Run(ctx, func() { notify(daemon.SdNotifyReady) })
+	}
 	if errors.Is(err, resolver.ErrRunning) {
 		slog.Info("ended: another resolver serves this host")
 		return nil

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,18 +42,34 @@ func (d Directory) Put(r Record) error {
 	if err != nil {
 		return err
 	}
-	root, err := d.make()
-	if err != nil {
+	if err := d.make(); err != nil {
 		return err
 	}
-	defer root.Close()
 	// Two processes may write one owner's record; a dot keeps the file from being read.
-	temporary := fmt.Sprintf(".%s.%d", r.Owner.file(), os.Getpid())
-	if err := root.WriteFile(temporary, append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("%s: %w", d, err)
+	path := filepath.Join(string(d), r.Owner.file())
+	temporary := filepath.Join(string(d), fmt.Sprintf(".%s.%d", r.Owner.file(), os.Getpid()))
+	if err := write(temporary, append(text, '\n')); err != nil {
+		return err
 	}
-	if err := root.Rename(temporary, r.Owner.file()); err != nil {
-		return errors.Join(fmt.Errorf("%s: %w", d, err), root.Remove(temporary))
+	if err := unix.Rename(temporary, path); err != nil {
+		return errors.Join(&fs.PathError{Op: "rename", Path: path, Err: err}, os.Remove(temporary))
+	}
+	return nil
+}
+
+// write writes a file, without the poller that an os.File has. Nothing that is there is followed.
+func write(path string, text []byte) error {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	for len(text) > 0 {
+		n, err := unix.Write(fd, text)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return &fs.PathError{Op: "write", Path: path, Err: err}
+		}
+		text = text[max(n, 0):]
 	}
 	return nil
 }
@@ -141,31 +156,21 @@ func (d Directory) Read(file string) (Record, error) {
 
 // make makes the directory unless it is there. Others may read it; one that others may write to is refused, since what is in
 // it decides where names lead.
-func (d Directory) make() (*os.Root, error) {
-	root, err := os.OpenRoot(string(d))
-	if errors.Is(err, fs.ErrNotExist) {
+func (d Directory) make() error {
+	var st unix.Stat_t
+	err := unix.Lstat(string(d), &st)
+	if errors.Is(err, unix.ENOENT) {
 		if err := os.MkdirAll(string(d), 0o755); err != nil {
-			return nil, err
+			return err
 		}
-		root, err = os.OpenRoot(string(d))
+		err = unix.Lstat(string(d), &st)
 	}
-	if err != nil {
-		return nil, err
-	}
-	if err := d.checkSafe(root); err != nil {
-		_ = root.Close() // nothing was written
-		return nil, err
-	}
-	return root, nil
-}
-
-func (d Directory) checkSafe(root *os.Root) error {
-	info, err := root.Stat(".")
-	if err != nil {
-		return err
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if info.Mode().Perm()&0o022 != 0 || ok && st.Uid != uint32(os.Geteuid()) {
+	switch {
+	case err != nil:
+		return &fs.PathError{Op: "lstat", Path: string(d), Err: err}
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return &fs.PathError{Op: "lstat", Path: string(d), Err: unix.ENOTDIR}
+	case st.Mode&0o022 != 0 || st.Uid != uint32(os.Geteuid()):
 		return fmt.Errorf("%s: others may write to it: remove the directory, it is made again", d)
 	}
 	return nil

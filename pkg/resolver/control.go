@@ -1,16 +1,17 @@
 package resolver
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
-	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/nameport"
 	"github.com/fairway-cni/fairway/pkg/names"
 )
 
@@ -21,7 +22,7 @@ func listenControl(d names.Directory) (*net.UnixListener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +35,7 @@ func listenControl(d names.Directory) (*net.UnixListener, error) {
 // serveControl answers on the socket until it is closed.
 func (r *Resolver) serveControl(ctx context.Context, l *net.UnixListener) error {
 	for {
-		conn, err := l.Accept()
+		conn, err := l.AcceptUnix()
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -44,41 +45,65 @@ func (r *Resolver) serveControl(ctx context.Context, l *net.UnixListener) error 
 			time.Sleep(10 * time.Millisecond) // no descriptor is free
 			continue
 		}
-		go r.serveCall(conn)
+		go r.serveCaller(conn)
 	}
 }
 
-// serveCall answers one call: a line that names a record's file, names.Leave or names.Release.
-func (r *Resolver) serveCall(conn net.Conn) {
+// serveCaller answers the calls of one connection. Who only tells and does not wait has gone by the time of the answer.
+func (r *Resolver) serveCaller(conn *net.UnixConn) {
 	defer conn.Close()
-	const patience, longest = 5 * time.Second, 256
-	if conn.SetDeadline(time.Now().Add(patience)) != nil {
-		return
+	const patience = 5 * time.Second
+	buffer, control := make([]byte, names.MaxCall), make([]byte, unix.CmsgSpace(4*8))
+	for {
+		if conn.SetDeadline(time.Now().Add(patience)) != nil {
+			return
+		}
+		n, controlled, _, _, err := conn.ReadMsgUnix(buffer, control)
+		if err != nil || n == 0 {
+			return
+		}
+		answer := names.Done
+		if err := r.call(string(buffer[:n]), descriptors(control[:controlled])); err != nil {
+			answer = err.Error()
+		}
+		_, _ = conn.Write([]byte(answer))
 	}
-	line, err := bufio.NewReaderSize(conn, longest).ReadSlice('\n')
-	if err != nil {
-		return
-	}
-	answer := names.Done
-	if err := r.call(strings.TrimSuffix(string(line), "\n")); err != nil {
-		answer = strings.ReplaceAll(err.Error(), "\n", "; ")
-	}
-	fmt.Fprintln(conn, answer)
 }
 
-func (r *Resolver) call(line string) error {
+// descriptors are those that came with a call.
+func descriptors(control []byte) (all []int) {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return nil
+	}
+	for i := range messages {
+		if some, err := unix.ParseUnixRights(&messages[i]); err == nil {
+			all = append(all, some...)
+		}
+	}
+	return all
+}
+
+// call acts on one call. The descriptors are its own.
+func (r *Resolver) call(text string, handed []int) error {
+	if n, ok := names.ParseAdopt(text); ok && len(handed) == 2 {
+		return r.spaces.adopt(n, nameport.Sockets{UDP: handed[0], TCP: handed[1]})
+	}
+	for _, fd := range handed {
+		unix.Close(fd)
+	}
 	switch {
-	case line == names.Leave:
+	case text == names.Leave:
 		if !r.Temporary {
 			return errors.New("fairwayd is a service of this host: stop that")
 		}
 		r.leave()
 		return nil
-	case line == names.Release:
+	case text == names.Release:
 		r.release()
 		return nil
-	case names.IsFile(line):
-		return r.records.load(line)
+	case names.IsFile(text):
+		return r.records.load(text)
 	}
-	return fmt.Errorf("%q is no record's file", line)
+	return fmt.Errorf("%q is no call", text)
 }

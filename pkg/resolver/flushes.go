@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/nameport"
 	"github.com/fairway-cni/fairway/pkg/names"
 )
 
@@ -188,7 +189,7 @@ func (f *flushes) origin(control []byte) (names.Space, bool) {
 
 // removesOurs says whether one of the messages removes a thing of our table.
 func removesOurs(messages []byte) bool {
-	name := append([]byte(tableName), 0)
+	name := append([]byte(nameport.Table), 0)
 	for len(messages) >= unix.NLMSG_HDRLEN {
 		length := int(binary.NativeEndian.Uint32(messages))
 		if length < unix.NLMSG_HDRLEN || length > len(messages) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/fairway-cni/fairway/pkg/nameport"
 	"github.com/fairway-cni/fairway/pkg/names"
 )
 
@@ -66,7 +67,7 @@ func TestServersOfTheContainer(t *testing.T) {
 	atHost := serveUpstream(t, "127.0.0.1", world)
 	h := newHost(t, "127.0.0.1")
 	c := h.attach("lamp", "c", func(r *names.Record) {
-		r.Servers = []netip.Addr{self, netip.MustParseAddr("127.0.0.1")} // ourselves, and one of the container's
+		r.Servers = []netip.Addr{nameport.Addr, netip.MustParseAddr("127.0.0.1")} // ourselves, and one of the container's
 	})
 	want(t, c.ask(t, "example.org", dns.TypeA), "SERVFAIL") // at once: nobody listens there
 	if atHost.asked("example.org") != 0 {

@@ -1,16 +1,15 @@
 package resolver
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"syscall"
+	"os"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/nameport"
 	"github.com/fairway-cni/fairway/pkg/names"
 )
 
@@ -33,48 +32,91 @@ func id(n names.Netns) kernel.NamespaceID {
 	return kernel.NamespaceID{Dev: n.Dev, Inode: n.Inode, Cookie: n.Cookie}
 }
 
-// open opens sockets in a namespace and leads port 53 there to them. A redirect of an earlier resolver is taken over with its
-// port, so that nothing has to be written, and no query is in between.
-func open(n names.Netns) (s sockets, err error) {
+// errHandedOver says that another process holds the port: a plugin that is about to hand it over, or a program that has taken it
+// since a resolver ended.
+var errHandedOver = errors.New("another process has the port for names")
+
+// open opens the port of a namespace. A redirect of an earlier resolver is taken over, so that nothing has to be written, and no
+// query is in between; with force also when its port is another's.
+func open(n names.Netns, force bool) (s sockets, err error) {
 	err = visit(n, func(int) error {
-		r, err := openRedirect()
-		if err != nil {
-			return err
+		raw, err := nameport.OpenFirst()
+		if errors.Is(err, nameport.ErrRedirected) {
+			raw, err = takeOver(force)
 		}
-		defer r.close()
-		there, err := r.find()
-		if err != nil {
-			return err
+		if err == nil {
+			s, err = adopted(raw)
 		}
-		if s, err = listen(there.to); err != nil {
-			return err
-		}
-		if s.port == there.to {
-			return nil
-		}
-		if err := r.write(s.port, there); err != nil {
-			s.close()
-			return err
-		}
-		return nil
+		return err
 	})
 	return s, err
+}
+
+// takeOver opens sockets where the redirect leads that is there, or else leads it to new ones.
+func takeOver(force bool) (s nameport.Sockets, err error) {
+	r, err := nameport.OpenRedirect()
+	if err != nil {
+		return s, err
+	}
+	defer r.Close()
+	there, err := r.Find()
+	if err != nil {
+		return s, err
+	}
+	s, err = nameport.Listen(there.To)
+	if errors.Is(err, unix.EADDRINUSE) && there.To != 0 {
+		if !force {
+			return s, errHandedOver
+		}
+		s, err = nameport.Listen(0)
+	}
+	if err != nil || s.Port == there.To {
+		return s, err
+	}
+	if err := r.Write(s.Port, there); err != nil {
+		s.Close()
+		return s, err
+	}
+	return s, nil
+}
+
+// adopted makes sockets of this process's poller of descriptors, which are closed.
+func adopted(raw nameport.Sockets) (s sockets, err error) {
+	udp, tcp := os.NewFile(uintptr(raw.UDP), "names"), os.NewFile(uintptr(raw.TCP), "names")
+	defer udp.Close()
+	defer tcp.Close()
+	packets, err := net.FilePacketConn(udp)
+	if err != nil {
+		return s, fmt.Errorf("port for names: %w", err)
+	}
+	streams, err := net.FileListener(tcp)
+	if err != nil {
+		return s, errors.Join(fmt.Errorf("port for names: %w", err), packets.Close())
+	}
+	var ok [2]bool
+	s.udp, ok[0] = packets.(*net.UDPConn)
+	s.tcp, ok[1] = streams.(*net.TCPListener)
+	if !ok[0] || !ok[1] {
+		return s, errors.Join(errors.New("port for names: the sockets are of other kinds"), packets.Close(), streams.Close())
+	}
+	s.port = s.udp.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	return s, nil
 }
 
 // restore writes the redirect again where it is missing; restored says whether it was.
 func (s sockets) restore(n names.Netns) (restored bool, err error) {
 	err = visit(n, func(int) error {
-		r, err := openRedirect()
+		r, err := nameport.OpenRedirect()
 		if err != nil {
 			return err
 		}
-		defer r.close()
-		there, err := r.find()
-		if err != nil || there.to == s.port {
+		defer r.Close()
+		there, err := r.Find()
+		if err != nil || there.To == s.port {
 			return err
 		}
 		restored = true
-		return r.write(s.port, there)
+		return r.Write(s.port, there)
 	})
 	return restored, err
 }
@@ -82,51 +124,15 @@ func (s sockets) restore(n names.Netns) (restored bool, err error) {
 // withdraw takes the redirect out of a namespace that may be there still.
 func withdraw(n names.Netns) error {
 	err := visit(n, func(int) error {
-		r, err := openRedirect()
+		r, err := nameport.OpenRedirect()
 		if err != nil {
 			return err
 		}
-		defer r.close()
-		return r.remove()
+		defer r.Close()
+		return r.Remove()
 	})
 	if errors.Is(err, kernel.ErrNoNamespace) {
 		return nil
 	}
 	return err
-}
-
-// listen opens both sockets on a port, or on one that is free when it is 0 or in use.
-func listen(at uint16) (sockets, error) {
-	const tries = 8
-	var err error
-	for range tries {
-		var s sockets
-		if s, err = listenOn(at); err == nil {
-			return s, nil
-		}
-		at = 0
-	}
-	return sockets{}, fmt.Errorf("no port for names on %s: %w", self, err)
-}
-
-func listenOn(at uint16) (s sockets, err error) {
-	// lo may be down when a plugin runs, and 127.0.0.11 is no address of the namespace then.
-	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var failed error
-		err := c.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1) })
-		return errors.Join(err, failed)
-	}}
-	config.SetMultipathTCP(false)
-	udp, err := config.ListenPacket(context.Background(), "udp4", netip.AddrPortFrom(self, at).String())
-	if err != nil {
-		return s, err
-	}
-	s.udp = udp.(*net.UDPConn)
-	s.port = s.udp.LocalAddr().(*net.UDPAddr).AddrPort().Port()
-	tcp, err := config.Listen(context.Background(), "tcp4", netip.AddrPortFrom(self, s.port).String())
-	if err != nil {
-		return s, errors.Join(err, udp.Close())
-	}
-	s.tcp = tcp.(*net.TCPListener)
-	return s, nil
 }

@@ -11,10 +11,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
+
+	"github.com/fairway-cni/fairway/pkg/nameport"
 )
 
 func numbered(n byte) upstream {
-	return upstream{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, n}), port)}
+	return upstream{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, n}), nameport.Port)}
 }
 
 func TestTurns(t *testing.T) {

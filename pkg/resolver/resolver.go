@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -36,6 +37,7 @@ type Resolver struct {
 	index   *names.Index
 	spaces  *spaces
 	records *records
+	control *net.UnixListener
 	stop    context.CancelFunc
 	gone    chan struct{} // closed when Run has ended
 }
@@ -79,6 +81,7 @@ func (r *Resolver) Run(ctx context.Context, ready func()) error {
 	if err != nil {
 		return fmt.Errorf("socket for plugins: %w", err)
 	}
+	r.control = control
 	slog.Info("names are answered", "namespaces", len(r.spaces.present()), "records", string(r.Directory))
 	ready()
 	return r.serve(ctx, control)
@@ -101,10 +104,14 @@ func (r *Resolver) serve(ctx context.Context, control *net.UnixListener) error {
 	if r.Temporary {
 		group.Go(func() error { return r.awaitIdleness(ctx) })
 	}
-	if err := group.Wait(); !errors.Is(err, context.Canceled) && !errors.Is(err, errIdle) {
+	switch err := group.Wait(); {
+	case errors.Is(err, ErrNeeded):
+		return ErrNeeded
+	case errors.Is(err, context.Canceled), errors.Is(err, errIdle):
+		return nil
+	default:
 		return err
 	}
-	return nil
 }
 
 // restore looks after the redirects of namespaces; nil: of all.
@@ -142,26 +149,49 @@ func (r *Resolver) leave() { r.stop() }
 
 var errIdle = errors.New("nobody needs names")
 
+// ErrNeeded says that a resolver which was about to end is needed again.
+var ErrNeeded = errors.New("a container came while the resolver ended")
+
 // awaitIdleness ends when no namespace has been answered in for the time of Linger.
 func (r *Resolver) awaitIdleness(ctx context.Context) error {
 	idle := time.Now()
 	var result error
 	every(ctx, min(time.Second, r.Linger/4+time.Millisecond), func() {
-		if len(r.spaces.present()) > 0 {
+		if !r.isIdle() {
 			idle = time.Now()
 		}
 		if time.Since(idle) < r.Linger || result != nil {
 			return
 		}
-		left, err := r.Directory.Vacate(func() bool { return r.records.scan() == nil && len(r.spaces.present()) == 0 })
-		if err != nil {
-			slog.Warn("resolver not ended", "error", err)
-		}
-		if left {
-			slog.Info("ended: nobody needs names")
-			result = errIdle
+		if result = r.vacate(); result != nil {
 			r.stop()
 		}
 	})
 	return errors.Join(result, ctx.Err())
+}
+
+func (r *Resolver) isIdle() bool { return r.records.scan() == nil && len(r.spaces.present()) == 0 }
+
+// vacate closes the socket if nobody needs names. A plugin leaves its record before it calls, and so is seen here if its call is
+// lost; while it starts another resolver, this one does not come to its end.
+func (r *Resolver) vacate() error {
+	release, err := r.Directory.Starter()
+	if err != nil {
+		slog.Warn("resolver not ended", "error", err)
+		return nil
+	}
+	defer release()
+	if !r.isIdle() {
+		return nil
+	}
+	if err := os.Remove(r.Directory.Socket()); err != nil {
+		slog.Warn("resolver not ended", "error", err)
+		return nil
+	}
+	_ = r.control.Close() // calls that wait there are lost
+	if !r.isIdle() {
+		return ErrNeeded
+	}
+	slog.Info("ended: nobody needs names")
+	return errIdle
 }

@@ -146,12 +146,9 @@ func TestRecordsComeAndGo(t *testing.T) {
 	}
 	want(t, c.ask(t, "c", dns.TypeA), "NOERROR", "A 10.1.0.2")
 	h.remove(c.record.Owner)
-	if out := c.Sh(t, "nft", "list", "ruleset"); out != "" {
-		t.Errorf("left in the namespace:\n%s", out)
-	}
-	if out := c.Sh(t, "ss", "-Hlntu"); out != "" {
-		t.Errorf("left in the namespace:\n%s", out)
-	}
+	eventually(t, "nothing is left in the namespace", func() bool {
+		return c.Sh(t, "nft", "list", "ruleset") == "" && c.Sh(t, "ss", "-Hlntu") == ""
+	})
 }
 
 func TestRedirectIsRestored(t *testing.T) {

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/nameport"
 	"github.com/fairway-cni/fairway/pkg/names"
 )
 
@@ -26,34 +28,77 @@ type place struct {
 	left   bool // it is in the map no more
 	server *server
 	netns  names.Netns
+	// expected is until when a record may come for a port that was handed over.
+	expected time.Time
+	// foreign is since when another process has had the port.
+	foreign time.Time
 }
+
+// handover is how long a plugin may take from handing over a port to leaving the record, and how long it may have the port before.
+const handover = 10 * time.Second
 
 // settle makes one namespace what the index says of it: answered in or not. Absence of the namespace itself is no error.
 func (s *spaces) settle(space names.Space) error {
 	p := s.enter(space)
 	defer p.mu.Unlock()
 	ways := s.index.Ways(space)
-	if len(ways) == 0 {
-		s.leave(space, p)
-		return p.close()
+	if len(ways) > 0 {
+		p.expected = time.Time{}
 	}
-	if p.server != nil {
+	switch {
+	case len(ways) == 0 && time.Now().Before(p.expected):
+		return nil
+	case len(ways) == 0:
+		s.leave(space, p)
+		s.close(space, p)
+		return nil
+	case p.server != nil:
 		return nil
 	}
 	var errs []error
 	for _, way := range ways {
-		opened, err := open(way)
+		opened, err := open(way, !p.foreign.IsZero() && time.Since(p.foreign) > handover)
 		if err == nil {
-			p.netns, p.server = way, newServer(space, opened, s.handler)
-			s.flushes.watch(space, way)
+			s.serve(space, p, way, opened)
 			return nil
 		}
 		errs = append(errs, err)
 	}
+	err := errors.Join(errs...)
+	if errors.Is(err, errHandedOver) {
+		if p.foreign.IsZero() {
+			p.foreign = time.Now()
+		}
+		return nil // the audit comes back to it
+	}
 	s.leave(space, p)
-	if err := errors.Join(errs...); !errors.Is(err, kernel.ErrNoNamespace) {
+	if !errors.Is(err, kernel.ErrNoNamespace) {
 		return fmt.Errorf("names in %s: %w", ways[0].Path, err)
 	}
+	return nil
+}
+
+// serve begins to answer at a port.
+func (s *spaces) serve(space names.Space, p *place, n names.Netns, opened sockets) {
+	p.netns, p.server, p.foreign = n, newServer(space, opened, s.handler), time.Time{}
+	go s.flushes.watch(space, n) // a container that is about to start flushes nothing yet
+}
+
+// adopt answers at a port that a plugin has opened. The record comes later: until then queries are refused, of which there are
+// none, as the plugin has not returned.
+func (s *spaces) adopt(n names.Netns, raw nameport.Sockets) error {
+	p := s.enter(n.Space())
+	defer p.mu.Unlock()
+	if p.server != nil {
+		raw.Close()
+		return nil
+	}
+	opened, err := adopted(raw)
+	if err != nil {
+		return err
+	}
+	p.expected = time.Now().Add(handover)
+	s.serve(n.Space(), p, n, opened)
 	return nil
 }
 
@@ -83,19 +128,37 @@ func (s *spaces) leave(space names.Space, p *place) {
 	delete(s.all, space)
 }
 
-// close stops answering in a namespace that may live on.
-func (p *place) close() error {
+// close stops answering in a namespace. Most go at once, and the redirect with them; where one lives on, on other networks, it is
+// taken away a little later.
+func (s *spaces) close(space names.Space, p *place) {
 	if p.server == nil {
-		return nil
+		return
 	}
 	p.server.stop()
 	p.server = nil
-	return withdraw(p.netns)
+	netns := p.netns
+	const grace = time.Second
+	time.AfterFunc(grace, func() {
+		p := s.enter(space)
+		defer p.mu.Unlock()
+		if p.server != nil {
+			return // it has a record again
+		}
+		s.leave(space, p)
+		if err := withdraw(netns); err != nil {
+			slog.Warn("redirect for names not removed", "netns", netns.Path, "error", err)
+		}
+	})
 }
 
 // release closes the sockets in a namespace to which no way leads any more: they would keep it from going.
 func (s *spaces) release(space names.Space) {
-	for _, way := range s.index.Ways(space) {
+	ways := s.index.Ways(space)
+	if len(ways) == 0 {
+		_ = s.settle(space) // a record that has not come; withdraw has nothing to say of a namespace that may be gone
+		return
+	}
+	for _, way := range ways {
 		if id(way).At(way.Path) {
 			return
 		}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fairway-cni/fairway/pkg/nameport"
 	"github.com/fairway-cni/fairway/pkg/names"
 )
 
@@ -24,17 +25,12 @@ type upstream struct {
 // mostUpstreams are used of a list, as libcs do (MAXNS, resolv.h).
 const mostUpstreams = 3
 
-// self is where containers ask us.
-var self = netip.AddrFrom4([4]byte{127, 0, 0, 11})
-
-const port = 53
-
 // ownServers are the servers that a container has itself, asked from its own namespace. Ours is left out: it would be asked
 // for ever.
 func ownServers(a names.Asker) (list []upstream) {
 	for _, addr := range a.Servers {
-		if addr != self && len(list) < mostUpstreams {
-			list = append(list, upstream{Addr: netip.AddrPortFrom(addr, port), From: a.Netns})
+		if addr != nameport.Addr && len(list) < mostUpstreams {
+			list = append(list, upstream{Addr: netip.AddrPortFrom(addr, nameport.Port), From: a.Netns})
 		}
 	}
 	return list
@@ -93,7 +89,7 @@ func parseServers(text string) (list []upstream) {
 			continue
 		}
 		if addr, err := netip.ParseAddr(words[1]); err == nil {
-			list = append(list, upstream{Addr: netip.AddrPortFrom(addr, port)})
+			list = append(list, upstream{Addr: netip.AddrPortFrom(addr, nameport.Port)})
 		}
 	}
 	return list

@@ -73,7 +73,9 @@ func (b bench) tables(ctx context.Context, w io.Writer, only *regexp.Regexp) ([]
 	grown := growth(rows)
 	printRows(w, grown)
 	more, failure := b.run(ctx, w, printOverlayHeading, selected(b.ofOverlay(), only))
-	return append(append(rows, grown...), more...), errors.Join(err, failure)
+	err = errors.Join(err, failure)
+	names, failure := b.run(ctx, w, printOverlayHeading, selected(b.ofNames(), only))
+	return append(append(append(rows, grown...), more...), names...), errors.Join(err, failure)
 }
 
 func (b bench) besideUpstream() (list []measurement) {

@@ -3,6 +3,7 @@ package naming
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"os"
 	"os/exec"
@@ -11,49 +12,106 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/nameport"
 	"github.com/fairway-cni/fairway/pkg/names"
 )
 
-// call tells the resolver of a record, and starts one when none runs.
-func call(d names.Directory, o names.Owner) error {
-	err := d.Tell(o)
-	if !errors.Is(err, names.ErrNoResolver) {
+// announce leaves a record by put, and has the resolver answer in the container. answered is false where none can be had, of which
+// it warns; the error is put's.
+func announce(n *kernel.Namespace, d names.Directory, r names.Record, put func() error) (answered bool, err error) {
+	caller, failure := connect(d)
+	if failure != nil {
+		err := put()
+		slog.Warn("names are not answered in this container", "container", r.Owner.ContainerID, "error", failure)
+		return false, err
+	}
+	defer caller.Close()
+	handedOver, failure := handOver(n, caller, r.Netns)
+	if err := put(); err != nil {
+		return false, err
+	}
+	if failure == nil {
+		failure = caller.Tell(r.Owner)
+	}
+	if failure == nil && !handedOver {
+		failure = caller.Wait()
+	}
+	if failure != nil {
+		slog.Warn("names are not answered in this container", "container", r.Owner.ContainerID, "error", failure)
+	}
+	return failure == nil, nil
+}
+
+// handOver opens the port for names in the container and gives it to the resolver: queries wait there until that has read of it,
+// which nobody has to wait for. It is done before the record is left, by which the resolver would open one itself. Where there
+// is one already, by another network or an earlier resolver, handed is false.
+func handOver(n *kernel.Namespace, to *names.Caller, netns names.Netns) (handed bool, err error) {
+	var s nameport.Sockets
+	err = n.Do(func() (err error) {
+		s, err = nameport.OpenFirst()
 		return err
+	})
+	if errors.Is(err, nameport.ErrRedirected) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer s.Close()
+	return true, to.Adopt(netns, s.UDP, s.TCP)
+}
+
+// tell tells the resolver of a record that has gone, and does not wait.
+func tell(d names.Directory, o names.Owner) error {
+	caller, err := d.Call()
+	if err != nil {
+		return err
+	}
+	defer caller.Close()
+	return caller.Tell(o)
+}
+
+// connect connects to the resolver, and starts one when none runs.
+func connect(d names.Directory) (*names.Caller, error) {
+	caller, err := d.Call()
+	if !errors.Is(err, names.ErrNoResolver) {
+		return caller, err
 	}
 	release, err := d.Starter()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer release()
 	// Whoever had the turn before may have started one.
-	if err := d.Tell(o); !errors.Is(err, names.ErrNoResolver) {
-		return err
+	if caller, err := d.Call(); !errors.Is(err, names.ErrNoResolver) {
+		return caller, err
 	}
 	ended, err := start()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return await(d, o, ended)
+	return await(d, ended)
 }
 
-// await waits until the new resolver has acted on the record.
-func await(d names.Directory, o names.Owner, ended <-chan error) error {
+// await waits until the new resolver listens.
+func await(d names.Directory, ended <-chan error) (*names.Caller, error) {
 	const patience, interval = 10 * time.Second, 5 * time.Millisecond
 	limit := time.After(patience)
 	for {
-		err := d.Tell(o)
+		caller, err := d.Call()
 		if !errors.Is(err, names.ErrNoResolver) {
-			return err
+			return caller, err
 		}
 		select {
 		case <-time.After(interval):
 		case err := <-ended:
 			if err != nil {
-				return fmt.Errorf("fairwayd ended: %w: run \"fairwayd --names-only\" to see why", err)
+				return nil, fmt.Errorf("fairwayd ended: %w: run \"fairwayd --names-only\" to see why", err)
 			}
 			ended = nil // it found another
 		case <-limit:
-			return fmt.Errorf("fairwayd was started and does not listen after %s: run \"fairwayd --names-only\" to see why", patience)
+			return nil, fmt.Errorf("fairwayd was started and does not listen after %s: run \"fairwayd --names-only\" to see why", patience)
 		}
 	}
 }

@@ -70,8 +70,8 @@ func (r Record) wanted(k *kernel.Kernel) (names.Record, error) {
 	}, nil
 }
 
-// Ensure leaves the record and waits until queries of the container are answered. A container is of use without names, too:
-// when no resolver can be had, that is a warning.
+// Ensure leaves the record. When it returns, queries of the container are answered, or wait in the sockets that the resolver has been
+// handed. A container is of use without names, too: when no resolver can be had, that is a warning.
 func (r Record) Ensure(k *kernel.Kernel) (created bool, err error) {
 	d, err := directory()
 	if err != nil {
@@ -81,18 +81,20 @@ func (r Record) Ensure(k *kernel.Kernel) (created bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if there, err := d.Record(wanted.Owner); err != nil || !equal(there, wanted) {
-		if err := d.Put(wanted); err != nil {
-			return false, fmt.Errorf("record of names: %w", err)
+	there, err := d.Record(wanted.Owner)
+	created = err != nil || !equal(there, wanted)
+	put := func() error {
+		if !created {
+			return nil
 		}
-		created = true
+		return d.Put(wanted)
 	}
-	if err := call(d, wanted.Owner); err != nil {
-		slog.Warn("names are not answered in this container", "container", r.Owner.ContainerID, "error", err)
-		return created, nil
+	answered, err := announce(k.Container, d, wanted, put)
+	if err != nil {
+		return false, fmt.Errorf("record of names: %w", err)
 	}
 	if r.Answered != nil {
-		*r.Answered = true
+		*r.Answered = answered
 	}
 	return created, nil
 }
@@ -137,7 +139,7 @@ func remove(d names.Directory, o names.Owner) error {
 	if err := d.Remove(o); err != nil {
 		return fmt.Errorf("record of names: %w", err)
 	}
-	if err := d.Tell(o); err != nil && !errors.Is(err, names.ErrNoResolver) {
+	if err := tell(d, o); err != nil && !errors.Is(err, names.ErrNoResolver) {
 		slog.Warn("resolver not told of a container that goes: it finds out itself", "container", o.ContainerID, "error", err)
 	}
 	return nil

@@ -96,8 +96,10 @@ func TestRecord(t *testing.T) {
 			t.Errorf("Remove: %v", err)
 		}
 	}
-	if out := inside(t, k, "nft", "list", "ruleset"); out != "" {
-		t.Errorf("left in the container:\n%s", out)
+	for end := time.Now().Add(30 * time.Second); inside(t, k, "nft", "list", "ruleset") != ""; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the redirect is left in the container")
+		}
 	}
 }
 

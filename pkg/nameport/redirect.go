@@ -1,9 +1,13 @@
-package resolver
+// Package nameport is where a container asks for names: two sockets within its network namespace, and the redirect of
+// 127.0.0.11:53 to them. A plugin opens the port and hands it over to the resolver, so that a query waits in it and is not refused;
+// a resolver that starts opens it again. All functions work in the namespace that the calling thread is in.
+package nameport
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/google/nftables"
@@ -11,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// redirect is the nftables of the namespace that the calling thread is in:
+// Redirect is the nftables of the namespace that the calling thread is in:
 //
 //	table ip fairway-names {
 //		chain output {
@@ -22,23 +26,31 @@ import (
 //	}
 //
 // The address is kept, as the sockets are bound to it; a server of the container's own on 0.0.0.0:53 keeps all others.
-type redirect struct{ conn *nftables.Conn }
+type Redirect struct{ conn *nftables.Conn }
 
-// tableName is of a table that is ours alone.
-const tableName = "fairway-names"
+// Table is the name of a table that is ours alone.
+const Table = "fairway-names"
 
-func openRedirect() (redirect, error) {
+// Addr is where containers ask, on Port.
+var Addr = netip.AddrFrom4([4]byte{127, 0, 0, 11})
+
+// Port is that of DNS.
+const Port = 53
+
+// OpenRedirect opens a socket to nftables.
+func OpenRedirect() (Redirect, error) {
 	conn, err := nftables.New(nftables.AsLasting())
 	if err != nil {
-		return redirect{}, fmt.Errorf("nfnetlink socket: %w", err)
+		return Redirect{}, fmt.Errorf("nfnetlink socket: %w", err)
 	}
-	return redirect{conn}, nil
+	return Redirect{conn}, nil
 }
 
-func (r redirect) close() { _ = r.conn.CloseLasting() } // nothing is buffered in the socket
+// Close closes the socket.
+func (r Redirect) Close() { _ = r.conn.CloseLasting() } // nothing is buffered in the socket
 
 func table() *nftables.Table {
-	return &nftables.Table{Name: tableName, Family: nftables.TableFamilyIPv4}
+	return &nftables.Table{Name: Table, Family: nftables.TableFamilyIPv4}
 }
 
 func chain() *nftables.Chain {
@@ -48,25 +60,26 @@ func chain() *nftables.Chain {
 	}
 }
 
-// found is the rules that are there.
-type found struct {
-	// to is the port to which all of them lead; 0: some are missing or changed.
-	to uint16
-	// absent: there is no table, and so no need to remove one.
-	absent bool
+// Found is the rules that are there.
+type Found struct {
+	// To is the port to which all of them lead; 0: some are missing or changed.
+	To uint16
+	// Absent: there is no table, and so no need to remove one.
+	Absent bool
 }
 
-func (r redirect) find() (f found, err error) {
+// Find looks for the rules.
+func (r Redirect) Find() (f Found, err error) {
 	tables, err := r.conn.ListTablesOfFamily(nftables.TableFamilyIPv4)
 	if err != nil {
 		return f, fmt.Errorf("nft list tables ip: %w", err)
 	}
-	if !slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == tableName }) {
-		return found{absent: true}, nil
+	if !slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == Table }) {
+		return Found{Absent: true}, nil
 	}
 	rules, err := r.conn.GetRules(table(), chain())
 	if err != nil && !errors.Is(err, unix.ENOENT) { // without the chain
-		return f, fmt.Errorf("nft list table ip %s: %w", tableName, err)
+		return f, fmt.Errorf("nft list table ip %s: %w", Table, err)
 	}
 	if len(rules) != len(protocols) {
 		return f, nil
@@ -79,13 +92,13 @@ func (r redirect) find() (f found, err error) {
 		}
 		ports[i] = to
 	}
-	return found{to: ports[0]}, nil
+	return Found{To: ports[0]}, nil
 }
 
-// write puts the rules in place of what was found, in one transaction. A deletion costs a grace period of RCU.
-func (r redirect) write(to uint16, over found) error {
+// Write puts the rules in place of what was found, in one transaction. A deletion costs a grace period of RCU.
+func (r Redirect) Write(to uint16, over Found) error {
 	t := r.conn.AddTable(table()) // for the deletion to find one
-	if !over.absent {
+	if !over.Absent {
 		r.conn.DelTable(t)
 		r.conn.AddTable(t)
 	}
@@ -94,15 +107,16 @@ func (r redirect) write(to uint16, over found) error {
 		r.conn.AddRule(&nftables.Rule{Table: t, Chain: c, Exprs: expressions(protocol, to)})
 	}
 	if err := r.conn.Flush(); err != nil {
-		return fmt.Errorf("nft add table ip %s: %w", tableName, err)
+		return fmt.Errorf("nft add table ip %s: %w", Table, err)
 	}
 	return nil
 }
 
-func (r redirect) remove() error {
+// Remove removes the rules. Absence is success.
+func (r Redirect) Remove() error {
 	r.conn.DelTable(r.conn.AddTable(table()))
 	if err := r.conn.Flush(); err != nil {
-		return fmt.Errorf("nft delete table ip %s: %w", tableName, err)
+		return fmt.Errorf("nft delete table ip %s: %w", Table, err)
 	}
 	return nil
 }
@@ -116,14 +130,14 @@ func expressions(protocol byte, to uint16) []expr.Any {
 		daddrOffset, dportOffset = 16, 2 // in the headers of IPv4, and of UDP and TCP
 		register                 = 1
 	)
-	address := self.As4()
+	address := Addr.As4()
 	return []expr.Any{
 		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: daddrOffset, Len: 4},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: address[:]},
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{protocol}},
 		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: dportOffset, Len: 2},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{0, port}},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{0, Port}},
 		&expr.Immediate{Register: register, Data: binary.BigEndian.AppendUint16(nil, to)},
 		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegProtoMin: register, RegProtoMax: register, Specified: true},
 	}
