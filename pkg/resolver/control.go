@@ -51,7 +51,7 @@ func (r *Resolver) serveControl(ctx context.Context, l *net.UnixListener) error 
 
 // serveCaller answers the calls of one connection. Who only tells and does not wait has gone by the time of the answer.
 func (r *Resolver) serveCaller(conn *net.UnixConn) {
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // nothing is buffered
 	const patience = 5 * time.Second
 	buffer, control := make([]byte, names.MaxCall), make([]byte, unix.CmsgSpace(4*8))
 	for {
