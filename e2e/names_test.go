@@ -197,6 +197,26 @@ func TestLamp(t *testing.T) {
 		t.Errorf("name of an address: %q", got)
 	}
 
+	// Seen from the host.
+	if got := succeed(t, fairway(t, "resolve", "PHP", "--network", "lamp-network")); got != address["php"]+"\n" {
+		t.Errorf("fairway resolve: %q", got)
+	}
+	if got := fail(t, fairway(t, "resolve", "php", "--network", "other")); !strings.Contains(got, "network other has no container php") {
+		t.Errorf("fairway resolve on another network: %q", got)
+	}
+	const aliases = `{{range .Containers}}{{if eq .IPv4Address "10.78.0.4/24"}}{{index .DNSNames 1}}{{end}}{{end}}`
+	if got := succeed(t, fairway(t, "inspect", "-f", aliases, "lamp-network")); got != "mysql\n" {
+		t.Errorf("fairway inspect: %q", got)
+	}
+	if got := succeed(t, fairway(t, "doctor", "--check", "names")); !strings.HasPrefix(got, "ok ") {
+		t.Errorf("fairway doctor: %s", got)
+	}
+	lamp["php"].do(t, "ip link set lo down")
+	if got := fail(t, fairway(t, "doctor", "--check", "names")); !strings.Contains(got, "does not find its own name") {
+		t.Errorf("fairway doctor, with lo down: %s", got)
+	}
+	lamp["php"].do(t, "ip link set lo up")
+
 	// Killed, and started again by the next attachment.
 	pids := resolvers(t)
 	if len(pids) != 1 {

@@ -9,6 +9,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/format"
 	"github.com/fairway-cni/fairway/pkg/inspection"
+	"github.com/fairway-cni/fairway/pkg/state/naming"
 )
 
 func newInspect(e *env) *cobra.Command {
@@ -48,13 +49,17 @@ func inspect(e *env, refs []string, verbose bool) (shown []any, failed error) {
 		// Only root may read the cache, and anybody may look at networks.
 		e.warn(fmt.Errorf("containers are not shown: %w", err))
 	}
+	records, err := naming.Records()
+	if err != nil {
+		e.warn(fmt.Errorf("names of containers are not shown: %w", err))
+	}
 	for _, ref := range refs {
 		n, err := networks.Find(ref)
 		if err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		network := inspection.New(n, attachment.Of(n.Name, attached))
+		network := inspection.Named(inspection.New(n, attachment.Of(n.Name, attached)), records)
 		if verbose {
 			network = inspection.Verbose(network, n)
 		}

@@ -53,6 +53,7 @@ func Checks() []Check {
 		{"mtu", "every MTU fits the link it leads to", checkMTU},
 		{"reservations", "every reserved address has a container", checkReservations},
 		{"leftovers", "every link and rule of fairway's has a container", checkLeftovers},
+		{"names", "every container that has names finds itself by them", checkNames},
 		{"agent", "no network waits for the node agent", checkAgent},
 		{"status", "every network's plugins are ready for containers", checkStatus},
 	}

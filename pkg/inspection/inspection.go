@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/names"
 )
 
 // Network has the fields of Docker's, in its order. File and Conflist are ours, for Verbose.
@@ -63,6 +64,8 @@ type Container struct {
 	IPv6Address string
 	// Unrecorded: no runtime's record is known, and the kernel has the interface.
 	Unrecorded bool `json:",omitempty"`
+	// DNSNames are those by which others of the network find it. Empty: the network has no names.
+	DNSNames []string `json:",omitempty"`
 }
 
 // New describes a network and those of its attachments that are alive.
@@ -78,6 +81,23 @@ func New(n conflist.Network, alive []attachment.Attachment) Network {
 			id += "/" + a.IfName // Docker has one interface of a container on a network
 		}
 		shown.Containers[id] = container(a)
+	}
+	return shown
+}
+
+// Named adds the names of the network's containers, by their records.
+func Named(shown Network, records []names.Record) Network {
+	for _, r := range records {
+		if r.Owner.Network != shown.Name {
+			continue
+		}
+		for _, id := range []string{r.Owner.ContainerID + "/" + r.Owner.IfName, r.Owner.ContainerID} {
+			if c, ok := shown.Containers[id]; ok {
+				c.DNSNames = append(r.All(), names.ShortID(r.Owner.ContainerID))
+				shown.Containers[id] = c
+				break
+			}
+		}
 	}
 	return shown
 }

@@ -217,14 +217,33 @@ func (x *Index) Reverse(s Space, addr netip.Addr) (found []string) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	for _, n := range x.networksOf(s) {
-		for _, k := range x.networks[n].addresses[addr.String()] {
-			if name := x.records[k].first() + "." + n; !slices.Contains(found, name) {
-				found = append(found, name)
-			}
+		found = append(found, x.namesOf(n, addr)...)
+	}
+	return found
+}
+
+// ReverseIn is Reverse for who is on one network alone.
+func (x *Index) ReverseIn(network string, addr netip.Addr) []string {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.namesOf(network, addr)
+}
+
+func (x *Index) namesOf(network string, addr netip.Addr) (found []string) {
+	n := x.networks[network]
+	if n == nil {
+		return nil
+	}
+	for _, k := range n.addresses[addr.String()] {
+		if name := x.records[k].first() + "." + network; !slices.Contains(found, name) {
+			found = append(found, name)
 		}
 	}
 	return found
 }
+
+// All are the names by which the record is found, without the ID's.
+func (r Record) All() []string { return slices.Compact(slices.Concat(r.Names, r.Aliases)) }
 
 // first is the name by which a record is known best.
 func (r Record) first() string {

@@ -73,6 +73,22 @@ func (s *stage) lookAtTwo() error {
 		line{text: "fairway topology"})
 }
 
+// findByName is the example of network aliases: who is on the network asks for it, and who is not is told nothing.
+func (s *stage) findByName() error {
+	err := s.session(
+		line{text: "fairway create --subnet 10.7.0.0/24 lamp-network"},
+		line{text: "fairway connect --alias apache lamp-network web"},
+		line{"fairway run --network lamp-network --network-alias php busybox wget -q -O - http://apache/", greeting},
+		line{"fairway run --network lamp sh -c 'getent hosts apache || echo unknown'", "unknown"},
+		line{"fairway resolve apache --network lamp-network", "10.7.0.2"},
+		line{text: "fairway disconnect lamp-network web"},
+		line{text: "fairway rm lamp-network"})
+	if err == nil {
+		s.page.tick("names", "apache was found on its own network, and on no other")
+	}
+	return err
+}
+
 func (s *stage) reachOutside() error {
 	if err := s.session(line{"fairway run --network lamp busybox wget -q -O - http://" + outsideAddress + "/", hostAddress}); err != nil {
 		return err

@@ -21,6 +21,7 @@ func sections() []section {
 			{"a network", (*stage).createNetwork},
 			{"two containers", (*stage).runTwo},
 			{"what there is", (*stage).lookAtTwo},
+			{"names", (*stage).findByName},
 			{"the outside", (*stage).reachOutside},
 			{"a second network", (*stage).connectSecond},
 			{"the end", (*stage).killFirst},
