@@ -20,18 +20,26 @@ func parseRequest(key, text string) (netip.Addr, error) {
 	if !strings.Contains(text, "/") {
 		return parseAddr(key, text)
 	}
-	p, err := netip.ParsePrefix(text)
+	p, err := parsePrefix(text)
 	if err != nil {
 		return netip.Addr{}, invalidf("%s %q is not an IP address with a prefix length: write one like 10.1.0.5/24", key, text)
 	}
 	return p.Addr().Unmap(), nil
 }
 
+// parsePrefix allows for zeros before the length, as upstream does.
+func parsePrefix(text string) (netip.Prefix, error) {
+	if addr, length, ok := strings.Cut(text, "/"); ok && len(length) > 1 && length[0] == '0' {
+		text = addr + "/" + max(strings.TrimLeft(length, "0"), "0")
+	}
+	return netip.ParsePrefix(text)
+}
+
 func parseSubnet(key, text string) (netip.Prefix, error) {
 	if text == "" {
 		return netip.Prefix{}, invalidf("%s is missing: add a subnet like 10.1.0.0/24", key)
 	}
-	p, err := netip.ParsePrefix(text)
+	p, err := parsePrefix(text)
 	if err != nil || p.Addr().Is4In6() {
 		return netip.Prefix{}, invalidf("%s %q is not a subnet: write one like 10.1.0.0/24 or fd00::/64", key, text)
 	}

@@ -131,33 +131,3 @@ func compareHeld(t *testing.T, c Config, held map[Owner][]string) {
 		t.Fatalf("(-want +got):\n%s", diff)
 	}
 }
-
-// What upstream's parser accepts, ours accepts, and understands alike.
-func TestSameRangesAsUpstream(t *testing.T) {
-	for _, keys := range []string{
-		`"subnet": "10.1.0.0/24"`,
-		`"subnet": "10.1.0.0/30", "gateway": "10.1.0.2"`,
-		`"subnet": "fd00::/120", "rangeStart": "fd00::5"`,
-		`"subnet": "10.1.0.0/16", "rangeStart": "10.1.0.0", "rangeEnd": "10.1.255.255"`,
-		`"ranges": [[{"subnet": "10.1.0.0/24"}, {"subnet": "10.3.0.0/24"}], [{"subnet": "10.2.0.0/24"}]], "subnet": "fd00::/64"`,
-	} {
-		theirs, _, err := allocator.LoadIPAMConfig(fmt.Appendf(nil, `{"cniVersion": "1.0.0", "name": "net", "ipam": {%s}}`, keys), "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var want, got []string
-		for _, set := range theirs.Ranges {
-			for _, r := range set {
-				want = append(want, fmt.Sprint(net.IPNet(r.Subnet).IP, r.RangeStart, r.RangeEnd, r.Gateway))
-			}
-		}
-		for _, set := range testConfig(t, "/nowhere", keys).Ranges {
-			for _, r := range set {
-				got = append(got, fmt.Sprint(r.Subnet.Addr(), r.Start, r.End, r.Gateway))
-			}
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s (-upstream +ours):\n%s", keys, diff)
-		}
-	}
-}

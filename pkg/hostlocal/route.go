@@ -26,6 +26,9 @@ type routeSection struct {
 	Scope    *int   `json:"scope"`
 }
 
+// v4InV6 is the length of the prefix in which IPv6 has the addresses of IPv4.
+const v4InV6 = 96
+
 func parseRoutes(sections []routeSection) ([]Route, error) {
 	var routes []Route
 	for i, section := range sections {
@@ -42,9 +45,12 @@ func (s routeSection) parse(key string) (Route, error) {
 	if s.Dst == "" {
 		return Route{}, invalidf("%s.dst is missing: add a destination like 0.0.0.0/0", key)
 	}
-	dst, err := netip.ParsePrefix(s.Dst)
+	dst, err := parsePrefix(s.Dst)
 	if err != nil {
 		return Route{}, invalidf("%s.dst %q is not a destination: write one like 0.0.0.0/0 or fd00::/8", key, s.Dst)
+	}
+	if dst.Addr().Is4In6() && dst.Bits() >= v4InV6 {
+		dst = netip.PrefixFrom(dst.Addr().Unmap(), dst.Bits()-v4InV6)
 	}
 	r := Route{Dst: dst, MTU: s.MTU, AdvMSS: s.AdvMSS, Priority: s.Priority, Table: s.Table, Scope: s.Scope}
 	if s.GW == "" {
