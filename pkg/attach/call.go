@@ -14,6 +14,7 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/fairway-cni/fairway/pkg/cnierr"
+	"github.com/fairway-cni/fairway/pkg/identifier"
 	"github.com/fairway-cni/fairway/pkg/ipam"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 )
@@ -59,8 +60,8 @@ func (c *call) read(stdin io.Reader) (err error) {
 	if err := c.env.check(); err != nil {
 		return err
 	}
-	if !isName(c.conf.Name) {
-		return Invalidf("name %q: use %s", c.conf.Name, nameRule)
+	if !identifier.Valid(c.conf.Name) {
+		return Invalidf("name %q: use %s", c.conf.Name, identifier.Rule)
 	}
 	if err := c.checkVersion(); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/cnierr"
 	"github.com/fairway-cni/fairway/pkg/cnierrtest"
+	"github.com/fairway-cni/fairway/pkg/identifier"
 	"github.com/fairway-cni/fairway/pkg/ipam"
 	"github.com/google/go-cmp/cmp"
 )
@@ -115,7 +116,7 @@ func FuzzCall(f *testing.F) {
 		if _, err := c.recordedLease(prev); err != nil && cnierr.Code(err) != cnierr.Config {
 			t.Errorf("code %d: %v", cnierr.Code(err), err)
 		}
-		if network := c.request(prev).Owner.Network; !isName(network) {
+		if network := c.request(prev).Owner.Network; !identifier.Valid(network) {
 			t.Errorf("network %q", network)
 		}
 	})

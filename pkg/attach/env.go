@@ -1,13 +1,10 @@
 package attach
 
 import (
-	"fmt"
-	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/fairway-cni/fairway/pkg/cnierr"
+	"github.com/fairway-cni/fairway/pkg/identifier"
 )
 
 // Env is the parameters of a call (CNI specification 1.1.0, section 2, "Parameters").
@@ -71,48 +68,15 @@ func (e Env) checkAttachment(netns bool) error {
 		return cnierr.Errorf(cnierr.ErrEnvironment, "CNI_COMMAND %s needs %s: set it in the environment",
 			e.Command, strings.Join(missing, " and "))
 	}
-	if !isName(e.ContainerID) {
-		return cnierr.Errorf(cnierr.ErrEnvironment, "CNI_CONTAINERID %q: use %s", e.ContainerID, nameRule)
+	if !identifier.Valid(e.ContainerID) {
+		return cnierr.Errorf(cnierr.ErrEnvironment, "CNI_CONTAINERID %q: use %s", e.ContainerID, identifier.Rule)
 	}
-	if err := CheckLinkName(e.IfName); err != nil {
+	if err := identifier.CheckLink(e.IfName); err != nil {
 		return cnierr.Errorf(cnierr.ErrEnvironment, "CNI_IFNAME %w", err)
 	}
 	return nil
 }
 
-// nameRule is the specification's rule for container IDs and network names.
-const nameRule = "letters, digits, '_', '.' and '-', beginning with a letter or digit"
-
-// isName checks nameRule. Such a name is a file's, never a path.
-func isName(s string) bool {
-	for i, r := range []byte(s) {
-		alnum := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
-		if !alnum && (i == 0 || r != '_' && r != '.' && r != '-') {
-			return false
-		}
-	}
-	return s != ""
-}
-
 // CheckLinkName says why the kernel would refuse a name for a link (dev_valid_name), or change it; or nil. The error names
 // no key.
-func CheckLinkName(name string) error {
-	const longest = unix.IFNAMSIZ - 1
-	switch {
-	case name == "":
-		return fmt.Errorf("is empty: give a name of 1 to %d bytes", longest)
-	case len(name) > longest:
-		return fmt.Errorf("%q has %d bytes: shorten it to at most %d", name, len(name), longest)
-	case name == "." || name == "..":
-		return fmt.Errorf("%q is not a name for a link: choose another", name)
-	case slices.ContainsFunc([]byte(name), unfitForLink):
-		return fmt.Errorf("%q holds '/', ':', '%%' or white space: choose another name", name)
-	}
-	return nil
-}
-
-// unfitForLink says whether a byte is none for a link's name. The kernel would replace %d by a number, and takes 0xa0 for
-// white space wherever it stands (lib/ctype.c), as within some letters of UTF-8.
-func unfitForLink(b byte) bool {
-	return b == '/' || b == ':' || b == '%' || b <= ' ' || b == 0x7f || b == 0xa0
-}
+func CheckLinkName(name string) error { return identifier.CheckLink(name) }

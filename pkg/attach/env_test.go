@@ -52,19 +52,6 @@ func TestEnvCheck(t *testing.T) {
 	}
 }
 
-func TestCheckLinkName(t *testing.T) {
-	for _, name := range []string{"eth0", "br-0.100", "a", "ümlaut", "eth0123456789ab"} {
-		if err := CheckLinkName(name); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	for _, name := range []string{"", ".", "..", "a b", "a\tb", "a\x00", "a/b", "eth0:1", "eth%d", "à", "eth0123456789abc"} {
-		if CheckLinkName(name) == nil {
-			t.Errorf("%q is accepted", name)
-		}
-	}
-}
-
 func FuzzEnv(f *testing.F) {
 	f.Add("ADD", "c1", "eth0", "MAC=02:00:00:00:00:01;X=")
 	f.Add("DEL", "../c1", "a/b", ";;=")

@@ -9,6 +9,7 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/version"
 
+	"github.com/fairway-cni/fairway/pkg/failure"
 	"github.com/fairway-cni/fairway/pkg/ipam"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
@@ -44,7 +45,7 @@ func (c *call) recordedResult() (*types100.Result, error) {
 func withoutNull(prevResult []byte) error {
 	null, err := ipam.NullIn(prevResult)
 	if err != nil {
-		return fmt.Errorf("prevResult is none: pass on the result of ADD as it was%.0w", err)
+		return failure.Of(err, "prevResult is none: pass on the result of ADD as it was")
 	}
 	if null != "" {
 		return Invalidf("prevResult.%s holds a null: pass on the result of ADD as it was", null)

@@ -5,7 +5,6 @@ package cnierr
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"reflect"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/fairway-cni/fairway/pkg/claims"
+	"github.com/fairway-cni/fairway/pkg/failure"
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/overlay"
@@ -152,24 +152,5 @@ func Sentence(err error) string {
 	return strings.ReplaceAll(err.Error(), "\n", "; ")
 }
 
-// kind is an error of one of the kinds above whose text is not prefixed with the kind.
-type kind struct {
-	text string
-	is   error
-	err  error // what the text wraps with %w, or nil
-}
-
-func (k *kind) Error() string { return k.text }
-
-func (k *kind) Unwrap() []error {
-	if k.err == nil {
-		return []error{k.is}
-	}
-	return []error{k.is, k.err}
-}
-
 // Errorf is an error of a kind, whose text says all there is to say.
-func Errorf(is error, format string, args ...any) error {
-	err := fmt.Errorf(format, args...)
-	return &kind{text: err.Error(), is: is, err: errors.Unwrap(err)}
-}
+func Errorf(is error, format string, args ...any) error { return failure.Of(is, format, args...) }

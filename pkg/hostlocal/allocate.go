@@ -10,6 +10,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/failure"
 )
 
 // An allocation is what one range set owes one owner.
@@ -87,7 +89,7 @@ func (s *session) resume(a allocation, held []netip.Addr) (addr netip.Addr, err 
 	case !addr.IsValid():
 		return addr, s.refuseLegacy(a)
 	case a.wanted.IsValid() && a.wanted != addr:
-		return addr, problemf(ErrReserved, "%s holds %s and cannot get the requested address %s besides it: request %s, or run DEL first", a.owner, addr, a.wanted, addr)
+		return addr, failure.Of(ErrReserved, "%s holds %s and cannot get the requested address %s besides it: request %s, or run DEL first", a.owner, addr, a.wanted, addr)
 	}
 	return addr, nil
 }
@@ -101,7 +103,7 @@ func (s *session) refuseLegacy(a allocation) error {
 	}
 	for _, h := range old {
 		if _, ok := a.set.find(h); ok {
-			return problemf(ErrReserved, "%s was reserved for container %s, without its interface, by an old host-local: run DEL for the container first", h, a.owner.ContainerID)
+			return failure.Of(ErrReserved, "%s was reserved for container %s, without its interface, by an old host-local: run DEL for the container first", h, a.owner.ContainerID)
 		}
 	}
 	return nil
@@ -177,7 +179,7 @@ func (s *session) takeExactly(ctx context.Context, d *draft, addr netip.Addr) er
 			return err
 		}
 	}
-	return problemf(ErrReserved, "the requested address %s is reserved for %s: request another one, or remove that container first", addr, holder)
+	return failure.Of(ErrReserved, "the requested address %s is reserved for %s: request another one, or remove that container first", addr, holder)
 }
 
 // directly is how many addresses are tried before the directory is listed, which costs more than a few attempts and less than
@@ -250,7 +252,7 @@ func (s *session) takeReclaimed(ctx context.Context, d *draft, a allocation) (ne
 }
 
 func exhausted(a allocation) error {
-	return problemf(ErrExhausted, "range set %d (%s) has no free address, all %d are reserved: let GC release those of containers that are gone, or configure a larger range",
+	return failure.Of(ErrExhausted, "range set %d (%s) has no free address, all %d are reserved: let GC release those of containers that are gone, or configure a larger range",
 		a.index, a.set, a.set.size(a.gateways))
 }
 

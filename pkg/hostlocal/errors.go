@@ -2,7 +2,8 @@ package hostlocal
 
 import (
 	"errors"
-	"fmt"
+
+	"github.com/fairway-cni/fairway/pkg/failure"
 )
 
 // The kinds of errors, for errors.Is. Errors of the operating system
@@ -19,24 +20,10 @@ var (
 	ErrExhausted = errors.New("no free address")
 	// ErrBusy: another process held the lock for too long.
 	ErrBusy = errors.New("lock of the network is busy")
-	// ErrNotReserved: the owner holds no address.
+	// ErrNotReserved: the owner does not hold the address.
 	ErrNotReserved = errors.New("no address reserved")
 )
 
-// A problem is one sentence for the person who can solve it. Its kind is for
-// errors.Is and errors.As only, so that the sentence stays one.
-type problem struct {
-	kind error
-	text string
-}
-
-func (p *problem) Error() string { return p.text }
-func (p *problem) Unwrap() error { return p.kind }
-
-func problemf(kind error, format string, args ...any) error {
-	return &problem{kind: kind, text: fmt.Sprintf(format, args...)}
-}
-
 func invalidf(format string, args ...any) error {
-	return problemf(ErrConfig, format, args...)
+	return failure.Of(ErrConfig, format, args...)
 }

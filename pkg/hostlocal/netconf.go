@@ -1,10 +1,10 @@
 package hostlocal
 
 import (
-	"encoding/json"
-	"errors"
 	"net/netip"
-	"reflect"
+
+	"github.com/fairway-cni/fairway/pkg/identifier"
+	"github.com/fairway-cni/fairway/pkg/netconf"
 )
 
 // DefaultDataDir is upstream's, so that reservations survive a change of suite.
@@ -20,9 +20,9 @@ type Config struct {
 	Requested  []netip.Addr // addresses the caller asks for; at most one of each range set
 }
 
-// netconf mirrors the keys that host-local reads. Addresses are strings here, so that
+// keys mirrors the keys that host-local reads. Addresses are strings here, so that
 // an error can name the key.
-type netconf struct {
+type keys struct {
 	Name       string       `json:"name"`
 	CNIVersion string       `json:"cniVersion"`
 	IPAM       *ipamSection `json:"ipam"`
@@ -55,9 +55,9 @@ type ipamSection struct {
 // Parse reads a network configuration and CNI_ARGS. It touches no file. Errors
 // are ErrConfig, *json.SyntaxError or *json.UnmarshalTypeError.
 func Parse(stdin []byte, cniArgs string) (Config, error) {
-	var n netconf
-	if err := json.Unmarshal(stdin, &n); err != nil {
-		return Config{}, undecodable(err)
+	var n keys
+	if err := netconf.Decode(stdin, &n); err != nil {
+		return Config{}, err
 	}
 	if err := checkNetwork(n.Name); err != nil {
 		return Config{}, err
@@ -78,8 +78,8 @@ func Locate(stdin []byte) (Config, error) {
 			DataDir string `json:"dataDir"`
 		} `json:"ipam"`
 	}
-	if err := json.Unmarshal(stdin, &n); err != nil {
-		return Config{}, undecodable(err)
+	if err := netconf.Decode(stdin, &n); err != nil {
+		return Config{}, err
 	}
 	return Config{Network: n.Name, DataDir: dataDir(n.IPAM.DataDir)}, checkNetwork(n.Name)
 }
@@ -92,7 +92,7 @@ func dataDir(configured string) string {
 	return configured
 }
 
-func (n *netconf) config(cniArgs string) (Config, error) {
+func (n *keys) config(cniArgs string) (Config, error) {
 	c := Config{Network: n.Name, DataDir: dataDir(n.IPAM.DataDir), ResolvConf: n.IPAM.ResolvConf}
 	var err error
 	if c.Ranges, err = n.ranges(); err != nil {
@@ -107,28 +107,18 @@ func (n *netconf) config(cniArgs string) (Config, error) {
 	return c, nil
 }
 
-// undecodable words the errors of encoding/json for people.
-func undecodable(err error) error {
-	var wrongType *json.UnmarshalTypeError
-	if errors.As(err, &wrongType) {
-		key := wrongType.Field
-		if key == "" {
-			key = "the network configuration"
-		}
-		return problemf(err, "%s is of JSON type %s: write %s", key, wrongType.Value, kindName(wrongType.Type))
-	}
-	return problemf(err, "the network configuration is not valid JSON: %v", err)
-}
+// nameMax is NAME_MAX of Linux: the network's name becomes a directory.
+const nameMax = 255
 
-func kindName(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.String:
-		return "a string"
-	case reflect.Slice:
-		return "a list"
-	case reflect.Int:
-		return "a whole number"
-	default:
-		return "an object"
+// checkNetwork enforces what section 1 of the CNI specification demands of a name, because it becomes part of a path.
+func checkNetwork(name string) error {
+	switch {
+	case name == "":
+		return invalidf("name is missing: name the network")
+	case len(name) > nameMax:
+		return invalidf("name has %d characters: use at most %d", len(name), nameMax)
+	case !identifier.Valid(name):
+		return invalidf("name %q: use %s", name, identifier.Rule)
 	}
+	return nil
 }

@@ -1,7 +1,6 @@
 package hostlocal
 
 import (
-	"encoding/json"
 	"errors"
 	"net/netip"
 	"testing"
@@ -87,8 +86,8 @@ func TestParseRefuses(t *testing.T) {
 		name, stdin, args, want string
 	}{
 		{"no name", `{"ipam": {"subnet": "10.1.0.0/24"}}`, "", "name is missing: name the network"},
-		{"a path", `{"name": "../etc", "ipam": {"subnet": "10.1.0.0/24"}}`, "", `name "../etc" is not a network name: use letters, digits, '_', '.' and '-', a letter or digit first`},
-		{"our directory", `{"name": ".fairway", "ipam": {"subnet": "10.1.0.0/24"}}`, "", `name ".fairway" is not a network name: use letters, digits, '_', '.' and '-', a letter or digit first`},
+		{"a path", `{"name": "../etc", "ipam": {"subnet": "10.1.0.0/24"}}`, "", `name "../etc": use letters, digits, '_', '.' and '-', beginning with a letter or digit`},
+		{"our directory", `{"name": ".fairway", "ipam": {"subnet": "10.1.0.0/24"}}`, "", `name ".fairway": use letters, digits, '_', '.' and '-', beginning with a letter or digit`},
 		{"no ipam", `{"name": "n"}`, "", `the network configuration has no key ipam: add "ipam": {"type": "host-local", "subnet": …}`},
 		{"no range", keys(``), "", "ipam has no range: add ipam.subnet or ipam.ranges"},
 		{"empty set", keys(`"ranges": [[]]`), "", "ipam.ranges[0] has no range: add one with a subnet, or remove the empty list"},
@@ -118,33 +117,6 @@ func TestParseRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Parse([]byte(tt.stdin), tt.args)
 			if !errors.Is(err, ErrConfig) || err.Error() != tt.want {
-				t.Errorf("got  %v\nwant %v", err, tt.want)
-			}
-		})
-	}
-}
-
-func TestUndecodable(t *testing.T) {
-	var syntax *json.SyntaxError
-	var wrongType *json.UnmarshalTypeError
-	tests := []struct {
-		name, stdin string
-		as          any
-		want        string
-	}{
-		{"nothing", ``, &syntax, "the network configuration is not valid JSON: unexpected end of JSON input"},
-		{"half", `{"name": `, &syntax, "the network configuration is not valid JSON: unexpected end of JSON input"},
-		{"a list", `[]`, &wrongType, "the network configuration is of JSON type array: write an object"},
-		{"subnet", `{"ipam": {"subnet": 5}}`, &wrongType, "ipam.subnet is of JSON type number: write a string"},
-		{"ipam", `{"ipam": "x"}`, &wrongType, "ipam is of JSON type string: write an object"},
-		{"ranges", `{"ipam": {"ranges": [{"subnet": "10.1.0.0/24"}]}}`, &wrongType, "ipam.ranges is of JSON type object: write a list"},
-		{"range", `{"ipam": {"ranges": [[{"subnet": []}]]}}`, &wrongType, "ipam.ranges.subnet is of JSON type array: write a string"},
-		{"mtu", `{"ipam": {"routes": [{"mtu": 1.5}]}}`, &wrongType, "ipam.routes.mtu is of JSON type number 1.5: write a whole number"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			_, err := Parse([]byte(tt.stdin), "")
-			if !errors.As(err, tt.as) || err.Error() != tt.want {
 				t.Errorf("got  %v\nwant %v", err, tt.want)
 			}
 		})

@@ -3,13 +3,13 @@ package hostlocal
 import (
 	"hash/fnv"
 	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/failure"
+	"github.com/fairway-cni/fairway/pkg/identifier"
 )
 
 // lineBreak separates the container ID from the interface name in a reservation.
 const lineBreak = "\r\n"
-
-// ifNameMax is IFNAMSIZ of Linux without the final NUL.
-const ifNameMax = 15
 
 // Owner is the attachment that holds an address. An empty IfName stands for a
 // reservation by an old host-local, which stored the container ID alone.
@@ -54,15 +54,14 @@ func parseOwner(content []byte) Owner {
 
 // check keeps out whatever would not survive being written and read.
 func (o Owner) check() error {
-	switch {
-	case o.ContainerID == "":
-		return problemf(ErrOwner, "CNI_CONTAINERID is missing: name the container")
-	case !isIdentifier(o.ContainerID):
-		return problemf(ErrOwner, "CNI_CONTAINERID %q is not a container ID: use letters, digits, '_', '.' and '-', a letter or digit first", o.ContainerID)
-	case o.IfName == "":
-		return problemf(ErrOwner, "CNI_IFNAME is missing: name the interface")
-	case len(o.IfName) > ifNameMax || strings.ContainsAny(o.IfName, "/: \t\r\n\v\f") || o.IfName == "." || o.IfName == "..":
-		return problemf(ErrOwner, "CNI_IFNAME %q is not an interface name: use at most %d characters without '/', ':' and spaces", o.IfName, ifNameMax)
+	if o.ContainerID == "" {
+		return failure.Of(ErrOwner, "CNI_CONTAINERID is missing: name the container")
+	}
+	if !identifier.Valid(o.ContainerID) {
+		return failure.Of(ErrOwner, "CNI_CONTAINERID %q: use %s", o.ContainerID, identifier.Rule)
+	}
+	if err := identifier.CheckLink(o.IfName); err != nil {
+		return failure.Of(ErrOwner, "CNI_IFNAME %w", err)
 	}
 	return nil
 }

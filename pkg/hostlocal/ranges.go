@@ -21,7 +21,7 @@ type placed struct {
 
 // ranges collects the range sets in upstream's order: those of the runtime,
 // then the one written directly into ipam, then the list ipam.ranges.
-func (n *netconf) ranges() ([]RangeSet, error) {
+func (n *keys) ranges() ([]RangeSet, error) {
 	var p rangeParser
 	for i, set := range n.RuntimeConfig.IPRanges {
 		p.add(fmt.Sprintf("runtimeConfig.ipRanges[%d]", i), set)

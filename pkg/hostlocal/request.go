@@ -11,7 +11,7 @@ import (
 // args and capability add up, as in upstream, because a caller may give one
 // family here and the other there. Where CNI_ARGS and args speak of the same
 // range set, args win (CNI conventions, "args in network config").
-func (n *netconf) requested(cniArgs string, sets []RangeSet) ([]netip.Addr, error) {
+func (n *keys) requested(cniArgs string, sets []RangeSet) ([]netip.Addr, error) {
 	env, err := parseArgs(cniArgs)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fairway-cni/fairway/pkg/failure"
 	"github.com/fairway-cni/fairway/pkg/flock"
 )
 
@@ -97,7 +98,7 @@ func (st *Store) open(ctx context.Context) (*session, error) {
 	if s.lock, err = st.sys.lock(ctx, s.net.fd, lockName, st.patience); err != nil {
 		s.net.close()
 		if errors.Is(err, flock.ErrBusy) {
-			return nil, problemf(ErrBusy, "another process held %s/%s for %v: try again, or look for an IPAM plugin that hangs",
+			return nil, failure.Of(ErrBusy, "another process held %s/%s for %v: try again, or look for an IPAM plugin that hangs",
 				s.net.path, lockName, time.Since(began).Round(time.Millisecond))
 		}
 		return nil, st.unusable(s.net.fault("lock", lockName, err))

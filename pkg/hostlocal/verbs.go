@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/fairway-cni/fairway/pkg/failure"
 )
 
 // Store is the reservations of one network, for the verbs of CNI. It holds nothing open between them.
@@ -128,7 +130,7 @@ func (st *Store) Check(ctx context.Context, o Owner, addrs []netip.Addr) error {
 	}
 	s, err := st.open(ctx)
 	if isNotExist(err) {
-		return problemf(ErrNotReserved, "no address of network %s is reserved for %s: run DEL and ADD again", st.Network, o)
+		return failure.Of(ErrNotReserved, "no address of network %s is reserved for %s: run DEL and ADD again", st.Network, o)
 	}
 	if err != nil {
 		return err
@@ -156,11 +158,11 @@ func (s *session) check(o Owner, addrs []netip.Addr) error {
 		}
 	}
 	if len(held) == 0 {
-		return problemf(ErrNotReserved, "no address of network %s is reserved for %s: run DEL and ADD again", s.network, o)
+		return failure.Of(ErrNotReserved, "no address of network %s is reserved for %s: run DEL and ADD again", s.network, o)
 	}
 	for _, addr := range addrs {
 		if !slices.Contains(held, addr) {
-			return problemf(ErrNotReserved, "address %s of network %s is not reserved for %s: run DEL and ADD again", addr, s.network, o)
+			return failure.Of(ErrNotReserved, "address %s of network %s is not reserved for %s: run DEL and ADD again", addr, s.network, o)
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/fairway-cni/fairway/pkg/cnierr"
+	"github.com/fairway-cni/fairway/pkg/failure"
 	"github.com/fairway-cni/fairway/pkg/rescue"
 )
 
@@ -76,7 +77,7 @@ func (d delegate) named(err error) error {
 	var worded *types.Error
 	if errors.As(err, &worded) && worded.Msg == "" {
 		// What it printed was JSON, and not an error's.
-		return fmt.Errorf("IPAM plugin %s: failed without a message%.0w", d.Type, err)
+		return failure.Of(err, "IPAM plugin %s: failed without a message", d.Type)
 	}
 	return fmt.Errorf("IPAM plugin %s: %w", d.Type, err)
 }

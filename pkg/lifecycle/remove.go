@@ -12,6 +12,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/blueprint"
 	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/failure"
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/pluginpath"
@@ -77,7 +78,7 @@ func (h Host) removeByAgent(ctx context.Context, n conflist.Network) error {
 	case errors.Is(err, agentapi.ErrNotFound):
 		return nil
 	case errors.Is(err, agentapi.ErrInUse):
-		return fmt.Errorf("%w%.0w", err, attachment.ErrInUse) // its own sentence says so
+		return failure.Of(attachment.ErrInUse, "%w", err) // its own sentence says so
 	}
 	return err
 }

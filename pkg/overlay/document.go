@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/failure"
 )
 
 // Document is what a file says of a network: a list of peers written by hand, or the node agent's snapshot.
@@ -61,9 +63,9 @@ func undecodable(err error) error {
 		return fmt.Errorf("not JSON at byte %d, perhaps cut short: %w", syntax.Offset, err)
 	case errors.As(err, &wrong) && wrong.Field != "":
 		// encoding/json counts the embedded struct as a key.
-		return fmt.Errorf("key %s is a JSON %s%.0w", strings.TrimPrefix(wrong.Field, "PeersText."), wrong.Value, err)
+		return failure.Of(err, "key %s is a JSON %s", strings.TrimPrefix(wrong.Field, "PeersText."), wrong.Value)
 	case errors.As(err, &wrong):
-		return fmt.Errorf("a JSON %s instead of an object%.0w", wrong.Value, err)
+		return failure.Of(err, "a JSON %s instead of an object", wrong.Value)
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fairway-cni/fairway/pkg/failure"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 )
 
@@ -23,7 +24,7 @@ func RaisePort(k *kernel.Kernel, port, bridge, alias string) error {
 	err := k.RaisePort(port, master, alias)
 	switch {
 	case errors.Is(err, unix.EXFULL):
-		return fmt.Errorf("bridge %s has 1023 ports, as many as a bridge can have: remove a container, or use another bridge%.0w", bridge, ErrFull)
+		return failure.Of(ErrFull, "bridge %s has 1023 ports, as many as a bridge can have: remove a container, or use another bridge", bridge)
 	case errors.Is(err, unix.ENODEV):
 		return fmt.Errorf("%w: %w", err, ErrVanished)
 	case errors.Is(err, unix.EINVAL) && master != 0:

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/claims"
+	"github.com/fairway-cni/fairway/pkg/failure"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
@@ -135,8 +136,8 @@ func (h HostAccess) ensureShim(k *kernel.Kernel, master netlink.Link) (netlink.L
 	k.Host.Forget(h.shim())
 	link, err := k.Host.Link(h.shim())
 	if err == nil && link.Attrs().ParentIndex != lower(master) {
-		return nil, fmt.Errorf("the host's link %s in network %s does not lie on master %s: remove the containers on the other master first%.0w",
-			h.shim(), h.Owner.Network, master.Attrs().Name, state.ErrConflict)
+		return nil, failure.Of(state.ErrConflict, "the host's link %s in network %s does not lie on master %s: remove the containers on the other master first",
+			h.shim(), h.Owner.Network, master.Attrs().Name)
 	}
 	if !kernel.IsNotFound(err) {
 		return link, err

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/claims"
+	"github.com/fairway-cni/fairway/pkg/failure"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
@@ -108,7 +109,7 @@ func (m Macvlan) Ready(k *kernel.Kernel) error {
 		return err
 	}
 	if master.Attrs().Flags&net.FlagUp == 0 {
-		return fmt.Errorf("master %s is down: ip link set %s up%.0w", master.Attrs().Name, master.Attrs().Name, state.ErrLimited)
+		return failure.Of(state.ErrLimited, "master %s is down: ip link set %s up", master.Attrs().Name, master.Attrs().Name)
 	}
 	return nil
 }
@@ -116,8 +117,8 @@ func (m Macvlan) Ready(k *kernel.Kernel) error {
 // fits says whether the master's MTU is enough.
 func (m Macvlan) fits(master netlink.Link) error {
 	if most := master.Attrs().MTU; m.MTU > most {
-		return fmt.Errorf("key mtu is %d, and master %s has %d: give no more than that, or raise the master's%.0w",
-			m.MTU, master.Attrs().Name, most, state.ErrConflict)
+		return failure.Of(state.ErrConflict, "key mtu is %d, and master %s has %d: give no more than that, or raise the master's",
+			m.MTU, master.Attrs().Name, most)
 	}
 	return nil
 }
@@ -234,15 +235,15 @@ func (m Macvlan) explain(k *kernel.Kernel, master netlink.Link, err error) error
 	case errors.Is(err, unix.EBUSY):
 		return m.Master.busyError(k, master, err)
 	case errors.Is(err, unix.EADDRINUSE):
-		return fmt.Errorf("MAC %s is in use on master %s: ask for another%.0w", m.address(), name, state.ErrConflict)
+		return failure.Of(state.ErrConflict, "MAC %s is in use on master %s: ask for another", m.address(), name)
 	case errors.Is(err, unix.ENODEV):
 		return fmt.Errorf("%s: %w: %w", m, err, state.ErrVanished) // the master: it was there a moment ago
 	case errors.Is(err, unix.EINVAL) && m.Mode == MacvlanPassthru:
-		return fmt.Errorf("master %s has another macvlan interface, and mode passthru takes it for one alone: "+
-			"remove that one, or choose another mode or master%.0w", name, state.ErrConflict)
+		return failure.Of(state.ErrConflict, "master %s has another macvlan interface, and mode passthru takes it for one alone: "+
+			"remove that one, or choose another mode or master", name)
 	case errors.Is(err, unix.EINVAL):
-		return fmt.Errorf("master %s is taken by an interface in mode passthru, which lets no other beside it: "+
-			"remove that one, or name another interface in key master%.0w", name, state.ErrConflict)
+		return failure.Of(state.ErrConflict, "master %s is taken by an interface in mode passthru, which lets no other beside it: "+
+			"remove that one, or name another interface in key master", name)
 	}
 	return fmt.Errorf("%s: %w", m, err)
 }

@@ -1,11 +1,11 @@
 package lan
 
 import (
-	"fmt"
 	"net"
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/fairway-cni/fairway/pkg/failure"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
@@ -33,13 +33,13 @@ func (m Master) link(k *kernel.Kernel) (netlink.Link, error) {
 	if m.Name == "" {
 		link := n.Uplink()
 		if link == nil {
-			return nil, fmt.Errorf("no default route leads to a master in the %s's namespace: name an interface in key master%.0w", m.In, state.ErrAbsent)
+			return nil, failure.Of(state.ErrAbsent, "no default route leads to a master in the %s's namespace: name an interface in key master", m.In)
 		}
 		return link, m.fit(link)
 	}
 	link, err := n.Link(m.Name)
 	if kernel.IsNotFound(err) {
-		return nil, fmt.Errorf("master %s does not exist in the %s's namespace: name an interface in key master%.0w", m.Name, m.In, state.ErrAbsent)
+		return nil, failure.Of(state.ErrAbsent, "master %s does not exist in the %s's namespace: name an interface in key master", m.Name, m.In)
 	}
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (m Master) link(k *kernel.Kernel) (netlink.Link, error) {
 func (m Master) fit(link netlink.Link) error {
 	attrs := link.Attrs()
 	if attrs.EncapType != "ether" || attrs.Flags&net.FlagLoopback != 0 {
-		return fmt.Errorf("master %s is no Ethernet interface: name one in key master%.0w", attrs.Name, state.ErrConflict)
+		return failure.Of(state.ErrConflict, "master %s is no Ethernet interface: name one in key master", attrs.Name)
 	}
 	return nil
 }
@@ -71,6 +71,6 @@ func (m Master) busyError(k *kernel.Kernel, link netlink.Link, err error) error 
 		of = holder.Attrs().Name
 	}
 	name := link.Attrs().Name
-	return fmt.Errorf("master %s is a port of %s, which takes its frames: name %s in key master, or take %s out of it: %w%.0w",
-		name, of, of, name, err, state.ErrConflict)
+	return failure.Of(state.ErrConflict, "master %s is a port of %s, which takes its frames: name %s in key master, or take %s out of it: %w",
+		name, of, of, name, err)
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/claims"
+	"github.com/fairway-cni/fairway/pkg/failure"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
@@ -62,8 +63,8 @@ func (v VLANMaster) Ready(k *kernel.Kernel) error {
 func (v VLANMaster) parent(k *kernel.Kernel, name string) (netlink.Link, error) {
 	link, err := k.Host.Link(name)
 	if kernel.IsNotFound(err) {
-		return nil, fmt.Errorf("master %s does not exist in the host's namespace, and neither does %s to make it on: name an interface in key master%.0w",
-			v.Master.Name, name, state.ErrAbsent)
+		return nil, failure.Of(state.ErrAbsent, "master %s does not exist in the host's namespace, and neither does %s to make it on: name an interface in key master",
+			v.Master.Name, name)
 	}
 	return link, err
 }
@@ -113,9 +114,9 @@ func (v VLANMaster) add(k *kernel.Kernel, parentName string, id int) error {
 		return fmt.Errorf("master %s is a VLAN interface to make (CONFIG_VLAN_8021Q), %w: name an interface that exists, or use a kernel that has it",
 			v.Master.Name, state.ErrUnsupported)
 	case errors.Is(err, unix.EEXIST):
-		return fmt.Errorf("%s has an interface in VLAN %d under another name: give that one in key master%.0w", parentName, id, state.ErrConflict)
+		return failure.Of(state.ErrConflict, "%s has an interface in VLAN %d under another name: give that one in key master", parentName, id)
 	case errors.Is(err, unix.ENETDOWN):
-		return fmt.Errorf("master %s cannot be made while %s is down: ip link set %s up%.0w", v.Master.Name, parentName, parentName, state.ErrConflict)
+		return failure.Of(state.ErrConflict, "master %s cannot be made while %s is down: ip link set %s up", v.Master.Name, parentName, parentName)
 	case err != nil:
 		return fmt.Errorf("%s: %w", v, err)
 	}
