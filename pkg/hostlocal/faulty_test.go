@@ -171,10 +171,3 @@ func (f *faulty) fsetxattr(fd int, name string, b []byte) error {
 	}
 	return f.system.fsetxattr(fd, name, b)
 }
-
-func (f *faulty) fremovexattr(fd int, name string) error {
-	if err := f.next(false); err != nil {
-		return err
-	}
-	return f.system.fremovexattr(fd, name)
-}

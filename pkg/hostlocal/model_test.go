@@ -179,7 +179,8 @@ func (w *world) add(o Owner, f *faulty, there bool) {
 		w.mark[o] = fmt.Sprint("ns", w.marks)
 	}
 	before := w.snapshot()
-	lease, err := w.store(f, there).Add(w.t.Context(), o, Netns{Mark: w.mark[o], Path: "/run/netns/x"})
+	st := w.store(f, there)
+	lease, err := st.Add(w.t.Context(), o, Netns{Mark: w.mark[o], Path: "/run/netns/x"})
 	w.log("ADD %s %s: %v %v", o, f, addresses(lease), err)
 	if f.killed() {
 		return // nobody has heard of it
@@ -192,7 +193,7 @@ func (w *world) add(o Owner, f *faulty, there bool) {
 			}
 		}
 		if errors.Is(err, ErrExhausted) && !f.hit() && !f.full {
-			w.wantFull(after)
+			w.wantFull(after, st.boot)
 		}
 		return
 	}
@@ -411,14 +412,14 @@ func (w *world) wantNone(o Owner) {
 	}
 }
 
-// wantFull: no address of a set is free, nor of somebody who is known to be gone.
-func (w *world) wantFull(files map[netip.Addr]heldFile) {
+// wantFull: no address of a set is free, nor of somebody whom the machine of the ADD knows to be gone.
+func (w *world) wantFull(files map[netip.Addr]heldFile, by boot) {
 	for _, set := range w.c.Ranges {
 		full := true
 		for addr := range set.after(netip.Addr{}, w.c.gateways()) {
 			file, taken := files[addr]
 			r := parseRecord(file.record)
-			if !taken || file.owner.IfName != "" && r.boot == w.here.boot && w.dead[r.netns.Mark] {
+			if !taken || file.owner.IfName != "" && r.boot == by && w.dead[r.netns.Mark] {
 				full = false
 			}
 		}

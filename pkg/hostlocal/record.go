@@ -102,28 +102,22 @@ func readRecord(sys system, fd int) (record, error) {
 		if err == nil {
 			return parseRecord(string(text[:n])), nil
 		}
-		if !is(err, unix.ENODATA, unix.EOPNOTSUPP, unix.EPERM, unix.EACCES, unix.ERANGE) {
+		if !is(err, unix.ENODATA, unix.EOPNOTSUPP, unix.ENOSYS, unix.ERANGE) {
 			return record{}, err
 		}
 	}
 	return record{}, nil
 }
 
-// setRecord gives a reservation another record. Where none can be stored, there has been none.
+// setRecord gives a reservation another record.
 func (s *session) setRecord(name string, r record) error {
 	fd, err := s.net.open(name, unix.O_RDONLY)
 	if err != nil {
 		return err
 	}
 	defer s.net.sys.close(fd)
-	if r.attach(s.net.sys, fd) == nil {
-		return nil
-	}
-	for _, attribute := range []string{userAttribute, trustedAttribute} {
-		err := s.net.sys.fremovexattr(fd, attribute)
-		if err != nil && !is(err, unix.ENODATA, unix.EOPNOTSUPP, unix.EPERM) {
-			return s.net.fault("write", name, err)
-		}
+	if err := r.attach(s.net.sys, fd); err != nil {
+		return s.net.fault("write", name, err)
 	}
 	return nil
 }
@@ -134,15 +128,15 @@ type renewal struct {
 	old  record
 }
 
-// renew replaces the record of a reservation that its owner takes up again. With another namespace than before, the owner may
-// live in either: then nothing is recorded, and the address is not reclaimed with one of them.
+// renew replaces the record of a reservation that its owner takes up again with another namespace. The owner may live in
+// either: then none is recorded, and the address is not reclaimed with one of them. Without a record it is never reclaimed.
 func (s *session) renew(name string, r record) ([]renewal, error) {
 	old, err := s.record(name)
-	if err != nil || old == r {
+	if err != nil || old == (record{}) || old.boot == r.boot && old.netns.Mark == r.netns.Mark {
 		return nil, err
 	}
-	if old.boot != r.boot || old.netns.Mark != r.netns.Mark {
-		r.netns = Netns{}
+	if r.netns = (Netns{}); old == r {
+		return nil, nil
 	}
 	return []renewal{{name, old}}, s.setRecord(name, r)
 }

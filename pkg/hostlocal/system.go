@@ -34,7 +34,6 @@ type system interface {
 	fsync(fd int) error
 	fgetxattr(fd int, name string, b []byte) (int, error)
 	fsetxattr(fd int, name string, b []byte) error
-	fremovexattr(fd int, name string) error
 }
 
 // linux is the kernel itself.
@@ -103,4 +102,3 @@ func (linux) fgetxattr(fd int, name string, b []byte) (int, error) {
 	return unix.Fgetxattr(fd, name, b)
 }
 func (linux) fsetxattr(fd int, name string, b []byte) error { return unix.Fsetxattr(fd, name, b, 0) }
-func (linux) fremovexattr(fd int, name string) error        { return unix.Fremovexattr(fd, name) }
