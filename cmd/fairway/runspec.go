@@ -14,7 +14,7 @@ import (
 
 // sandbox translates the flags.
 func (e *env) sandbox(o runFlags) (sandbox.Spec, error) {
-	spec := sandbox.Spec{ID: newID(), Name: o.name, Plugins: filepath.SplitList(e.cniPath)}
+	spec := sandbox.Spec{ID: newID(), Name: o.name, Plugins: filepath.SplitList(e.cniPath), Netconf: e.netconfDir}
 	if err := e.nameContainer(&spec); err != nil {
 		return spec, err
 	}

@@ -3,14 +3,11 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
@@ -60,7 +57,7 @@ type topologyFlags struct {
 	all    bool
 }
 
-// topology prints the picture, or writes it to the file that is named. A file appears as a whole or not at all.
+// topology prints the picture, or writes it to the file that is named.
 func (e *env) topology(o topologyFlags, file []string) error {
 	graph, err := e.graph()
 	if err != nil {
@@ -74,12 +71,7 @@ func (e *env) topology(o topologyFlags, file []string) error {
 	if err := o.draw(&content, graph, picture.Style{ASCII: o.ascii, All: true}); err != nil {
 		return err
 	}
-	err = renameio.WriteFile(file[0], content.Bytes(), 0o644)
-	var failed *fs.PathError
-	if errors.As(err, &failed) {
-		err = fmt.Errorf("%s: %w", file[0], failed.Err) // without the name of what would have become the file
-	}
-	return err
+	return writeNamed(file[0], content.Bytes())
 }
 
 func (o topologyFlags) draw(w io.Writer, g topology.Graph, style picture.Style) error {
