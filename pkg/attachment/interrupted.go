@@ -9,8 +9,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/types"
 	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/flock"
@@ -95,15 +98,24 @@ func (r Runtime) lookInto(path, network string, f func(Attachment) (bool, error)
 		return false, nil
 	}
 	a := found.attachment(r.dir())
-	if _, err := os.Stat(a.file()); err == nil {
-		return true, nil // libcni has recorded it: it was complete
+	if recorded(a.file()) {
+		return true, nil // it was complete
 	}
 	return f(a)
+}
+
+// recorded says whether libcni has written a record to its end.
+func recorded(path string) bool {
+	content, err := os.ReadFile(path)
+	return err == nil && json.Valid(content)
 }
 
 // takeBackInterrupted runs DEL for what was left of ADDs on a network whose processes were killed.
 func (r Runtime) takeBackInterrupted(ctx context.Context, network string) (taken []Attachment, err error) {
 	err = r.eachInterrupted(network, func(a Attachment) (bool, error) {
+		if !awaitPlugin(ctx, a) {
+			return false, fmt.Errorf("container %s on network %s: the plugin of an ADD whose runtime was killed is still running", a.ID, a.Network)
+		}
 		err := r.del(ctx, a)
 		if err == nil {
 			taken = append(taken, a)
@@ -111,6 +123,29 @@ func (r Runtime) takeBackInterrupted(ctx context.Context, network string) (taken
 		return err == nil, err
 	})
 	return taken, err
+}
+
+// TakeBack takes back what was being attached to a network when the process that did so was killed.
+func (r Runtime) TakeBack(ctx context.Context, network string) error {
+	unlock, err := r.lockShared(ctx, network)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	_, err = r.takeBackInterrupted(ctx, network)
+	return err
+}
+
+// awaitPlugin waits for the end of a plugin that outlives the process which has executed it.
+func awaitPlugin(ctx context.Context, a Attachment) (ended bool) {
+	const interval = 50 * time.Millisecond
+	for end := time.Now().Add(patience); slices.Contains(underway(), types.GCAttachment{ContainerID: a.ID, IfName: a.IfName}); {
+		if ctx.Err() != nil || time.Now().After(end) {
+			return false
+		}
+		time.Sleep(interval)
+	}
+	return true
 }
 
 // Interrupted is what processes were attaching that were killed, of all networks.

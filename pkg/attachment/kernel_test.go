@@ -355,3 +355,21 @@ func TestLockOfOneNetwork(t *testing.T) {
 		t.Errorf("the same network: got %v, want %s…", err, want)
 	}
 }
+
+// A process that is killed while libcni writes its record leaves a torn one.
+func TestInterruptedWhileRecording(t *testing.T) {
+	h := newResidence(t)
+	conf, rt, err := Request{ID: "c1", Netns: h.ns.Path, IfName: "eth0"}.configure(h.lamp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.r.begin(t.Context(), conf, rt); err != nil {
+		t.Fatal(err)
+	}
+	releaseLocks(t, filepath.Join(h.r.dir(), attachingDir))
+	h.r.file(t, "lamp-c1-eth0", nil)
+	attach(t, h.r, h.lamp, Request{ID: "c2", Netns: testnet.NewNS(t, "c2").Path})
+	if diff := cmp.Diff([]string{"DEL c1 eth0", "ADD c2 eth0"}, h.p.calls(t)); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+}

@@ -10,10 +10,8 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
-	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
-	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/fairway-cni/fairway/pkg/conflist"
 	"github.com/fairway-cni/fairway/pkg/kernel"
@@ -53,8 +51,7 @@ func (r Runtime) libcniIn(cache string) *libcni.CNIConfig {
 	if stderr == nil {
 		stderr = io.Discard
 	}
-	exec := &invoke.DefaultExec{RawExec: &invoke.RawExec{Stderr: stderr}, PluginDecoder: version.PluginDecoder{}}
-	return libcni.NewCNIConfigWithCacheDir(r.Plugins, cache, exec)
+	return libcni.NewCNIConfigWithCacheDir(r.Plugins, cache, &execution{stderr: stderr})
 }
 
 // Attach runs ADD. When it fails, or the network does not give what was requested, DEL has been run as well. The error

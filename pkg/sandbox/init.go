@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +32,7 @@ type resume struct {
 
 // initialise is the init process: the first one of the process namespace, with which the kernel ends all others.
 func initialise() int {
+	surviveReaders()
 	unix.CloseOnExec(initControl)
 	control := os.NewFile(initControl, "run")
 	in, out := json.NewDecoder(control), json.NewEncoder(control)
@@ -41,7 +41,7 @@ func initialise() int {
 		return 1 // Run's process has gone
 	}
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, forwarded...)
+	notify(signals)
 	err := o.prepare()
 	var command *os.Process
 	if err == nil {

@@ -20,8 +20,11 @@ import (
 	"github.com/fairway-cni/fairway/pkg/kernel"
 )
 
-// keeperNetns is the descriptor of the network namespace in the keeper.
-const keeperNetns = 3
+// Descriptors in the keeper: the network namespace, and the file by which the container has its name.
+const (
+	keeperNetns = 3
+	keeperName  = 4
+)
 
 // pluginLimit bounds each ADD and DEL.
 const pluginLimit = 2 * time.Minute
@@ -33,10 +36,12 @@ type order struct {
 	HostNetwork bool
 	Cache       string
 	Plugins     []string
+	Netconf     string
 }
 
 // placement is an Endpoint on its way to another process.
 type placement struct {
+	Name     string
 	Conflist []byte
 	Request  attachment.Request
 }
@@ -57,11 +62,16 @@ type keeper struct {
 	err   error
 }
 
-// startKeeper gives the namespace to a keeper, and waits until it has attached it.
-func startKeeper(netns *os.File, o order) (*keeper, []attachment.Attachment, error) {
+// interrupted says that a signal has ended the container before its command was started.
+type interrupted struct{ signal syscall.Signal }
+
+func (i interrupted) Error() string { return i.signal.String() }
+
+// startKeeper gives the namespace to a keeper, and waits until it has attached it, or until a signal asks for the end.
+func startKeeper(netns, name *os.File, o order, signals <-chan os.Signal) (*keeper, []attachment.Attachment, error) {
 	k := &keeper{cmd: exec.Command(self), netns: netns, order: o, ended: make(chan struct{})}
 	k.cmd.Args = []string{nameKeeper, o.Name}
-	k.cmd.ExtraFiles = []*os.File{netns}
+	k.cmd.ExtraFiles = []*os.File{netns, name}
 	k.cmd.Stderr = os.Stderr
 	// The terminal's signals are not for it, nor is its end.
 	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -76,19 +86,53 @@ func startKeeper(netns *os.File, o order) (*keeper, []attachment.Attachment, err
 	if err := k.cmd.Start(); err != nil {
 		return nil, nil, fmt.Errorf("keeper: %w", err)
 	}
-	var r reply
-	err = json.NewEncoder(k.alive).Encode(o)
-	if err == nil {
-		err = json.NewDecoder(answers).Decode(&r)
+	if err := json.NewEncoder(k.alive).Encode(o); err != nil {
+		go k.wait()
+		return nil, nil, errors.Join(fmt.Errorf("keeper: %w", err), k.release())
 	}
-	go k.wait() // which closes the pipes, and therefore had to be after they were read
-	switch {
-	case err != nil:
-		return nil, nil, errors.Join(fmt.Errorf("keeper: no answer: %w", err), k.release())
-	case r.Problem != "":
-		return nil, nil, errors.Join(errors.New(r.Problem), k.release())
+	replied := make(chan replyOrError, 1)
+	go func() {
+		var r replyOrError
+		r.err = json.NewDecoder(answers).Decode(&r.reply)
+		replied <- r
+		k.wait() // which closes the pipes, and therefore has to be after they were read
+	}()
+	for {
+		select {
+		case s := <-signals:
+			if s, ends := s.(syscall.Signal); ends && slices.Contains(ending, s) {
+				k.abandon()
+				return nil, nil, interrupted{s}
+			}
+		case r := <-replied:
+			switch {
+			case r.err != nil:
+				return nil, nil, errors.Join(fmt.Errorf("keeper: no answer: %w", r.err), k.release())
+			case r.Problem != "":
+				return nil, nil, errors.Join(errors.New(r.Problem), k.release())
+			}
+			return k, r.Attached, nil
+		}
 	}
-	return k, r.Attached, nil
+}
+
+type replyOrError struct {
+	reply
+	err error
+}
+
+// ending are the signals that end a container which has not begun.
+var ending = []syscall.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM}
+
+// abandon lets the keeper end what it is doing, and waits for that no longer than a person would: the keeper goes on by itself.
+func (k *keeper) abandon() {
+	const patience = 800 * time.Millisecond
+	_ = k.alive.Close() // it may have been closed with the keeper
+	select {
+	case <-k.ended:
+	case <-time.After(patience):
+		fmt.Fprintln(os.Stderr, "fairway: a plugin does not end: the networks are detached in the background")
+	}
 }
 
 func (k *keeper) wait() {
@@ -119,28 +163,44 @@ func (k *keeper) replace() error {
 	for i := range left {
 		left[i].Netns = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), k.netns.Fd())
 	}
-	return detach(runtime, left)
+	errs := []error{detach(runtime, left)}
+	for _, p := range k.order.Endpoints {
+		ctx, cancel := context.WithTimeout(context.Background(), pluginLimit)
+		errs = append(errs, runtime.TakeBack(ctx, p.Name))
+		cancel()
+	}
+	runtime.ReleaseName(k.order.Name)
+	return errors.Join(errs...)
 }
 
 // keep is the keeper's process.
 func keep() int {
-	// Whoever ends everything ends Run's process too, and then it is time to detach.
+	// Whoever ends everything ends Run's process too, and then it is time to detach. Nobody may read what is said then.
+	surviveReaders()
 	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT)
+	unix.CloseOnExec(keeperNetns)
+	unix.CloseOnExec(keeperName)
 	_ = os.WriteFile("/proc/self/comm", []byte(nameKeeper), 0) // for ps(1) only
 	in := json.NewDecoder(os.Stdin)
 	var o order
 	if err := in.Decode(&o); err != nil {
 		return 0 // Run's process has gone before it asked for anything
 	}
+	ctx, end := context.WithCancel(context.Background())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin) // until its end; an error is one too
+		end()
+	}()
 	runtime := o.runtime()
-	attached, err := o.attach(runtime)
+	defer runtime.ReleaseName(o.Name)
+	attached, err := o.attach(ctx, runtime)
 	r := reply{Attached: attached}
 	if err != nil {
 		r.Problem = err.Error()
 	}
 	_ = json.NewEncoder(os.Stdout).Encode(r) // who has gone needs no answer
 	os.Stdout.Close()
-	_, _ = io.Copy(io.Discard, os.Stdin) // until its end; an error is one too
+	<-ctx.Done()
 	if err := detach(runtime, o.present(runtime, attached)); err != nil {
 		fmt.Fprintf(os.Stderr, "fairway: %v\n", err)
 		return 1
@@ -149,7 +209,7 @@ func keep() int {
 }
 
 func (o order) runtime() attachment.Runtime {
-	return attachment.Runtime{Cache: o.Cache, Plugins: o.Plugins, Stderr: os.Stderr}
+	return attachment.Runtime{Cache: o.Cache, Plugins: o.Plugins, Netconf: o.Netconf, Stderr: os.Stderr}
 }
 
 // present is the container's attachments at its end: it may have been connected and disconnected meanwhile.
@@ -167,7 +227,7 @@ func (o order) present(r attachment.Runtime, first []attachment.Attachment) (pre
 }
 
 // attach attaches the namespace to all networks, or to none.
-func (o order) attach(r attachment.Runtime) (attached []attachment.Attachment, err error) {
+func (o order) attach(ctx context.Context, r attachment.Runtime) (attached []attachment.Attachment, err error) {
 	netns := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), keeperNetns)
 	if !o.HostNetwork {
 		if err := raiseLoopback(netns); err != nil {
@@ -175,7 +235,7 @@ func (o order) attach(r attachment.Runtime) (attached []attachment.Attachment, e
 		}
 	}
 	for _, p := range o.Endpoints {
-		a, err := o.attachTo(r, p, netns)
+		a, err := o.attachTo(ctx, r, p, netns)
 		if err != nil {
 			return nil, errors.Join(err, detach(r, attached))
 		}
@@ -184,13 +244,13 @@ func (o order) attach(r attachment.Runtime) (attached []attachment.Attachment, e
 	return attached, nil
 }
 
-func (o order) attachTo(r attachment.Runtime, p placement, netns string) (attachment.Attachment, error) {
+func (o order) attachTo(ctx context.Context, r attachment.Runtime, p placement, netns string) (attachment.Attachment, error) {
 	network, err := libcni.NetworkConfFromBytes(p.Conflist)
 	if err != nil {
 		return attachment.Attachment{}, err
 	}
 	p.Request.ID, p.Request.Name, p.Request.Netns = o.ID, o.Name, netns
-	ctx, cancel := context.WithTimeout(context.Background(), pluginLimit)
+	ctx, cancel := context.WithTimeout(ctx, pluginLimit)
 	defer cancel()
 	return r.Attach(ctx, network, p.Request)
 }

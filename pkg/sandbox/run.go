@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -23,9 +22,14 @@ func Run(s Spec) (status int, err error) {
 		return 0, errors.New("sandbox.Enter has not been called")
 	}
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, forwarded...)
+	notify(signals)
 	defer signal.Stop(signals)
 
+	name, err := s.runtime().ReserveName(s.Name)
+	if err != nil {
+		return 0, err
+	}
+	defer name.Close()
 	netns, err := s.netns()
 	if err != nil {
 		return 0, err
@@ -35,8 +39,12 @@ func Run(s Spec) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	k, attached, err := startKeeper(netns, o)
-	if err != nil {
+	k, attached, err := startKeeper(netns, name, o, signals)
+	var asked interrupted
+	switch {
+	case errors.As(err, &asked):
+		return signalStatus(asked.signal), nil
+	case err != nil:
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, k.release()) }()
@@ -70,12 +78,12 @@ func (s Spec) netns() (*os.File, error) {
 }
 
 func (s Spec) order() (order, error) {
-	o := order{ID: s.ID, Name: s.Name, HostNetwork: s.HostNetwork, Cache: s.Cache, Plugins: s.Plugins}
+	o := order{Netconf: s.Netconf, ID: s.ID, Name: s.Name, HostNetwork: s.HostNetwork, Cache: s.Cache, Plugins: s.Plugins}
 	for _, e := range s.Endpoints {
 		if len(e.Network.Bytes) == 0 {
 			return order{}, fmt.Errorf("network %s has no configuration", e.Network.Name)
 		}
-		o.Endpoints = append(o.Endpoints, placement{Conflist: e.Network.Bytes, Request: e.Request})
+		o.Endpoints = append(o.Endpoints, placement{Name: e.Network.Name, Conflist: e.Network.Bytes, Request: e.Request})
 	}
 	return o, nil
 }
@@ -96,7 +104,7 @@ func supervise(k *keeper, env []string, o initOrder, signals <-chan os.Signal) (
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS, Pdeathsig: syscall.SIGKILL,
 	}
 	started, ended := make(chan error), make(chan error)
-	go runIn(k.netns, cmd, started, ended)
+	go onLostThread(func() { runIn(k.netns, cmd, started, ended) })
 	err = <-started
 	theirs.Close()
 	if err != nil {
@@ -125,7 +133,6 @@ func supervise(k *keeper, env []string, o initOrder, signals <-chan os.Signal) (
 // runIn starts a command in a network namespace, and waits for it on the thread that has started it: the kernel sends the
 // parent-death signal when that thread ends.
 func runIn(netns *os.File, cmd *exec.Cmd, started, ended chan<- error) {
-	runtime.LockOSThread() // never unlocked: the thread stays in the namespace
 	if err := unix.Setns(int(netns.Fd()), unix.CLONE_NEWNET); err != nil {
 		started <- fmt.Errorf("setns: %w", err)
 		return

@@ -28,9 +28,14 @@ type Spec struct {
 	// Files are bound over those of the same path in /etc, given the attachments. Nil: the host's are seen.
 	Files func([]attachment.Attachment) map[string]string `json:"-"`
 
-	// Cache and Plugins are those of attachment.Runtime.
+	// Cache, Plugins and Netconf are those of attachment.Runtime.
 	Cache   string
 	Plugins []string
+	Netconf string
+}
+
+func (s Spec) runtime() attachment.Runtime {
+	return attachment.Runtime{Cache: s.Cache, Plugins: s.Plugins, Netconf: s.Netconf, Stderr: os.Stderr}
 }
 
 // Endpoint is a place on a network. Its Request has no container and no namespace: those are the sandbox's.

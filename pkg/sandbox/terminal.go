@@ -13,6 +13,19 @@ var forwarded = []os.Signal{
 	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGWINCH,
 }
 
+// notify has the signals for the command sent to a channel, but for those that are ignored, as by nohup(1) and by shells in the background:
+// the command ignores them too. The runtime of Go keeps that of SIGHUP and SIGINT.
+func notify(signals chan<- os.Signal) {
+	for _, s := range forwarded {
+		if !signal.Ignored(s) {
+			signal.Notify(signals, s)
+		}
+	}
+}
+
+// surviveReaders keeps a write to a pipe that nobody reads any more from ending this process (SIGPIPE). What it executes is not concerned.
+func surviveReaders() { signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) }
+
 // ownsTerminal says whether a person talks to this process: it reads from a terminal, writes to it, and has it in the
 // foreground.
 func ownsTerminal() bool {
