@@ -11,6 +11,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/state/admission"
 	"github.com/fairway-cni/fairway/pkg/state/naming"
 	"github.com/fairway-cni/fairway/pkg/state/ports"
+	"github.com/fairway-cni/fairway/pkg/state/qdisc"
 	"github.com/fairway-cni/fairway/pkg/state/ruleset"
 )
 
@@ -27,6 +28,7 @@ func Prune(k *kernel.Kernel, network string, valid []state.Owner) error {
 		ruleset.PruneElements(k, stale),
 		ports.Prune(k, stale),
 		admission.Prune(k, stale),
+		qdisc.Prune(k, network, valid),
 		pruneLinks(k, network, func(name string) bool { return !names[name] }),
 		naming.Prune(network, valid),
 		k.Finish())
