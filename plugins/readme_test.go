@@ -107,7 +107,7 @@ func example(t *testing.T, plugin string) []byte {
 // TestReadmeSections: all READMEs have the same.
 func TestReadmeSections(t *testing.T) {
 	want := []string{"Name", "Description", "Configuration", "Example", "Result", "See also"}
-	for _, plugin := range append([]string{"bridge", "host", "macvlan", "none", "overlay-vxlan", "host-local"}, chained...) {
+	for _, plugin := range append([]string{"bridge", "host", "macvlan", "none", "overlay-vxlan", "host-local", "static"}, chained...) {
 		var got []string
 		for line := range strings.Lines(string(readme(t, plugin))) {
 			if title, ok := strings.CutPrefix(line, "## "); ok {
