@@ -30,7 +30,7 @@ func shareNamespaces() error {
 	return nil
 }
 
-// installPlugins fills the plugin directory as `make install` does, and adds those of upstream that the tests chain.
+// installPlugins fills the plugin directory as `make install` does, and adds upstream's dhcp.
 func installPlugins() error {
 	root, err := moduleRoot()
 	if err != nil {
@@ -39,7 +39,8 @@ func installPlugins() error {
 	links := map[string]string{
 		"bridge": "bin/bridge", "host": "bin/host", "macvlan": "bin/macvlan", "none": "bin/none", "loopback": "bin/none",
 		"host-local": "bin/host-local", "overlay-vxlan": "bin/overlay-vxlan",
-		"dhcp": ".tools/dhcp", "portmap": ".tools/portmap", "firewall": ".tools/firewall", "tuning": ".tools/tuning",
+		"portmap": "bin/portmap", "firewall": "bin/firewall", "tuning": "bin/tuning", "bandwidth": "bin/bandwidth", "static": "bin/static",
+		"dhcp": ".tools/dhcp",
 	}
 	for name, target := range links {
 		target = filepath.Join(root, target)
