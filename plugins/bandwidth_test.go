@@ -1,7 +1,6 @@
 package plugins
 
 import (
-	"fmt"
 	"math"
 	"net"
 	"slices"
@@ -13,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// limiting is bandwidth behind an attachment, with limits of one container in bits.
+// limits is the keys of bandwidth for one container, in bits a second; 0: none.
 func limits(in, out int) map[string]any {
 	l := map[string]any{}
 	if in > 0 {
@@ -154,7 +153,7 @@ func TestBandwidthElsewhere(t *testing.T) {
 	wantText(t, "sentence", want, a.behind(result, "bandwidth", limits(1e6, 0)).fail(t, "ADD", 7))
 	a.behind(result, "bandwidth", limits(0, 0)).add(t)
 	a.behind(result, "bandwidth", map[string]any{"ingressRate": 0, "ingressBurst": 0}).add(t)
-	if got := a.behind(result, "bandwidth", map[string]any{"ingressRate": 8}).fail(t, "ADD", 7); got != fmt.Sprint("key ingressRate is 8 and key ingressBurst is 0: give both, or none") {
+	if got := a.behind(result, "bandwidth", map[string]any{"ingressRate": 8}).fail(t, "ADD", 7); got != "key ingressRate is 8 and key ingressBurst is 0: give both, or none" {
 		t.Errorf("ADD says %q", got)
 	}
 }

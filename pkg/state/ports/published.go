@@ -305,3 +305,41 @@ func pruneSources(k *kernel.Kernel) error {
 	}
 	return nil
 }
+
+// Withdraw takes ports of an owner back. The error wraps state.ErrAbsent when it has not published one.
+func Withdraw(k *kernel.Kernel, owner state.Owner, list []Port) error {
+	tag := owner.Tag()
+	of := Published{Owner: owner, Ports: list}
+	wanted := make(map[string]Port)
+	for _, any := range []netip.Addr{any4, any6} {
+		for _, p := range of.eachPort() {
+			if e := p.element(any, tag); p.serves(any) {
+				wanted[e.Set.Name+string(e.Key)] = p
+				limited := kind{of: any, anywhere: p.anywhere(), ports: p.isRun()}.limited()
+				wanted[limited.Name+string(e.Key)] = p
+			}
+		}
+	}
+	gone, err := layout().Remove(k, func(e kernel.Element) bool {
+		_, ok := wanted[e.Set.Name+string(e.Key)]
+		return ok && e.Comment == tag
+	})
+	if err != nil {
+		return err
+	}
+	var entries []entry
+	withdrawn := make(map[Key]bool)
+	for _, e := range gone {
+		withdrawn[wanted[e.Set.Name+string(e.Key)].Key()] = true
+		if port, to, ok := portOf(e); ok {
+			entries = append(entries, entry{port, to})
+		}
+	}
+	errs := []error{forgetFlows(k, entries)}
+	for _, p := range of.eachPort() {
+		if !withdrawn[p.Key()] {
+			errs = append(errs, fmt.Errorf("port %s is not published by the container: %w", p.host(), state.ErrAbsent))
+		}
+	}
+	return errors.Join(errs...)
+}
