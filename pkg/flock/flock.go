@@ -93,8 +93,10 @@ func lock(ctx context.Context, fd, how int, patience time.Duration) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, unix.EWOULDBLOCK):
+	case errors.Is(err, unix.EWOULDBLOCK) && patience > 0:
 		return wait(ctx, fd, how, patience)
+	case errors.Is(err, unix.EWOULDBLOCK):
+		err = ErrBusy // at once: a waiter would have the lock later, if only for a moment
 	}
 	_ = unix.Close(fd) // nothing was written
 	return err

@@ -147,3 +147,34 @@ func TestHolder(t *testing.T) {
 		t.Errorf("got %v, want %s…", err, want)
 	}
 }
+
+// Who only tries waits for nothing, and leaves nothing that waits: a descriptor of the lock's file would be closed some time
+// later, when its number may be another file's.
+func TestTryLeavesNoWaiter(t *testing.T) {
+	dir, err := unix.Open(t.TempDir(), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(dir) }()
+	held, err := Try(dir, "lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(held) }()
+	before := descriptors(t)
+	if _, err := Try(dir, "lock"); !errors.Is(err, ErrBusy) {
+		t.Errorf("got %v, want ErrBusy", err)
+	}
+	if after := descriptors(t); after != before {
+		t.Errorf("%d descriptors are open, before it were %d", after, before)
+	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
