@@ -188,6 +188,9 @@ const directly = 8
 
 // takeNext walks the set, and then looks for a holder that is gone.
 func (s *session) takeNext(ctx context.Context, d *draft, a allocation) (netip.Addr, error) {
+	if s.index.full == a.key() {
+		return s.takeReclaimed(ctx, d, a)
+	}
 	var taken map[netip.Addr]bool
 	tried := 0
 	for addr := range a.set.after(s.cursor(a.index), a.gateways) {
@@ -207,8 +210,12 @@ func (s *session) takeNext(ctx context.Context, d *draft, a allocation) (netip.A
 			return netip.Addr{}, fmt.Errorf("search of range set %d for a free address: %w", a.index, ctx.Err())
 		}
 	}
+	s.index.setFull(a.key())
 	return s.takeReclaimed(ctx, d, a)
 }
+
+// key tells the range set from others in the header of the index.
+func (a allocation) key() uint32 { return max(checksum(fmt.Append(nil, a.set, a.gateways)), 1) }
 
 // taken lists the addresses of a set that are reserved.
 func (s *session) taken(set RangeSet) (map[netip.Addr]bool, error) {
@@ -227,7 +234,7 @@ func (s *session) taken(set RangeSet) (map[netip.Addr]bool, error) {
 
 // probes is how many holders one call looks at, so that calls on a large range that is full do not keep others waiting. The
 // next call goes on behind them.
-const probes = 1024
+const probes = 512
 
 // takeReclaimed gives the owner an address whose holder is gone.
 func (s *session) takeReclaimed(ctx context.Context, d *draft, a allocation) (netip.Addr, error) {
@@ -258,15 +265,11 @@ func exhausted(a allocation) error {
 
 // reclaim removes a reservation whose holder is gone.
 func (s *session) reclaim(ctx context.Context, addr netip.Addr) (holder Owner, reclaimed bool, err error) {
-	holder, err = s.holder(addr)
+	holder, r, err := s.holderAndRecord(addr)
 	if isNotExist(err) {
 		return holder, true, nil
 	}
-	if err != nil {
-		return holder, false, err
-	}
-	gone, err := s.isGone(ctx, addr, holder)
-	if err != nil || !gone {
+	if err != nil || !s.isGone(ctx, holder, r) {
 		return holder, false, err
 	}
 	if err := s.release(entry{addr: addr, owner: holder}); err != nil {
@@ -279,18 +282,14 @@ func (s *session) reclaim(ctx context.Context, addr netip.Addr) (holder Owner, r
 
 // isGone says whether a reservation is certainly of nobody who lives. What was reserved by hand, with no interface named,
 // never is.
-func (s *session) isGone(ctx context.Context, addr netip.Addr, holder Owner) (bool, error) {
-	if holder.IfName == "" {
-		return false, nil
-	}
-	r, err := s.record(addr.String())
+func (s *session) isGone(ctx context.Context, holder Owner, r record) bool {
 	switch {
-	case err != nil:
-		return false, err
+	case holder.IfName == "":
+		return false
 	case s.boot.after(r.boot):
-		return true, nil
+		return true
 	case r.boot != s.boot || !s.boot.known():
-		return false, nil // of another machine, or nobody knows
+		return false // of another machine, or nobody knows
 	}
-	return s.gone != nil && s.gone(ctx, Holder{Network: s.network, Owner: holder, Netns: r.netns}), nil
+	return s.gone != nil && s.gone(ctx, Holder{Network: s.network, Owner: holder, Netns: r.netns})
 }

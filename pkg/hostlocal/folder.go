@@ -143,9 +143,12 @@ func (d folder) removeDir(name string) error {
 	return nil
 }
 
-// clear removes the files that match, past errors.
+// clear removes the files that match, past errors. A directory that was removed has none.
 func (d folder) clear(match func(name string) bool) error {
 	names, err := d.names()
+	if isNotExist(err) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -250,6 +250,7 @@ func (x *index) remove(s slot) {
 			return nil
 		}
 		x.used--
+		x.full = 0
 		for i := gap + 1; i < len(run); i++ {
 			// A slot may not move to before its home, which lies distance behind the start of the run.
 			distance := (run[i].hash - home) % x.slots
@@ -268,6 +269,12 @@ func (x *index) remove(s slot) {
 // setProbe remembers where the search for holders that are gone goes on.
 func (x *index) setProbe(addr netip.Addr) {
 	x.change(func() error { x.probe = addr; return nil })
+}
+
+// setFull remembers that a range set has no free address. It is so until an address is released: others who release one make
+// the index void.
+func (x *index) setFull(set uint32) {
+	x.change(func() error { x.full = set; return nil })
 }
 
 func (x *index) write(position uint64, s slot) error {
@@ -293,7 +300,7 @@ func (x *index) grow() error {
 	}
 	x.close()
 	grown := buildIndex(x.side, all)
-	grown.probe = x.probe
+	grown.probe, grown.full = x.probe, x.full
 	*x = *grown
 	return nil
 }

@@ -3,6 +3,7 @@ package hostlocal
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -93,6 +94,17 @@ func (s *session) record(name string) (record, error) {
 		return record{}, s.net.fault("read", name, err)
 	}
 	return r, nil
+}
+
+// holderAndRecord reads both at once. The error is fs.ErrNotExist if nobody holds the address.
+func (s *session) holderAndRecord(addr netip.Addr) (Owner, record, error) {
+	var r record
+	var recordErr error
+	e, err := s.readEntry(addr, func(fd int, _ entry) { r, recordErr = readRecord(s.net.sys, fd) })
+	if err == nil && recordErr != nil {
+		err = s.net.fault("read", addr.String(), recordErr)
+	}
+	return e.owner, r, err
 }
 
 func readRecord(sys system, fd int) (record, error) {

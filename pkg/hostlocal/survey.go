@@ -87,8 +87,9 @@ func (st *Store) Reservations() ([]Reservation, error) {
 		if err != nil {
 			continue // released meanwhile
 		}
-		gone, err := s.isGone(context.Background(), e.addr, e.owner)
-		all = append(all, Reservation{Addr: e.addr, Owner: e.owner, Void: gone && err == nil, Made: time.Unix(made.Mtim.Unix())})
+		holder, r, err := s.holderAndRecord(e.addr)
+		void := err == nil && s.isGone(context.Background(), holder, r)
+		all = append(all, Reservation{Addr: e.addr, Owner: e.owner, Void: void, Made: time.Unix(made.Mtim.Unix())})
 	}
 	slices.SortFunc(all, func(a, b Reservation) int { return a.Addr.Compare(b.Addr) })
 	return all, st.unusable(unread)
@@ -151,10 +152,8 @@ func (s *session) anyFree(ctx context.Context, a allocation) (bool, error) {
 		if probed++; probed > probes || ctx.Err() != nil {
 			break
 		}
-		if holder, err := s.holder(addr); err == nil {
-			if gone, err := s.isGone(ctx, addr, holder); gone && err == nil {
-				return true, nil
-			}
+		if holder, r, err := s.holderAndRecord(addr); err == nil && s.isGone(ctx, holder, r) {
+			return true, nil
 		}
 	}
 	return false, ctx.Err()

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The header on disk, little endian: magic 8, slots 8, used 8, stamp seconds 8, stamp nanoseconds 8, probe 16, zero 4, check 4.
+// The header on disk, little endian: magic 8, slots 8, used 8, stamp seconds 8, stamp nanoseconds 8, probe 16, full 4, check 4.
 // It is one sector at most, so that it is written as a whole.
 const (
 	headerSize  = 64
@@ -27,6 +27,8 @@ type header struct {
 	stamp unix.Timespec
 	// probe is the address behind which the search for holders that are gone goes on; zero: at the first.
 	probe netip.Addr
+	// full is the key of a range set that has no free address; 0: of none.
+	full uint32
 }
 
 func (h header) bytes() []byte {
@@ -40,6 +42,7 @@ func (h header) bytes() []byte {
 		probe := h.probe.As16()
 		copy(b[40:], probe[:])
 	}
+	binary.LittleEndian.PutUint32(b[56:], h.full)
 	binary.LittleEndian.PutUint32(b[60:], checksum(b[:60]))
 	return b
 }
@@ -58,6 +61,7 @@ func parseHeader(b []byte) (header, error) {
 	if probe := netip.AddrFrom16([16]byte(b[40:56])).Unmap(); !probe.IsUnspecified() || probe.Is4() {
 		h.probe = probe
 	}
+	h.full = binary.LittleEndian.Uint32(b[56:])
 	if h.slots == 0 || h.slots > slotsMax || h.slots&(h.slots-1) != 0 || h.used >= h.slots {
 		return header{}, errDamaged
 	}
