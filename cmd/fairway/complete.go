@@ -27,6 +27,14 @@ func (e *env) completeConnect(cmd *cobra.Command, args []string, typed string) (
 	return nil, completed
 }
 
+// completePublish completes a container.
+func (e *env) completePublish(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, completed
+	}
+	return append(e.containerNames(cmd), boundNamespaces(typed)...), completed
+}
+
 // completeDisconnect completes a network and a container that is on it.
 func (e *env) completeDisconnect(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	switch len(args) {

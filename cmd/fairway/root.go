@@ -56,7 +56,7 @@ func networkCommands(e *env) []*cobra.Command {
 
 // containerCommands are those about a container on a network.
 func containerCommands(e *env) []*cobra.Command {
-	return []*cobra.Command{newConnect(e), newDisconnect(e)}
+	return []*cobra.Command{newConnect(e), newDisconnect(e), newPublish(e), newUnpublish(e)}
 }
 
 // hostCommands are those about the host as a whole. Docker has no such.

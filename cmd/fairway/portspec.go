@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/attach"
+	"github.com/fairway-cni/fairway/pkg/state/ports"
+)
+
+// parsePort reads a port as `docker run -p` has it: [IP:]HOST:CONTAINER[/PROTOCOL], where both may be ranges of one length.
+func parsePort(text string) (p ports.Port, err error) {
+	rest, protocol, named := strings.Cut(text, "/")
+	if !named {
+		protocol = "tcp"
+	}
+	var known bool
+	if p.Protocol, known = ports.ProtocolNumber(strings.ToLower(protocol)); !known {
+		return p, fmt.Errorf("port %s: protocol %q: give tcp, udp or sctp", text, protocol)
+	}
+	at := strings.LastIndexByte(rest, ':')
+	if at < 0 {
+		return p, fmt.Errorf("port %s: give [IP:]HOST:CONTAINER[/PROTOCOL], such as 8080:80", text)
+	}
+	host, container := rest[:at], rest[at+1:]
+	if at = strings.LastIndexByte(host, ':'); at >= 0 {
+		ip := strings.TrimSuffix(strings.TrimPrefix(host[:at], "["), "]")
+		if p.HostIP, err = attach.HostIP("port "+text+": address", ip); err != nil {
+			return p, err
+		}
+		host = host[at+1:]
+	}
+	from, more, err := parseRange(host)
+	if err != nil {
+		return p, fmt.Errorf("port %s: %w", text, err)
+	}
+	to, moreTo, err := parseRange(container)
+	if err != nil {
+		return p, fmt.Errorf("port %s: %w", text, err)
+	}
+	if more != moreTo {
+		return p, fmt.Errorf("port %s: the host's range has %d ports and the container's %d: give as many", text, more+1, moreTo+1)
+	}
+	p.HostPort, p.ContainerPort, p.More = from, to, more
+	return p, nil
+}
+
+// parseRange reads a port, or the first and the last one.
+func parseRange(text string) (first, more uint16, err error) {
+	from, to, several := strings.Cut(text, "-")
+	if !several {
+		to = from
+	}
+	low, errLow := strconv.ParseUint(from, 10, 16)
+	high, errHigh := strconv.ParseUint(to, 10, 16)
+	if errLow != nil || errHigh != nil || low == 0 || high < low {
+		return 0, 0, fmt.Errorf("%q is none: give 1 to 65535, or two with '-' between them, the lower first", text)
+	}
+	return uint16(low), uint16(high - low), nil
+}
+
+// parsePorts reads several.
+func parsePorts(texts []string) ([]ports.Port, error) {
+	var list []ports.Port
+	for _, text := range texts {
+		p, err := parsePort(text)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// firstOfEach is the first address of each family.
+func firstOfEach(prefixes []netip.Prefix) (addrs []netip.Addr) {
+	for _, is6 := range []bool{false, true} {
+		for _, p := range prefixes {
+			if p.Addr().Is6() == is6 {
+				addrs = append(addrs, p.Addr())
+				break
+			}
+		}
+	}
+	return addrs
+}
