@@ -7,7 +7,7 @@
 //	CHECK   parse → lease of prevResult → the same plan → Set.Repair → Set.Verify
 //	DEL     parse → no lease → the same plan → Set.Remove → IPAM DEL
 //	GC      state.Prune by owner → with no attachment left, Set.Retire → IPAM GC
-//	STATUS  parse → no lease → the same plan → Set.Ready → IPAM STATUS
+//	STATUS  parse → what every lease has → the same plan → Set.Ready → IPAM STATUS
 //
 // A mode whose plan needs what only the host can tell has a third function, Resolve, before the lease.
 //

@@ -155,6 +155,12 @@ func (m mode[C]) status(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	set, _ := m.Plan(r.conf, c.request(nil), Lease{})
+	var lease Lease
+	if r.addressing.Type == "host-local" {
+		if lease, err = (ipam.HostLocal{Request: r.addressing}).Prospect(); err != nil {
+			return unavailable(err)
+		}
+	}
+	set, _ := m.Plan(r.conf, c.request(nil), lease)
 	return unavailable(errors.Join(exceptLimits(set.Ready(r.kernel)), addressesReady(ctx, ipam.For(r.addressing))))
 }

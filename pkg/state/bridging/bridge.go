@@ -233,13 +233,28 @@ func portsOf(k *kernel.Kernel, bridge netlink.Link) (ports []netlink.Link, err e
 func (b Bridge) Ready(k *kernel.Kernel) error {
 	link, err := k.Host.Link(b.Name)
 	if kernel.IsNotFound(err) {
-		return nil
+		return b.probe()
 	}
 	if err != nil {
 		return err
 	}
-	_, err = b.asBridge(link)
-	return err
+	bridge, err := b.asBridge(link)
+	if err != nil || bridge.VlanFiltering != nil && *bridge.VlanFiltering {
+		return err
+	}
+	return b.probe()
+}
+
+// probe says whether the kernel could make the bridge, by making it in a network namespace that ends with the thread.
+func (b Bridge) probe() error {
+	if !b.VLANFiltering {
+		return nil // what every kernel with bridges has, ADD finds out
+	}
+	return kernel.InEmpty(func(h *netlink.Handle) error {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = b.Name
+		return vlanError(h.LinkAdd(&netlink.Bridge{LinkAttrs: attrs, VlanFiltering: &b.VLANFiltering}))
+	})
 }
 
 func (b Bridge) asBridge(link netlink.Link) (*netlink.Bridge, error) {

@@ -78,8 +78,7 @@ func (g Gateway) settleConflicts(k *kernel.Kernel) error {
 			continue
 		}
 		if !g.Force {
-			return fmt.Errorf("%s has address %s, %w, by which it is %s: use another bridge, or set forceAddress to replace the address",
-				g.Link, other, state.ErrConflict, ours)
+			return g.conflict(other, ours)
 		}
 		if err := k.Host.AddrDel(link, &netlink.Addr{IPNet: addr.IPNet}); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 			return fmt.Errorf("ip addr del %s dev %s: %w", other, g.Link, err)
@@ -93,9 +92,34 @@ func (g Gateway) settleConflicts(k *kernel.Kernel) error {
 	return err
 }
 
+func (g Gateway) conflict(other, ours netip.Prefix) error {
+	return fmt.Errorf("%s has address %s, %w, by which it is %s: use another bridge, or set forceAddress to replace the address",
+		g.Link, other, state.ErrConflict, ours)
+}
+
+// Ready says whether the link has an address that would not let it have these.
+func (g Gateway) Ready(k *kernel.Kernel) error {
+	link, err := k.Host.Link(g.Link)
+	if err != nil || g.Force {
+		return state.IgnoreNotFound(err)
+	}
+	found, err := state.LinkAddresses(k.Host, link)
+	if err != nil {
+		return err
+	}
+	for _, addr := range found {
+		other := state.PrefixOf(addr.IPNet)
+		if ours, clash := g.clash(other); clash {
+			return g.conflict(other, ours)
+		}
+	}
+	return nil
+}
+
 // clash finds the declared address that an address of the link conflicts with.
 func (g Gateway) clash(other netip.Prefix) (netip.Prefix, bool) {
-	if slices.Contains(g.Prefixes, other) {
+	// Every link has an address of its own beside that of a router such as fe80::1.
+	if slices.Contains(g.Prefixes, other) || other.Addr().Is6() && other.Addr().IsLinkLocalUnicast() {
 		return netip.Prefix{}, false
 	}
 	for _, p := range g.Prefixes {

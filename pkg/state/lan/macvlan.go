@@ -105,7 +105,7 @@ func (m Macvlan) Ready(k *kernel.Kernel) error {
 	if err != nil {
 		return err
 	}
-	if err := m.fits(master); err != nil {
+	if err := errors.Join(m.fits(master), m.Master.free(k, master)); err != nil {
 		return err
 	}
 	if master.Attrs().Flags&net.FlagUp == 0 {

@@ -1,6 +1,7 @@
 package lan
 
 import (
+	"fmt"
 	"net"
 
 	"github.com/vishvananda/netlink"
@@ -64,13 +65,29 @@ func lower(link netlink.Link) int {
 	return link.Attrs().Index
 }
 
+// free says whether no other link takes the master's frames. One in a VRF keeps them.
+func (m Master) free(k *kernel.Kernel, link netlink.Link) error {
+	if link.Attrs().MasterIndex == 0 {
+		return nil
+	}
+	holder, err := m.In.In(k).LinkByIndex(link.Attrs().MasterIndex)
+	if err != nil || holder.Type() == "vrf" {
+		return state.IgnoreNotFound(err)
+	}
+	return m.takenBy(link, holder.Attrs().Name)
+}
+
+func (Master) takenBy(link netlink.Link, holder string) error {
+	name := link.Attrs().Name
+	return failure.Of(state.ErrConflict, "master %s is a port of %s, which takes its frames: name %s in key master, or take %s out of it",
+		name, holder, holder, name)
+}
+
 // busyError explains that the kernel let no macvlan on a master because that belongs to another link.
 func (m Master) busyError(k *kernel.Kernel, link netlink.Link, err error) error {
-	of := "another link"
-	if holder, lookup := m.In.In(k).LinkByIndex(link.Attrs().MasterIndex); lookup == nil {
-		of = holder.Attrs().Name
+	holder := "another link"
+	if found, lookup := m.In.In(k).LinkByIndex(link.Attrs().MasterIndex); lookup == nil {
+		holder = found.Attrs().Name
 	}
-	name := link.Attrs().Name
-	return failure.Of(state.ErrConflict, "master %s is a port of %s, which takes its frames: name %s in key master, or take %s out of it: %w",
-		name, of, of, name, err)
+	return fmt.Errorf("%w: %w", m.takenBy(link, holder), err)
 }

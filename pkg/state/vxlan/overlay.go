@@ -164,7 +164,7 @@ func (o Overlay) removeOthers(k *kernel.Kernel) error {
 func (o Overlay) Ready(k *kernel.Kernel) error {
 	link, err := o.Device.find(k)
 	if err == nil && link == nil {
-		err = o.conflict(k)
+		err = errors.Join(o.conflict(k), o.Device.sameVNI(k))
 	}
 	return errors.Join(err, ruleset.NftReady(k))
 }

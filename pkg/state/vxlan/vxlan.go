@@ -132,7 +132,7 @@ func (v VXLAN) sameVNI(k *kernel.Kernel) error {
 		return fmt.Errorf("ip link show: %w", err)
 	}
 	for _, link := range links {
-		if device, ok := link.(*netlink.Vxlan); ok && device.VxlanId == int(v.VNI) {
+		if device, ok := link.(*netlink.Vxlan); ok && device.VxlanId == int(v.VNI) && device.Port == int(v.Port) {
 			return fmt.Errorf("vni %d is that of link %s on this host, %w: choose another vni", v.VNI, device.Name, state.ErrConflict)
 		}
 	}
