@@ -74,7 +74,7 @@ func takeOver(t *testing.T, ours attachment, theirs, recorded bool) {
 	for range 2 {
 		after.succeed(t, "DEL")
 		left := ours.traces(t)
-		if len(left.Container) != 1 || len(left.Reservations) > 0 || strings.Contains(left.Rules, "comment") || len(left.Host) > 2 {
+		if len(left.Container) != 1 || len(left.Reservations) > 0 || strings.Contains(left.Rules, `comment "fairway net`) || len(left.Host) > 2 {
 			t.Errorf("left: %+v", left)
 		}
 	}

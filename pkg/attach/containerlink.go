@@ -12,11 +12,20 @@ type ContainerLink struct {
 	Name string
 	// DAD runs duplicate address detection for IPv6 and waits for it.
 	DAD bool
+	// Autoconfigured lets the interface take addresses and routes from router advertisements, beside those of a lease.
+	Autoconfigured bool
 }
+
+// Autoconfigured is for a network whose containers take addresses from router advertisements: its IPAM plugin gives them none, or
+// those of the segment's own DHCP server, or the network asks for it.
+func Autoconfigured(ipam string, asked bool) bool { return asked || ipam == "" || ipam == "dhcp" }
 
 // Configure declares a lease on the interface: its addresses, then its routes.
 func (c ContainerLink) Configure(lease Lease) state.Set {
 	var set state.Set
+	if !c.Autoconfigured {
+		set = append(set, state.NoAutoconfiguration{Link: c.Name})
+	}
 	if c.has6(lease) {
 		// Without it, IPv6 addresses go when the interface is taken down, and IPv4 ones stay.
 		set = append(set, state.Sysctl{In: state.Container, Key: "net/ipv6/conf/" + c.Name + "/keep_addr_on_down", Value: "1"})

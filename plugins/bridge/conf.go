@@ -8,7 +8,7 @@ import (
 )
 
 // conf is the configuration of a bridge network. The keys and their meaning are those of the upstream plugin v1.9.1;
-// Internal, ICC and Isolated are ours.
+// Internal, AcceptRA, ICC and Isolated are ours.
 type conf struct {
 	Bridge              string `json:"bridge"`
 	IsGateway           bool   `json:"isGateway"`
@@ -30,6 +30,8 @@ type conf struct {
 
 	// Internal: no default route, and nothing is forwarded from or to the bridge.
 	Internal bool `json:"internal"`
+	// AcceptRA: the container takes addresses and routes from router advertisements, beside those of ipam.
+	AcceptRA bool `json:"acceptRA"`
 	// ICC false: containers of the bridge cannot reach each other. Docker's default is true.
 	ICC *bool `json:"icc"`
 	// Isolated: other bridges of fairway cannot reach it, nor it them.

@@ -16,7 +16,7 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 	if !r.Recorded {
 		lease = c.route(lease)
 	}
-	link := attach.ContainerLink{Name: r.Owner.IfName, DAD: c.EnableDAD}
+	link := attach.ContainerLink{Name: r.Owner.IfName, DAD: c.EnableDAD, Autoconfigured: attach.Autoconfigured(c.IPAM.Type, c.AcceptRA)}
 
 	set := c.shared(r, lease)
 	set = append(set, c.veth(r))
@@ -78,33 +78,22 @@ func (c conf) gatewayState(lease attach.Lease) state.Set {
 	if c.VLAN != 0 {
 		set = append(set, state.Shared(c.gateway()))
 	}
-	forward := make(map[string]bool)
+	forward4, forward6 := false, false
 	for _, ip := range lease.IPs {
 		if !ip.Gateway.IsValid() {
 			continue
 		}
 		gateway.Prefixes = append(gateway.Prefixes, netip.PrefixFrom(ip.Gateway, ip.Prefix.Bits()))
-		forward[forwardingKey(ip.Gateway)] = true
+		forward4, forward6 = forward4 || ip.Gateway.Is4(), forward6 || ip.Gateway.Is6()
 	}
 	set = append(set, state.Shared(gateway))
-	for _, key := range []string{forwarding4, forwarding6} {
-		if forward[key] {
-			set = append(set, state.Shared(state.Sysctl{In: state.Host, Key: key, Value: "1"}))
-		}
+	if forward4 {
+		set = append(set, state.Shared(state.Sysctl{In: state.Host, Key: "net/ipv4/ip_forward", Value: "1"}))
+	}
+	if forward6 {
+		set = append(set, state.Shared(state.Forwarding6{}))
 	}
 	return set
-}
-
-const (
-	forwarding4 = "net/ipv4/ip_forward"
-	forwarding6 = "net/ipv6/conf/all/forwarding"
-)
-
-func forwardingKey(addr netip.Addr) string {
-	if addr.Is6() {
-		return forwarding6
-	}
-	return forwarding4
 }
 
 func (c conf) gateway() bridging.VLANGateway {

@@ -8,7 +8,7 @@ import (
 )
 
 // conf is the configuration of a macvlan network. The keys and their meaning are those of the upstream plugin v1.9.1;
-// EnableDAD and HostAccess are ours.
+// EnableDAD, AcceptRA and HostAccess are ours.
 type conf struct {
 	Master          string          `json:"master"` // empty: that of the default route
 	Mode            lan.MacvlanMode `json:"mode"`
@@ -17,6 +17,8 @@ type conf struct {
 	LinkInContainer bool            `json:"linkInContainer"`
 	BCQueueLen      uint32          `json:"bcqueuelen"` // frames; 0: the kernel's default
 	EnableDAD       bool            `json:"enabledad"`
+	// AcceptRA: the container takes addresses and routes from router advertisements, beside those of ipam.
+	AcceptRA bool `json:"acceptRA"`
 	// HostAccess: the host and its containers reach each other.
 	HostAccess bool `json:"hostAccess"`
 

@@ -8,7 +8,7 @@ import (
 
 // plan declares the container's link, then what it is addressed by and the host's way to it; the announcement comes last.
 func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Result) {
-	link := attach.ContainerLink{Name: r.Owner.IfName, DAD: c.EnableDAD}
+	link := attach.ContainerLink{Name: r.Owner.IfName, DAD: c.EnableDAD, Autoconfigured: attach.Autoconfigured(c.IPAM.Type, c.AcceptRA)}
 
 	var set state.Set
 	if _, _, ok := c.master().VLAN(); ok || r.Removal {

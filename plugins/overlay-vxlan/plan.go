@@ -49,11 +49,11 @@ func (c conf) overlay(network string) vxlan.Overlay {
 func (c conf) shared(network vxlan.Overlay) state.Set {
 	set := state.Set{state.Shared(network)}
 	for _, subnet := range c.network.Subnets {
-		key := "net/ipv4/ip_forward"
 		if subnet.Addr().Is6() {
-			key = "net/ipv6/conf/all/forwarding"
+			set = append(set, state.Shared(state.Forwarding6{}))
+			continue
 		}
-		set = append(set, state.Shared(state.Sysctl{In: state.Host, Key: key, Value: "1"}))
+		set = append(set, state.Shared(state.Sysctl{In: state.Host, Key: "net/ipv4/ip_forward", Value: "1"}))
 	}
 	set = append(set, ruleset.ForwardPath{Link: network.Device.Name})
 	if c.Agent != "" {
