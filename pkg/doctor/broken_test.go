@@ -38,6 +38,21 @@ func TestForwardingOff6(t *testing.T) {
 	h.finds(t, "forwarding", finding{wrong, "does not forward IPv6, which containers of six need"})
 }
 
+// TestForwardingEndsRouters: a host that forwards takes no more router advertisements, unless it is told to.
+func TestForwardingEndsRouters(t *testing.T) {
+	h := newHost(t)
+	testnet.Sh(t, "ip", "link", "add", "wan0", "up", "type", "ifb")
+	testnet.Sh(t, "ip", "addr", "add", "fd99::5/64", "dev", "wan0", "valid_lft", "3600", "preferred_lft", "3600")
+	h.finds(t, "forwarding")
+	testnet.Sh(t, "sysctl", "-q", "-w", "net.ipv6.conf.all.forwarding=1")
+	h.finds(t, "forwarding", finding{warning, "sysctl -w net.ipv6.conf.wan0.accept_ra=2"})
+	testnet.Sh(t, "sysctl", "-q", "-w", "net.ipv6.conf.wan0.accept_ra=2")
+	h.finds(t, "forwarding")
+	testnet.Sh(t, "sysctl", "-q", "-w", "net.ipv6.conf.wan0.accept_ra=1")
+	testnet.Sh(t, "ip", "-6", "route", "add", "default", "via", "fd99::1", "dev", "wan0")
+	h.finds(t, "forwarding")
+}
+
 func TestForwardingOffForInternal(t *testing.T) {
 	h := newHost(t)
 	h.bridge(t, "dark", "10.5.0.0/24", `"internal": true`)

@@ -5,6 +5,11 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
 )
 
 // checkForwarding compares the host's forwarding with the containers that need it. An ADD turns it on; something else, such
@@ -24,6 +29,38 @@ func checkForwarding(_ context.Context, h *Host) ([]Finding, error) {
 		case value == "0":
 			findings = append(findings, errorf("the host does not forward %s, which containers of %s need", family.name, some(networks)).
 				remedy("sysctl -w %s=1, and keep it in /etc/sysctl.d", family.command))
+		}
+	}
+	deaf, err := deafToRouters(h.Kernel)
+	return append(findings, deaf...), err
+}
+
+// deafToRouters finds links that had an address by router advertisements, and take none any more because the host forwards IPv6: it has
+// no default route by them.
+func deafToRouters(k *kernel.Kernel) ([]Finding, error) {
+	if value, err := k.Host.Sysctl("net/ipv6/conf/all/forwarding"); err != nil || value == "0" {
+		return nil, nil // without IPv6 there is no such file
+	}
+	routes, err := kernel.Dump(func() ([]netlink.Route, error) {
+		return k.Host.RouteListFiltered(netlink.FAMILY_V6, &netlink.Route{}, netlink.RT_FILTER_DST)
+	})
+	if err != nil || len(routes) > 0 {
+		return nil, err
+	}
+	addresses, err := kernel.Dump(func() ([]netlink.Addr, error) { return k.Host.AddrList(nil, netlink.FAMILY_V6) })
+	if err != nil {
+		return nil, err
+	}
+	var findings []Finding
+	for _, a := range addresses {
+		link, err := k.Host.LinkByIndex(a.LinkIndex)
+		if err != nil || a.Scope != unix.RT_SCOPE_UNIVERSE || a.Flags&unix.IFA_F_PERMANENT != 0 {
+			continue // not one that somebody else has to prolong
+		}
+		name := link.Attrs().Name
+		if value, err := k.Host.Sysctl("net/ipv6/conf/" + name + "/accept_ra"); err == nil && value == "1" {
+			findings = append(findings, warningf("%s takes no router advertisements since the host forwards IPv6: it has no default route by them", name).
+				remedy("sysctl -w net.ipv6.conf.%s.accept_ra=2, and keep it in /etc/sysctl.d", name))
 		}
 	}
 	return findings, nil
