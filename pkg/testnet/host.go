@@ -2,6 +2,7 @@ package testnet
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"testing"
 
@@ -27,4 +28,10 @@ func NewHost(t testing.TB) *Namespace {
 		t.Fatalf("ip link set lo up: %v", err)
 	}
 	return &Namespace{Path: fmt.Sprintf("/proc/%d/task/%d/ns/net", unix.Getpid(), unix.Gettid())}
+}
+
+// HasIPv6 says whether the kernel has IPv6: it may be booted without (ipv6.disable=1).
+func HasIPv6() bool {
+	_, err := os.Stat("/proc/sys/net/ipv6")
+	return err == nil
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -119,8 +120,12 @@ func (h *Host) Processes() (count int, err error) {
 	return len(found), err
 }
 
-// batch runs commands of ip(8), one a line.
+// batch runs commands of ip(8), one a line; those with addresses of IPv6 only where the kernel has it.
 func (n *Namespace) batch(commands string) error {
+	if !HasIPv6() {
+		lines := slices.DeleteFunc(strings.Split(commands, "\n"), func(line string) bool { return strings.Contains(line, "::") })
+		commands = strings.Join(lines, "\n")
+	}
 	ip := n.Command("ip", "-batch", "-")
 	ip.Stdin = strings.NewReader(commands)
 	return run(ip)
