@@ -17,7 +17,7 @@ SUDO    := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,NO_COLOR)
 export CGO_ENABLED = 0
 LDFLAGS := -s -w -X github.com/fairway-cni/fairway/pkg/attach.Version=$(VERSION) -X main.version=$(VERSION)
 
-.PHONY: build install demo test bench scale lint tools clean
+.PHONY: build install demo test test-kernels bench scale lint tools clean
 
 build:
 	@mkdir -p bin
@@ -48,6 +48,10 @@ tools:
 # Test binaries are built by this account and run as root, so that Go is found and the caches stay one's own.
 test: build lint
 	scripts/test
+
+# On Debian's kernels in virtual machines, as this account.
+test-kernels: build tools
+	scripts/test-kernels
 
 bench: build tools
 	@go build -o bin/tools/bench ./scripts/bench

@@ -126,7 +126,7 @@ func TestVLANGatewayIsRemoved(t *testing.T) {
 	fairway(t, host, "create", "--subnet", "10.7.0.0/24", "--opt", "vlan=100", "lamp")
 	fairway(t, host, "run", "--network", "lamp", "busybox", "ping", "-c", "1", "-w", "10", outside4)
 	fairway(t, host, "rm", "lamp")
-	if links := ip(t, host, "-o link"); strings.Contains(links, "br") || strings.Contains(links, "veth") {
+	if links := ip(t, host, "-o link"); strings.Contains(links, "br-") || strings.Contains(links, "veth") {
 		t.Errorf("links are left:\n%s", links)
 	}
 }

@@ -36,7 +36,11 @@ func (d *draft) bridge(ctx context.Context) ([]plugin, error) {
 	if err != nil {
 		return nil, err
 	}
-	defaults := map[string]any{"bridge": "br-" + conflist.IDOf(d.Name)[:12], "hairpinMode": true, "isolated": true}
+	id := conflist.IDOf(d.Name)[:12]
+	if keys["vlan"] != nil {
+		id = id[:7] // the gateway's interface is called BRIDGE.VLAN, of 15 bytes at most
+	}
+	defaults := map[string]any{"bridge": "br-" + id, "hairpinMode": true, "isolated": true}
 	if !d.layer2() {
 		defaults["isGateway"], defaults["ipMasq"] = true, !routed && !d.Internal
 		if routed {

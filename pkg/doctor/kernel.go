@@ -29,7 +29,7 @@ type feature struct {
 // container loads it.
 func checkKernel(_ context.Context, h *Host) ([]Finding, error) {
 	modules := installedModules("/")
-	var findings []Finding
+	findings := ageOf(release())
 	for _, f := range features() {
 		users := f.users(h)
 		if len(users) == 0 {
@@ -49,6 +49,22 @@ func checkKernel(_ context.Context, h *Host) ([]Finding, error) {
 		}
 	}
 	return findings, nil
+}
+
+// OldestKernel is the oldest one that the tests run on: its major and its minor number. scripts/test-kernels boots it.
+var OldestKernel = [2]int{6, 1}
+
+// ageOf says that a kernel is older than any that the tests run on.
+func ageOf(release string) []Finding {
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
+		return []Finding{warningf("the kernel's release %q does not say how old it is", release)}
+	}
+	if oldest := OldestKernel; major < oldest[0] || major == oldest[0] && minor < oldest[1] {
+		return []Finding{warningf("the kernel is %s, older than any that fairway is tested on (from %d.%d on)", release, oldest[0], oldest[1]).
+			remedy("use a newer kernel")}
+	}
+	return nil
 }
 
 func features() []feature {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 )
 
 // PluginDir is where BuildPlugins puts plugins: on the tmpfs that Isolate mounts, with which they go.
@@ -32,6 +34,24 @@ func build(dir string, args []string) error {
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("go build: %w", err)
+	}
+	return nil
+}
+
+// linkPlugins finds what `go build` would build in a directory.
+func linkPlugins(dir string, args []string) error {
+	for _, arg := range args {
+		if strings.HasPrefix(arg, "-") {
+			continue
+		}
+		name := filepath.Base(arg)
+		built := filepath.Join(dir, name)
+		if _, err := os.Stat(built); err != nil {
+			return fmt.Errorf("run `make build` first: %w", err)
+		}
+		if err := os.Symlink(built, filepath.Join(PluginDir, name)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
