@@ -67,7 +67,15 @@ func forwardChain() chain {
 // that they come by (br_nf_post_routing). The isolated flag of the ports is for these.
 func iccChain() chain {
 	c := filterChain(chainICC, nftables.ChainHookPostrouting, nftables.ChainPriorityFilter)
-	c.rules = []rule{{"icc false: nor by way of the host", match(inOut(iccSet()), drop())}}
+	// What the host itself sends of neighbour and listener discovery has its link as the one that it comes by (ip6_output).
+	hopLimit := &expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: 7, Len: 1, DestRegister: firstReg}
+	begin := &expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: 8, Len: 2, DestRegister: firstReg}
+	c.rules = []rule{
+		{"what the host routes has lost a hop", match(family(any6), []expr.Any{hopLimit, equals(firstReg, []byte{255})}, accept())},
+		{"link-local addresses are not routed", match(family(any6),
+			[]expr.Any{begin, masked(firstReg, []byte{0xff, 0xc0}, 2), equals(firstReg, []byte{0xfe, 0x80})}, accept())},
+		{"icc false: nor by way of the host", match(inOut(iccSet()), drop())},
+	}
 	return c
 }
 
