@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/fairway-cni/fairway/pkg/agentapi"
 )
 
@@ -46,6 +48,11 @@ func TestNoBlockForTheLast(t *testing.T) {
 	if _, err := h1.Agent().Put(t.Context(), pieces("tight", "10.42.0.0/29")); err != nil {
 		t.Fatal(err)
 	}
+	joined := make(map[*member]error)
+	for _, h := range c.hosts {
+		eventually(t, h.Name+" has its conflist", func() bool { return exists(h.conflist("tight")) })
+		joined[h] = h.Agent().Join(t.Context(), "tight")
+	}
 	var without *member
 	eventually(t, "two hosts own a block, and one says that it does not", func() bool {
 		owners := 0
@@ -59,7 +66,9 @@ func TestNoBlockForTheLast(t *testing.T) {
 		return owners == 2 && says(t, without, "subnet 10.42.0.0/29 has 2 blocks, all in use")
 	})
 	for _, h := range c.hosts {
-		eventually(t, h.Name+" has its conflist", func() bool { return exists(h.conflist("tight")) })
+		if (joined[h] != nil) != (h == without) {
+			t.Errorf("%s joined: %v", h.Name, joined[h])
+		}
 		if h != without {
 			awaitHealthy(t, h)
 		}
@@ -143,6 +152,8 @@ func TestFiftyAgents(t *testing.T) {
 	if _, err := h1.Agent().Put(t.Context(), pieces("tight", "10.42.0.0/24")); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the conflist is there", func() bool { return exists(h1.conflist("tight")) })
+	h1.join(t, "tight")
 	own := h1.address(t, "tight")
 	h1.kill(t)
 	left := all - agents // are others' already
@@ -157,6 +168,13 @@ func TestFiftyAgents(t *testing.T) {
 		left--
 	}
 	c.start(t)
+	var joins errgroup.Group
+	for _, h := range c.hosts {
+		joins.Go(func() error { return h.Agent().Join(t.Context(), "tight") })
+	}
+	if err := joins.Wait(); err != nil {
+		t.Fatal(err)
+	}
 	for _, h := range c.hosts {
 		eventually(t, h.Name+" has its block", func() bool { return blocksOf(h, "tight") == 1 && exists(h.conflist("tight")) })
 	}

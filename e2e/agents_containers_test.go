@@ -81,7 +81,6 @@ func (h *member) refuse(t *testing.T, verb, network string, c guest) (code int, 
 // Codes of errors (CNI specification 1.1.0, section 5).
 const (
 	tryAgain = 11
-	limited  = 51
 )
 
 // wantRefusal expects an error of a code from a plugin.
@@ -92,6 +91,15 @@ func wantRefusal(t *testing.T, h *member, verb, network string, code int, text s
 		t.Errorf("%s on %s: code %d (%s), want %d (… %s …)", verb, h.Name, got, said, code, text)
 	}
 	wantLinks(t, ns.Namespace, "lo")
+}
+
+// wantLimit expects STATUS to succeed and to warn.
+func wantLimit(t *testing.T, h *member, network, text string) {
+	t.Helper()
+	_, said, err := run(h.cni(t, "status", network, h.newGuest(t, "asks")))
+	if err != nil || !strings.Contains(said, text) {
+		t.Errorf("STATUS on %s: %v (%s), want a warning (… %s …)", h.Name, err, said, text)
+	}
 }
 
 // Containers of three hosts, whose agents and etcd come and go.

@@ -10,7 +10,7 @@ import (
 )
 
 // repairs is how often an agent has found something to change in the kernel.
-func repairs(h *member) int { return strings.Count(h.agent.Log(), "bringing the kernel in line") }
+func repairs(h *member) int { return strings.Count(h.agent.Log(), "reconciling the kernel") }
 
 // Without agents, traffic flows, ADD and DEL work. Agents that come back put right in one pass what differs, and touch
 // nothing else.
@@ -23,7 +23,7 @@ func (p *pair) agentsKilled(t *testing.T) {
 	far := h3.address(t, "blue")
 	flow(t, p.a.Namespace, p.b.Namespace, p.addrB, func() {
 		p.kill(t)
-		wantRefusal(t, h1, "STATUS", "blue", limited, "the node agent does not answer")
+		wantLimit(t, h1, "blue", "the node agent does not answer")
 		for _, h := range p.hosts {
 			comeAndGo(t, h, p.b, p.addrA)
 		}
@@ -63,7 +63,7 @@ func (p *pair) etcdStopped(t *testing.T) {
 			health, err := h1.Agent().Health(t.Context())
 			return err == nil && !health.Etcd.Connected && !health.Healthy && strings.Contains(strings.Join(health.Problems, "\n"), "etcd: ")
 		})
-		wantRefusal(t, h1, "STATUS", "blue", limited, "no connection to etcd")
+		wantLimit(t, h1, "blue", "no connection to etcd")
 		h2.kill(t) // it starts from its snapshot
 		h2.start(t)
 		if all, err := h2.Agent().Networks(t.Context()); err != nil || len(all) == 0 {

@@ -66,6 +66,9 @@ func TestCompactionDuringAPartition(t *testing.T) {
 		t.Error("h2 has not met the compaction")
 	}
 	for _, h := range c.hosts {
+		h.join(t, red.Name)
+	}
+	for _, h := range c.hosts {
 		c.awaitPeers(t, h, blue, 2)
 		c.awaitPeers(t, h, red, 2)
 		awaitHealthy(t, h)
@@ -133,6 +136,8 @@ func TestBadInput(t *testing.T) {
 	other.Sh(t, "ip", "route", "del", "10.98.1.0/24")
 	c.put(t, h, overlayNet("news", "10.97.0.0/16")) // whatever is new, what had a problem is looked at again
 	awaitHealthy(t, other)
+	h.join(t, "red")
+	other.join(t, "red")
 	other.ping(t, h.address(t, "red"))
 }
 

@@ -57,7 +57,7 @@ func newCluster(t *testing.T, hosts, members int) *cluster {
 	c := &cluster{etcd: etcd}
 	for _, h := range raised.All {
 		// What comes back sooner than with an audit, comes back with an event.
-		flags := map[string]string{"audit-interval": "1h", "alive-ttl": "5s", "log-level": "debug"}
+		flags := map[string]string{"audit-interval": "1h", "alive-ttl": "5s", "leave-after": "1h", "log-level": "debug"}
 		c.hosts = append(c.hosts, &member{Host: h, etcd: etcd.Endpoints(), flags: flags, ends: t})
 	}
 	return c
@@ -197,7 +197,7 @@ func (h *member) release(t *testing.T, network, addr string) {
 	}
 }
 
-// put makes a network by the host's agent, and waits until each host has a block of it and the way to all others.
+// put makes a network by the host's agent, has each host join it, and waits until each has a block of it and the way to all others.
 func (c *cluster) put(t *testing.T, by *member, n agentapi.Network) agentapi.Network {
 	t.Helper()
 	asked := time.Now()
@@ -211,10 +211,23 @@ func (c *cluster) put(t *testing.T, by *member, n agentapi.Network) agentapi.Net
 	for _, h := range c.hosts {
 		if h.agent != nil {
 			eventually(t, h.Name+" has its conflist", func() bool { return exists(h.conflist(n.Name)) })
+			h.join(t, n.Name)
+		}
+	}
+	for _, h := range c.hosts {
+		if h.agent != nil {
 			c.awaitPeers(t, h, made, len(c.hosts)-1)
 		}
 	}
 	return made
+}
+
+// join makes a host a member of a network, as its first container would.
+func (h *member) join(t *testing.T, network string) {
+	t.Helper()
+	if err := h.Agent().Join(t.Context(), network); err != nil {
+		t.Fatalf("%s: %v", h.Name, err)
+	}
 }
 
 // awaitPeers waits until a host's kernel has the way to a number of peers, each with one block of IPv4.

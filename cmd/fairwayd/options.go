@@ -13,7 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/fairway-cni/fairway/pkg/agent"
-	"github.com/fairway-cni/fairway/pkg/registry"
+	"github.com/fairway-cni/fairway/pkg/etcd"
 )
 
 // options are what the command line and the file say.
@@ -57,8 +57,10 @@ func (o *options) flags(t *texts) *pflag.FlagSet {
 	f.StringVar(&c.DataDir, "data-dir", c.DataDir, "`directory` where host-local keeps addresses")
 	f.StringVar(&c.MetricsAddress, "metrics-address", "", "`host:port` to serve metrics on; else they are on the socket only")
 	f.DurationVar(&c.Audit, "audit-interval", c.Audit, "`time` between full comparisons with the kernel")
-	f.DurationVar(&c.ReclaimAfter, "reclaim-after", c.ReclaimAfter, "`time` for which a host has to be dead to lose its blocks")
-	f.DurationVar(&c.AliveTTL, "alive-ttl", c.AliveTTL, "`time` for which a host counts as alive after its last sign")
+	f.DurationVar(&c.ReclaimAfter, "reclaim-after", c.ReclaimAfter, "`time` for which a host has to be dead to lose its blocks, of the cluster's first host")
+	f.DurationVar(&c.AliveTTL, "alive-ttl", c.AliveTTL, "`time` for which a host counts as alive after its last heartbeat")
+	f.DurationVar(&c.LeaveAfter, "leave-after", c.LeaveAfter, "`time` for which a host stays on a network after its last container there")
+	f.StringSliceVar(&c.Join, "join", nil, "`networks` that the host is on without containers, too, separated by commas")
 	f.StringVar(&t.level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&t.file, "config", "", "YAML `file` with the same keys")
 	f.BoolVar(&o.namesOnly, "names-only", false, "answer containers' names and nothing else, as long as there are any")
@@ -106,7 +108,7 @@ func (o *options) complete(t texts, hostname func() (string, error)) error {
 	}
 	secure := len(o.agent.Endpoints) > 0 && strings.HasPrefix(o.agent.Endpoints[0], "https://")
 	if secure || t.ca+t.cert+t.key != "" {
-		config, err := registry.LoadTLS(t.ca, t.cert, t.key)
+		config, err := etcd.LoadTLS(t.ca, t.cert, t.key)
 		if err != nil {
 			return err
 		}

@@ -66,7 +66,7 @@ func TestParseDefaults(t *testing.T) {
 		t.Errorf("got %+v", o.agent)
 	}
 	o, err = parse([]string{"--etcd-endpoints=https://192.0.2.1:2379"}, hostname)
-	if err != nil || o.agent.TLS == nil || o.agent.TLS.InsecureSkipVerify {
+	if err != nil || o.agent.TLS == nil || o.agent.TLS.Config().InsecureSkipVerify {
 		t.Errorf("https: %v, %v; want verified TLS", o.agent.TLS, err)
 	}
 }

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/etcd"
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
 	"github.com/fairway-cni/fairway/pkg/registry"
 )
@@ -20,7 +20,7 @@ type Config struct {
 	// Endpoints are etcd's URLs, all with http or all with https.
 	Endpoints []string
 	// TLS is nil for http. It holds a private key, and is no part of what is written.
-	TLS *tls.Config `json:"-"`
+	TLS *etcd.TLS `json:"-"`
 	// Underlay is a link or an address of the host, through which peers reach it. Empty: the link of the default route.
 	Underlay string
 	// NetconfDir is where the runtimes look for networks.
@@ -35,10 +35,15 @@ type Config struct {
 	MetricsAddress string
 	// Audit is the time between full comparisons with the kernel.
 	Audit time.Duration
-	// ReclaimAfter is how long a host has to be dead for its blocks to be given to others.
+	// ReclaimAfter is how long a host has to be dead for its blocks to be given to others. It is the cluster's: that of the
+	// first host that ever ran counts.
 	ReclaimAfter time.Duration
-	// AliveTTL is how long a host counts as alive after its last sign, in whole seconds.
+	// AliveTTL is how long a host counts as alive after its last heartbeat, in whole seconds.
 	AliveTTL time.Duration
+	// LeaveAfter is how long a host stays a member of a network, and keeps a block, without a container there.
+	LeaveAfter time.Duration
+	// Join are networks of which the host is a member without containers, too.
+	Join []string
 	// Version of fairwayd.
 	Version string
 }
@@ -48,6 +53,7 @@ func Defaults() Config {
 	return Config{
 		NetconfDir: "/etc/cni/net.d", RunDir: agentapi.DefaultRunDir, StateDir: "/var/lib/fairway", DataDir: hostlocal.DefaultDataDir,
 		Audit: time.Minute, ReclaimAfter: 24 * time.Hour, AliveTTL: 30 * time.Second,
+		LeaveAfter: 10 * time.Minute,
 	}
 }
 
@@ -70,6 +76,7 @@ func (c Config) Check() error {
 		"audit-interval": {c.Audit, time.Second},
 		"reclaim-after":  {c.ReclaimAfter, time.Minute},
 		"alive-ttl":      {c.AliveTTL, 5 * time.Second},
+		"leave-after":    {c.LeaveAfter, time.Second},
 	} {
 		if least.is < least.min {
 			return fmt.Errorf("%s %v: give %v or more", name, least.is, least.min)

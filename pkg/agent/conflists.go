@@ -17,7 +17,7 @@ import (
 // conflists keeps the networks in the directory where the runtimes look.
 type conflists struct {
 	dir     string
-	store   store
+	path    func(network string) string // of a snapshot
 	socket  string
 	dataDir string            // host-local's
 	files   map[string]string // of networks, as far as they are known to be the agent's
@@ -25,7 +25,7 @@ type conflists struct {
 
 func newConflists(c Config, s store) conflists {
 	return conflists{
-		dir: c.NetconfDir, store: s, socket: agentapi.Socket(c.RunDir), dataDir: c.DataDir, files: make(map[string]string),
+		dir: c.NetconfDir, path: s.path, socket: agentapi.Socket(c.RunDir), dataDir: c.DataDir, files: make(map[string]string),
 	}
 }
 
@@ -55,7 +55,7 @@ type ipamConf struct {
 func (c conflists) definitionOf(n agentapi.Network) conflist.Definition {
 	plugin := pluginConf{
 		Type: "overlay-vxlan", VNI: n.VNI, MTU: n.MTU, Internal: n.Internal, IPMasq: n.IPMasq,
-		PeersFile: c.store.path(n.Name), Agent: c.socket, Capabilities: map[string]bool{"ips": true, "mac": true},
+		PeersFile: c.path(n.Name), Agent: c.socket, Capabilities: map[string]bool{"ips": true, "mac": true},
 	}
 	if !n.Internal {
 		plugin.Capabilities["portMappings"] = true
@@ -125,7 +125,7 @@ func (c conflists) made() (map[string]agentapi.Network, error) {
 			continue
 		}
 		var plugin pluginConf
-		if err := json.Unmarshal(n.List.Plugins[0].Bytes, &plugin); err != nil || plugin.PeersFile != c.store.path(n.Name) {
+		if err := json.Unmarshal(n.List.Plugins[0].Bytes, &plugin); err != nil || plugin.PeersFile != c.path(n.Name) {
 			continue // another agent's, or changed by hand
 		}
 		definition := agentapi.Network{Name: n.Name, VNI: plugin.VNI}

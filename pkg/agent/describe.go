@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -11,36 +12,158 @@ import (
 	"github.com/fairway-cni/fairway/pkg/registry"
 )
 
-// describe is what a host at an address of the underlay has of a network, in a stable order: what others wrote and cannot be
-// is left out, and named.
-func describe(n *registry.Network, node string, vtep netip.Addr) (snapshot, []overlay.Fault) {
+// view is from where a network is described.
+type view struct {
+	state registry.State
+	node  string
+	here  underlay
+	// had are blocks that this host has had: they stay its own until another has them, though the store has lost them.
+	had []netip.Prefix
+	// reserved are the addresses of this host's containers.
+	reserved []netip.Addr
+	// before is what this host has had of the network, and stays where the store has nothing else: nil, unless it went back a moment
+	// ago and others claim again what they had.
+	before *snapshot
+}
+
+// describe is what a host has of a network, in a stable order: what others wrote and cannot be is left out, and named.
+// stranded are addresses of containers that lie in blocks of others.
+func (v view) describe(n *registry.Network) (snap snapshot, faults []overlay.Fault, stranded []netip.Addr) {
+	vtep := v.here.address
 	blocks, faults := fittingBlocks(n)
-	hosts := overlay.Hosts{Self: vtep, Peers: []overlay.Peer{{Node: node, VTEP: vtep, Blocks: blocks[node]}}}
-	at := map[netip.Addr]int{vtep: 0}
-	for _, name := range slices.Sorted(maps.Keys(n.Nodes)) {
-		if name == node {
-			continue
-		}
-		peer := overlay.Peer{Node: name, VTEP: n.Nodes[name].VTEP, Blocks: blocks[name]}
-		if i, there := at[peer.VTEP]; there && i > 0 && n.Nodes[name].BootID == n.Nodes[hosts.Peers[i].Node].BootID {
-			// A host that was given another name has two records until the old one is reclaimed.
-			hosts.Peers[i].Blocks = append(slices.Clone(hosts.Peers[i].Blocks), peer.Blocks...)
-			continue
-		}
-		at[peer.VTEP] = len(hosts.Peers)
-		hosts.Peers = append(hosts.Peers, peer)
+	own := v.own(n, blocks[v.node])
+	hosts := overlay.Hosts{Self: vtep, Peers: []overlay.Peer{{Node: v.node, VTEP: vtep, Blocks: own}}}
+	hosts.Peers = append(hosts.Peers, v.peers(n, blocks)...)
+	if v.before != nil {
+		hosts.Peers = v.unite(n, hosts.Peers)
 	}
-	known := make(map[string]netip.Addr)
+	stranded = v.stranded(n, own)
+	faults = append(faults, spare(hosts.Peers[1:], stranded)...)
+	known := make(map[string]netip.Addr, len(hosts.Peers))
 	for _, p := range hosts.Peers {
 		known[p.Node] = p.VTEP
 	}
+	snap = snapshot{definition: n.Definition, created: n.Created, mtu: v.mtu(n), revision: n.Modified, pins: make(map[netip.Addr]registry.Pin)}
 	for _, addr := range slices.SortedFunc(maps.Keys(n.Pins), netip.Addr.Compare) {
-		if at, ok := known[n.Pins[addr].Node]; ok {
+		pin := n.Pins[addr]
+		if at, ok := known[pin.Node]; ok {
 			hosts.Pins = append(hosts.Pins, overlay.Pin{Address: addr, VTEP: at})
+		}
+		if pin.Node == v.node {
+			snap.pins[addr] = pin
 		}
 	}
 	admitted, more := model(n.Definition).Admit(hosts)
-	return snapshot{definition: n.Definition, created: n.Created, hosts: admitted}, append(faults, more...)
+	snap.hosts = admitted
+	return snap, append(faults, more...), stranded
+}
+
+// own are this host's blocks: those that etcd says, and those that it has lost and nobody else has.
+func (v view) own(n *registry.Network, blocks []netip.Prefix) []netip.Prefix {
+	own := slices.Clone(blocks)
+	for _, block := range v.had {
+		if _, owned := n.Blocks[block]; !owned && n.Divides(block) {
+			own = append(own, block)
+		}
+	}
+	slices.SortFunc(own, netip.Prefix.Compare)
+	return slices.Compact(own)
+}
+
+// peers are the other members. Of two that claim one address, who published last comes first, and the other is left out.
+func (v view) peers(n *registry.Network, blocks map[string][]netip.Prefix) []overlay.Peer {
+	peers := make([]overlay.Peer, 0, len(n.Members))
+	for name := range n.Members {
+		if name != v.node {
+			peers = append(peers, overlay.Peer{Node: name, VTEP: v.state.Address(n, name), Blocks: blocks[name]})
+		}
+	}
+	slices.SortFunc(peers, func(a, b overlay.Peer) int { return cmp.Compare(a.Node, b.Node) })
+	claimed := make(map[netip.Addr]bool, len(peers))
+	for _, p := range peers {
+		if claimed[p.VTEP] {
+			slices.SortStableFunc(peers, func(a, b overlay.Peer) int {
+				if a.VTEP != b.VTEP {
+					return 0
+				}
+				return v.state.Precedes(a.Node, b.Node)
+			})
+			slices.SortStableFunc(peers, func(a, b overlay.Peer) int { return v.state.Precedes(a.Node, b.Node) })
+			break
+		}
+		claimed[p.VTEP] = true
+	}
+	return peers
+}
+
+// unite keeps of what was before what the store has lost: peers, and blocks of peers that nobody has now.
+func (v view) unite(n *registry.Network, peers []overlay.Peer) []overlay.Peer {
+	at := make(map[string]int, len(peers))
+	for i, p := range peers {
+		at[p.Node] = i
+	}
+	for _, was := range v.before.hosts.Peers {
+		var lost []netip.Prefix
+		for _, block := range was.Blocks {
+			if _, owned := n.Blocks[block]; !owned {
+				lost = append(lost, block)
+			}
+		}
+		i, there := at[was.Node]
+		switch {
+		case there && was.Node != v.node && len(lost) > 0:
+			peers[i].Blocks = slices.Concat(peers[i].Blocks, lost)
+		case !there:
+			peers = append(peers, overlay.Peer{Node: was.Node, VTEP: was.VTEP, Blocks: lost})
+		}
+	}
+	return peers
+}
+
+// stranded are addresses of containers in blocks that are others' now.
+func (v view) stranded(n *registry.Network, own []netip.Prefix) (list []netip.Addr) {
+	for _, addr := range v.reserved {
+		mine := slices.ContainsFunc(own, func(b netip.Prefix) bool { return b.Contains(addr) }) || n.Pins[addr].Node == v.node
+		if !mine {
+			list = append(list, addr)
+		}
+	}
+	return list
+}
+
+// spare takes the blocks out of peers in which containers of this host still are: the first address of such a block is one of
+// this host's own, and no way to the peer.
+func spare(peers []overlay.Peer, stranded []netip.Addr) (faults []overlay.Fault) {
+	if len(stranded) == 0 {
+		return nil
+	}
+	for i, p := range peers {
+		taken := func(b netip.Prefix) bool { return slices.ContainsFunc(stranded, b.Contains) }
+		if !slices.ContainsFunc(p.Blocks, taken) {
+			continue
+		}
+		var blocks []netip.Prefix
+		for _, b := range p.Blocks {
+			if taken(b) {
+				faults = append(faults, overlay.Fault{Entry: fmt.Sprintf("block %s of host %s", b, p.Node), Reason: "containers of this host still have addresses of it"})
+				continue
+			}
+			blocks = append(blocks, b)
+		}
+		peers[i].Blocks = blocks
+	}
+	return faults
+}
+
+// mtu is the least of the members' underlays: larger packets would be lost on the way to some.
+func (v view) mtu(n *registry.Network) int {
+	least := v.here.mtu
+	for name := range n.Members {
+		if mtu := v.state.Hosts[name].MTU; mtu > 0 && name != v.node {
+			least = min(least, mtu)
+		}
+	}
+	return least
 }
 
 // fittingBlocks are the blocks of all nodes that the network can be divided into.
@@ -82,6 +205,19 @@ func needsBlock(subnet agentapi.Subnet, own []netip.Prefix, reserved []netip.Add
 		}
 	}
 	return blocks == 0 || capacity*4 < each
+}
+
+// spareBlocks are those without containers that a host does not need.
+func spareBlocks(subnet agentapi.Subnet, own []netip.Prefix, reserved []netip.Addr) (spare []netip.Prefix) {
+	left := in(subnet.Prefix, own)
+	for _, block := range slices.Backward(slices.Clone(left)) {
+		without := slices.DeleteFunc(slices.Clone(left), func(b netip.Prefix) bool { return b == block })
+		if slices.ContainsFunc(reserved, block.Contains) || len(without) == 0 || needsBlock(subnet, without, reserved) {
+			continue
+		}
+		spare, left = append(spare, block), without
+	}
+	return spare
 }
 
 // capacityOf is how many containers have room in a block: all of its addresses but the first, which is the host's. It

@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/registry"
 )
@@ -33,8 +36,8 @@ func blue() *registry.Network {
 			Name: "blue", VNI: 4096, Subnets: []agentapi.Subnet{{Prefix: prefix("10.42.0.0/16"), BlockLength: 26}},
 			Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		},
-		Created: 7,
-		Nodes: map[string]registry.Node{
+		Name: "blue", Created: 7, Followed: true,
+		Members: map[string]registry.Member{
 			"a":         {VTEP: addr("192.0.2.11")},
 			"b":         {VTEP: addr("192.0.2.12")},
 			"c":         {VTEP: addr("192.0.2.13")},
@@ -52,19 +55,25 @@ func blue() *registry.Network {
 	}
 }
 
+// blueView is host a's.
+func blueView() view { return view{node: "a", here: underlay{addr("192.0.2.11"), "eth0", 1500}} }
+
 func TestDescribe(t *testing.T) {
-	got, faults := describe(blue(), "a", addr("192.0.2.11"))
+	got, faults, stranded := blueView().describe(blue())
 	want := overlay.Hosts{
 		Self: addr("192.0.2.11"),
 		Peers: []overlay.Peer{
 			{Node: "a", VTEP: addr("192.0.2.11"), Blocks: []netip.Prefix{prefix("10.42.0.0/26"), prefix("10.42.0.64/26")}},
 			{Node: "b", VTEP: addr("192.0.2.12"), Blocks: []netip.Prefix{prefix("10.42.1.0/26")}},
-			{Node: "c", VTEP: addr("192.0.2.13"), Blocks: []netip.Prefix{prefix("10.42.2.0/26"), prefix("10.42.3.0/26")}},
+			{Node: "c", VTEP: addr("192.0.2.13"), Blocks: []netip.Prefix{prefix("10.42.2.0/26")}},
 		},
 		Pins: []overlay.Pin{{Address: addr("10.42.9.7"), VTEP: addr("192.0.2.11")}, {Address: addr("10.42.9.9"), VTEP: addr("192.0.2.12")}},
 	}
 	if diff := cmp.Diff(want, got.hosts, comparable); diff != "" {
 		t.Errorf("hosts (-want +got):\n%s", diff)
+	}
+	if len(stranded) > 0 {
+		t.Errorf("stranded %v", stranded)
 	}
 	if err := got.network().Check(got.hosts); err != nil {
 		t.Errorf("what the plugin is told is refused by it: %v", err)
@@ -73,19 +82,19 @@ func TestDescribe(t *testing.T) {
 	for _, f := range faults {
 		left = append(left, f.Entry)
 	}
-	if diff := cmp.Diff([]string{"block 10.42.6.0/24 of host b", "host a-renamed", "host mute", "host six"}, left); diff != "" {
+	if diff := cmp.Diff([]string{"block 10.42.6.0/24 of host b", "host a-renamed", "host c-renamed", "host mute", "host six"}, left); diff != "" {
 		t.Errorf("left out (-want +got):\n%s", diff)
 	}
 }
 
 func TestSnapshotAtAnotherAddress(t *testing.T) {
-	snap, _ := describe(blue(), "a", addr("192.0.2.11"))
+	snap, _, _ := blueView().describe(blue())
 	moved := snap.at(addr("192.0.2.12")) // which was b's
 	want := overlay.Hosts{
 		Self: addr("192.0.2.12"),
 		Peers: []overlay.Peer{
 			{Node: "a", VTEP: addr("192.0.2.12"), Blocks: []netip.Prefix{prefix("10.42.0.0/26"), prefix("10.42.0.64/26")}},
-			{Node: "c", VTEP: addr("192.0.2.13"), Blocks: []netip.Prefix{prefix("10.42.2.0/26"), prefix("10.42.3.0/26")}},
+			{Node: "c", VTEP: addr("192.0.2.13"), Blocks: []netip.Prefix{prefix("10.42.2.0/26")}},
 		},
 		Pins: []overlay.Pin{{Address: addr("10.42.9.7"), VTEP: addr("192.0.2.12")}},
 	}
@@ -107,8 +116,8 @@ func TestSnapshotsOnDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, _ := describe(blue(), "a", addr("192.0.2.11"))
-	if err := s.write(want); err != nil {
+	want, _, _ := blueView().describe(blue())
+	if err := s.write(want, want.own().Blocks[:1]); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(s.path("blue"))
@@ -116,7 +125,8 @@ func TestSnapshotsOnDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	document, err := overlay.Decode(data)
-	if err != nil || document.Network.VNI != 4096 || document.Self != addr("192.0.2.11") {
+	if err != nil || document.Network.VNI != 4096 || document.Self != addr("192.0.2.11") || len(document.Peers) != 1 || document.Full != s.fullPath("blue") ||
+		document.Confirmed != s.fencePath() || !slices.Equal(document.Withheld, []netip.Prefix{prefix("10.42.0.64/26")}) || !document.Partial {
 		t.Errorf("as the plugin reads it: %+v, %v", document, err)
 	}
 	for name, content := range map[string]string{
@@ -132,17 +142,73 @@ func TestSnapshotsOnDisk(t *testing.T) {
 	if err := os.Symlink(s.path("blue"), s.path("link")); err != nil {
 		t.Fatal(err)
 	}
-	all, err := s.load()
+	again, err := newStore(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := again.load()
 	if err != nil || len(all) != 1 || !all["blue"].equal(want) {
 		t.Errorf("loaded %+v, %v; want %+v", all, err, want)
 	}
-	if info, err := os.Stat(s.path("blue")); err != nil || info.Mode() != 0o600 {
-		t.Errorf("mode %v, %v", info.Mode(), err)
+	for _, path := range []string{s.path("blue"), s.fullPath("blue")} {
+		if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
+			t.Errorf("%s: mode %v, %v", path, info.Mode(), err)
+		}
 	}
 	for range 2 {
 		if err := s.remove("blue"); err != nil {
 			t.Errorf("remove: %v", err)
 		}
+	}
+}
+
+// What the release before wrote is one document with all hosts, this host's last.
+func TestSnapshotOfTheFormerRelease(t *testing.T) {
+	snap, err := decodeSnapshot([]byte(`{"network":{"name":"blue","vni":4096,"subnets":["10.42.0.0/16"]},"self":"192.0.2.11",` +
+		`"peers":[{"node":"b","vtep":"192.0.2.12","subnets":["10.42.1.0/26"]},{"node":"a","vtep":"192.0.2.11","subnets":["10.42.0.0/26"]}],` +
+		`"definition":{"name":"blue","subnets":[{"prefix":"10.42.0.0/16","blockLength":26}],"vni":4096,"created":"2026-01-02T03:04:05Z"},"created":7}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own := snap.own(); own.Node != "a" || len(own.Blocks) != 1 || snap.hosts.Peers[0].Node != "a" || len(snap.hosts.Peers) != 2 {
+		t.Errorf("read as %+v", snap)
+	}
+}
+
+// A document of many hosts costs an attachment nothing.
+func TestTheDocumentOfThePluginIsSmall(t *testing.T) {
+	n := blue()
+	for i := range 1000 {
+		node := fmt.Sprint("n", i)
+		n.Members[node] = registry.Member{VTEP: netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)})}
+		n.Blocks[netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 42, byte(100 + i/64), byte(i % 4 * 64)}), 26)] = node
+	}
+	snap, _, _ := blueView().describe(n)
+	small, err := snap.forPlugin(snap.own().Blocks, "/full", "/confirmed")
+	if err != nil || len(small) > 1000 {
+		t.Errorf("%d bytes, %v:\n%s", len(small), err, small)
+	}
+}
+
+// Blocks without containers are given back, but for what is left free.
+func TestSpareBlocks(t *testing.T) {
+	subnet := agentapi.Subnet{Prefix: prefix("10.42.0.0/16"), BlockLength: 30} // room for 3
+	own := []netip.Prefix{prefix("10.42.0.0/30"), prefix("10.42.0.4/30"), prefix("10.42.0.8/30")}
+	for _, test := range []struct {
+		reserved []netip.Addr
+		want     []netip.Prefix
+	}{
+		{nil, []netip.Prefix{own[2], own[1]}},
+		{[]netip.Addr{addr("10.42.0.5")}, []netip.Prefix{own[2], own[0]}},
+		{[]netip.Addr{addr("10.42.0.5"), addr("10.42.0.6"), addr("10.42.0.7")}, []netip.Prefix{own[2]}},
+		{[]netip.Addr{addr("10.42.0.1"), addr("10.42.0.5"), addr("10.42.0.9")}, nil},
+	} {
+		if got := spareBlocks(subnet, own, test.reserved); !slices.Equal(got, test.want) {
+			t.Errorf("with %v: %v, want %v", test.reserved, got, test.want)
+		}
+	}
+	if got := spareBlocks(subnet, own[:1], nil); got != nil {
+		t.Errorf("of one block: %v", got)
 	}
 }
 
@@ -184,25 +250,34 @@ func TestNeedsBlock(t *testing.T) {
 func TestChoose(t *testing.T) {
 	for _, test := range []struct {
 		name    string
-		addrs   []string
+		addrs   []string // those that begin with "~" are passing
+		family  int
 		present string
 		want    string
 	}{
-		{"IPv4 first", []string{"2001:db8::1", "192.0.2.1"}, "", "192.0.2.1"},
-		{"the present one stays", []string{"192.0.2.1", "192.0.2.2"}, "192.0.2.2", "192.0.2.2"},
-		{"the present one has gone", []string{"192.0.2.1"}, "192.0.2.2", "192.0.2.1"},
-		{"IPv6 alone", []string{"fe80::1", "2001:db8::1"}, "", "2001:db8::1"},
-		{"of the link only", []string{"fe80::1", "169.254.0.1", "127.0.0.1"}, "", ""},
+		{"IPv4 first", []string{"2001:db8::1/64", "192.0.2.1/24"}, 0, "", "192.0.2.1"},
+		{"the cluster's family", []string{"2001:db8::1/64", "192.0.2.1/24"}, 6, "", "2001:db8::1"},
+		{"not of the cluster's family", []string{"2001:db8::1/64"}, 4, "2001:db8::1", ""},
+		{"the present one stays", []string{"192.0.2.1/24", "192.0.2.2/24"}, 0, "192.0.2.2", "192.0.2.2"},
+		{"the present one has gone", []string{"192.0.2.1/24"}, 0, "192.0.2.2", "192.0.2.1"},
+		{"the present one is of another family", []string{"192.0.2.1/24", "2001:db8::1/64"}, 4, "2001:db8::1", "192.0.2.1"},
+		{"IPv6 alone", []string{"fe80::1/64", "2001:db8::1/64"}, 0, "", "2001:db8::1"},
+		{"temporary, deprecated, tentative", []string{"~2001:db8::9/64", "2001:db8::1/64"}, 0, "", "2001:db8::1"},
+		{"a virtual address beside", []string{"192.0.2.100/32", "192.0.2.1/24"}, 0, "", "192.0.2.1"},
+		{"of IPv6, the newest comes first", []string{"2001:db8::2/64", "2001:db8::1/64"}, 0, "", "2001:db8::1"},
+		{"single addresses alone", []string{"192.0.2.7/32"}, 0, "", "192.0.2.7"},
+		{"of the link only", []string{"fe80::1/64", "169.254.0.1/16", "127.0.0.1/8"}, 0, "", ""},
 	} {
-		var addrs []netip.Addr
-		for _, a := range test.addrs {
-			addrs = append(addrs, addr(a))
+		var all []kernel.AddressEntry
+		for _, text := range test.addrs {
+			text, passing := strings.CutPrefix(text, "~")
+			all = append(all, kernel.AddressEntry{Prefix: netip.MustParsePrefix(text), Passing: passing})
 		}
 		var present netip.Addr
 		if test.present != "" {
 			present = addr(test.present)
 		}
-		got, ok := choose(addrs, present)
+		got, ok := choose(all, test.family, present)
 		if ok != (test.want != "") || ok && got.String() != test.want {
 			t.Errorf("%s: got %v %v, want %q", test.name, got, ok, test.want)
 		}
@@ -213,7 +288,7 @@ func TestConflists(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "net.d")
 	config := Defaults()
 	config.NetconfDir = dir
-	c := newConflists(config, store{"/var/lib/fairway/networks"})
+	c := newConflists(config, store{dir: "/var/lib/fairway"})
 	if err := c.remove("blue"); err != nil {
 		t.Errorf("remove without a directory: %v", err)
 	}
@@ -226,7 +301,7 @@ func TestConflists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, again := range []conflists{c, newConflists(config, c.store)} {
+	for _, again := range []conflists{c, newConflists(config, store{dir: "/var/lib/fairway"})} {
 		if err := again.ensure(n); err != nil {
 			t.Errorf("again: %v", err)
 		}
@@ -243,7 +318,7 @@ func TestConflists(t *testing.T) {
 	if diff := cmp.Diff(want, made, comparable); err != nil || diff != "" {
 		t.Errorf("networks in files of the agent: %v (-want +got):\n%s", err, diff)
 	}
-	if made, err := newConflists(config, store{"/elsewhere"}).made(); err != nil || len(made) != 0 {
+	if made, err := newConflists(config, store{dir: "/elsewhere"}).made(); err != nil || len(made) != 0 {
 		t.Errorf("networks in files of another agent: %v, %v", made, err)
 	}
 	n.Name = "hand"

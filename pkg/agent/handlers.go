@@ -3,15 +3,17 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
-	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/registry"
 )
@@ -33,7 +35,7 @@ func (a *Agent) putNetwork(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.fits(n); err != nil {
+	if err := a.fitsHere(n); err != nil {
 		return nil, err
 	}
 	made, err := a.registry.Create(r.Context(), n)
@@ -41,55 +43,39 @@ func (a *Agent) putNetwork(r *http.Request) (any, error) {
 		return nil, err
 	}
 	slog.Info("network made", "network", made.Name, "vni", made.VNI)
-	a.await(r.Context(), func() bool { return a.settled(made) })
+	a.await(r.Context(), func() bool { return a.offered(made) })
 	return made, nil
 }
 
-// fits says whether a network can be on this host: the other hosts cannot be asked. One that is there already does.
-func (a *Agent) fits(n agentapi.Network) error {
-	if _, there := a.known.remembered()[n.Name]; there {
+// fitsHere says whether a network can be on this host, and cuts off none that this host knows. One that is there already does.
+func (a *Agent) fitsHere(n agentapi.Network) error {
+	if _, there := a.cache.snapshot(n.Name); there {
 		return nil
 	}
-	m := model(n)
-	probe := m
-	if probe.VNI == 0 {
-		probe.VNI = 1 // it will be given a free one
-	}
-	if _, err := probe.Text().Parse(); err != nil {
+	if err := spares(n, a.endpoints()); err != nil {
 		return fmt.Errorf("%w definition: %w", agentapi.ErrInvalid, err)
 	}
-	vtep := a.known.vtep()
-	if !vtep.IsValid() {
-		return nil // there is nothing to compare with
-	}
-	k, err := kernel.Open("")
+	p, err := a.machine.open()
 	if err != nil {
 		return err
 	}
-	defer k.Close()
-	o, err := declare(k, snapshot{definition: n, hosts: overlay.Hosts{Self: vtep, Peers: []overlay.Peer{{VTEP: vtep}}}})
-	if err != nil {
-		return fmt.Errorf("%w definition: %w", agentapi.ErrInvalid, err)
-	}
-	if err := o.Ready(k); err != nil {
+	defer p.close()
+	if err := p.fits(outside(n, 0, a.cache.place().address)); err != nil {
 		return fmt.Errorf("%w definition: %w", agentapi.ErrInvalid, err)
 	}
 	return nil
 }
 
-// settled says whether this host has done what there is to do for a network: it is in place, or a problem is noted.
-func (a *Agent) settled(n agentapi.Network) bool {
-	if a.known.problem(aboutNetwork(n.Name)) != nil || a.known.problem(aboutClaims(n.Name)) != nil {
-		return true
-	}
-	snap, ok := a.known.remembered()[n.Name]
-	return ok && snap.definition.VNI == n.VNI && len(snap.own().Blocks) >= len(n.Subnets)
+// offered says whether this host has done what there is to do for a network: runtimes find it, or a problem is noted.
+func (a *Agent) offered(n agentapi.Network) bool {
+	snap, ok := a.cache.snapshot(n.Name)
+	return ok && snap.definition.VNI == n.VNI || a.problems.of(ofNetwork+n.Name) != nil
 }
 
 // await waits for something that a local pass brings about, or for the end of the request: the network is made either way.
 func (a *Agent) await(ctx context.Context, done func() bool) {
 	for {
-		passed := a.known.passes()
+		passed := a.cache.passes()
 		if done() {
 			return
 		}
@@ -97,19 +83,97 @@ func (a *Agent) await(ctx context.Context, done func() bool) {
 		case <-passed:
 		case <-ctx.Done():
 			return
+		case <-time.After(awaitEvery): // what is waited for may be noted by another loop
 		}
 	}
 }
 
+// connectMax is how long a request waits for an agent that is being started to reach etcd.
+const connectMax = 2 * time.Second
+
+// awaitEvery is between two looks at what no pass tells of.
+const awaitEvery = 50 * time.Millisecond
+
+// putMembership makes this host a member of a network, and waits until it can give out an address of each family. A plugin asks for
+// it with the first container.
+func (a *Agent) putMembership(r *http.Request) (any, error) {
+	return nil, a.enter(r.Context(), r.PathValue("name"))
+}
+
+// enter makes this host a member.
+func (a *Agent) enter(ctx context.Context, name string) error {
+	asked := time.Now()
+	var n agentapi.Network
+	var err error
+	a.await(ctx, func() bool {
+		n, err = a.definition(name)
+		return err == nil || time.Since(asked) > connectMax
+	})
+	if err != nil {
+		return err
+	}
+	a.cache.touch(name)
+	a.cache.mark(&a.cache.local, name)
+	a.wake.set()
+	a.askRemote(name)
+	var problem error
+	a.await(ctx, func() bool {
+		for _, kind := range []string{ofClaims, ofNetwork} {
+			if problem = a.problems.of(kind + name); problem != nil {
+				return true
+			}
+		}
+		if _, known := a.cache.state(); (!known || !a.cache.connected()) && time.Since(asked) > connectMax {
+			problem = fmt.Errorf("etcd: %w: this host is no member of the network yet", agentapi.ErrUnavailable)
+			return true
+		}
+		return a.entered(n)
+	})
+	if a.entered(n) {
+		return nil
+	}
+	if problem == nil {
+		problem = fmt.Errorf("network %s: %w: this host does not have a block of it yet", name, agentapi.ErrUnavailable)
+	}
+	return problem
+}
+
+// entered says whether the plugin is offered a block of each subnet.
+func (a *Agent) entered(n agentapi.Network) bool {
+	snap, ok := a.cache.snapshot(n.Name)
+	if !ok {
+		return false
+	}
+	blocks := a.cache.offered(n.Name, snap.own().Blocks)
+	for _, subnet := range n.Subnets {
+		if len(in(subnet.Prefix, blocks)) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// deleteHost takes everything from a host that is gone for good.
+func (a *Agent) deleteHost(r *http.Request) (any, error) {
+	node := r.PathValue("node")
+	if err := a.registry.Forget(r.Context(), node); err != nil {
+		return nil, err
+	}
+	a.problems.happened("host %s was forgotten", node)
+	return nil, nil
+}
+
 // definition is a network's, as far as this host knows.
 func (a *Agent) definition(name string) (agentapi.Network, error) {
-	if s, ok := a.known.state(); ok {
-		if n := s.Networks[name]; n.Readable() {
+	if s, ok := a.cache.state(); ok {
+		n := s.Networks[name]
+		if n.Readable() {
 			return n.Definition, nil
-		} else if snap, kept := a.known.remembered()[name]; kept && !n.Absent() {
+		}
+		if snap, kept := a.cache.snapshot(name); kept && (!n.Absent() || a.cache.isLost(name)) {
 			return snap.definition, nil
 		}
-	} else if snap, ok := a.known.remembered()[name]; ok {
+	} else if snap, ok := a.cache.snapshot(name); ok {
 		return snap.definition, nil
 	}
 	return agentapi.Network{}, fmt.Errorf("network %s: %w", name, agentapi.ErrNotFound)
@@ -119,7 +183,7 @@ func (a *Agent) getNetwork(r *http.Request) (any, error) { return a.definition(r
 
 func (a *Agent) listNetworks(*http.Request) (any, error) {
 	all := []agentapi.Network{} // an empty list, not null
-	for _, name := range a.known.networks() {
+	for _, name := range a.cache.networks() {
 		if n, err := a.definition(name); err == nil {
 			all = append(all, n)
 		}
@@ -131,38 +195,49 @@ func (a *Agent) listNetworks(*http.Request) (any, error) {
 func (a *Agent) deleteNetwork(r *http.Request) (any, error) {
 	name := r.PathValue("name")
 	a.count() // a container may have come a moment ago
-	if n := len(a.known.reservedIn(name)); n > 0 {
-		return nil, fmt.Errorf("network %s is %w: remove its containers on host %s first", name, agentapi.ErrInUse, a.config.Node)
+	if n := len(a.cache.reservedIn(name)); n > 0 {
+		return nil, fmt.Errorf("network %s is %w: remove its containers on host %s first", name, agentapi.ErrInUse, a.node())
 	}
 	if err := a.registry.Delete(r.Context(), name); err != nil {
 		return nil, err
 	}
 	slog.Info("network deleted", "network", name)
 	a.await(r.Context(), func() bool {
-		_, there := a.known.remembered()[name]
-		return !there || a.known.problem(aboutNetwork(name)) != nil
+		_, there := a.cache.snapshot(name)
+		return !there || a.problems.of(ofNetwork+name) != nil
 	})
 	return nil, nil
 }
 
 func (a *Agent) listPeers(r *http.Request) (any, error) {
 	name := r.PathValue("name")
-	if s, ok := a.known.state(); ok {
-		if n := s.Networks[name]; !n.Absent() {
-			return peersOf(n, a.config.Node), nil
+	s, known := a.cache.state()
+	if known && s.Networks[name].Absent() {
+		return nil, fmt.Errorf("network %s: %w", name, agentapi.ErrNotFound)
+	}
+	if known {
+		n, used, err := a.registry.Network(r.Context(), name)
+		if err == nil {
+			return peersOf(s, n, used, a.node()), nil
 		}
-	} else if snap, ok := a.known.remembered()[name]; ok {
+		if !errors.Is(err, agentapi.ErrUnavailable) {
+			return nil, err
+		}
+	}
+	if snap, ok := a.cache.snapshot(name); ok {
 		return peersIn(snap), nil
 	}
 	return nil, fmt.Errorf("network %s: %w", name, agentapi.ErrNotFound)
 }
 
 // peersOf are the hosts of a network as the registry has them.
-func peersOf(n *registry.Network, node string) []agentapi.Peer {
+func peersOf(s registry.State, n *registry.Network, used map[string]bool, node string) []agentapi.Peer {
 	peers, blocks := []agentapi.Peer{}, n.BlocksByNode()
-	for name := range n.Owners() {
+	owners := n.Owners()
+	maps.Copy(owners, used)
+	for name := range owners {
 		peers = append(peers, agentapi.Peer{
-			Node: name, VTEP: n.Nodes[name].VTEP, Blocks: blocks[name], Pins: n.PinsOf(name), Self: name == node, InUse: n.Used[name],
+			Node: name, VTEP: s.Address(n, name), Blocks: blocks[name], Pins: n.PinsOf(name), Self: name == node, InUse: used[name],
 		})
 	}
 	return sortPeers(peers)
@@ -199,7 +274,10 @@ func (a *Agent) putPin(r *http.Request) (any, error) {
 	if err := json.NewDecoder(r.Body).Decode(&pin); err != nil {
 		return nil, fmt.Errorf("%w pin: %w", agentapi.ErrInvalid, err)
 	}
-	s, ok := a.known.state()
+	if err := a.enter(r.Context(), name); err != nil && !errors.Is(err, agentapi.ErrUnavailable) {
+		return nil, err
+	}
+	s, ok := a.cache.state()
 	n := s.Networks[name]
 	switch {
 	case !ok:
@@ -207,7 +285,7 @@ func (a *Agent) putPin(r *http.Request) (any, error) {
 	case !n.Readable():
 		return nil, fmt.Errorf("network %s: %w", name, agentapi.ErrNotFound)
 	}
-	record := registry.Pin{Node: a.config.Node, ContainerID: pin.ContainerID, IfName: pin.IfName}
+	record := registry.Pin{Node: a.node(), ContainerID: pin.ContainerID, IfName: pin.IfName}
 	if err := a.registry.Pin(r.Context(), n, addr.Unmap(), record); err != nil {
 		return nil, err
 	}
@@ -217,24 +295,37 @@ func (a *Agent) putPin(r *http.Request) (any, error) {
 
 // mayUse says whether the snapshot gives an address to this host.
 func (a *Agent) mayUse(network string, addr netip.Addr) bool {
-	snap := a.known.remembered()[network]
+	snap, _ := a.cache.snapshot(network)
 	return slices.Contains(snap.hosts.Pins, overlay.Pin{Address: addr, VTEP: snap.hosts.Self}) ||
 		slices.ContainsFunc(snap.own().Blocks, func(b netip.Prefix) bool { return b.Contains(addr) })
 }
 
-func (a *Agent) getHealth(*http.Request) (any, error) { return a.health(), nil }
+// getHealth is the host's, or as far as it concerns one network.
+func (a *Agent) getHealth(r *http.Request) (any, error) {
+	return a.health(r.URL.Query().Get("network")), nil
+}
 
-func (a *Agent) health() agentapi.Health {
-	problems := a.known.sentences()
-	connected := a.known.connected()
-	if !connected && a.known.problem(aboutEtcd) == nil {
+func (a *Agent) health(network string) agentapi.Health {
+	problems := a.problems.sentences(network)
+	connected, beat := a.cache.connected(), a.cache.beat()
+	if !connected && a.problems.of(aboutEtcd) == nil {
 		problems = append(problems, "etcd: no member is connected: networks work as they are, and change when one is")
 	}
+	if !beat.confirmed.IsZero() && beat.err == nil && time.Since(beat.confirmed) > 2*a.config.AliveTTL {
+		problems = append(problems, fmt.Sprintf("node: its heartbeat was not renewed for %v", time.Since(beat.confirmed).Round(time.Second)))
+	}
+	if connected && beat.confirmed.IsZero() && beat.err == nil {
+		problems = append(problems, "node: its heartbeat is not in etcd yet")
+	}
+	if a.settling() {
+		problems = append(problems, "etcd: it has gone back, and hosts claim again what they had")
+	}
 	return agentapi.Health{
-		Node: a.config.Node, Version: a.config.Version, Underlay: a.known.vtep(), Healthy: len(problems) == 0, Problems: problems,
+		Node: a.node(), Version: a.config.Version, Underlay: a.cache.place().address, Healthy: len(problems) == 0, Problems: problems,
+		Events: a.problems.history(), Confirmed: beat.confirmed,
 		Etcd: agentapi.EtcdHealth{
-			Endpoints: a.config.Endpoints, Connected: connected, Revision: a.known.revision(), Since: a.known.connectedSince(),
+			Endpoints: a.config.Endpoints, Connected: connected, Revision: a.cache.revision(), Since: a.cache.connectedSince(),
 		},
-		Networks: len(a.known.networks()),
+		Networks: len(a.cache.networks()), Member: len(a.cache.joinedNetworks()),
 	}
 }

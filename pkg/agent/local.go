@@ -6,151 +6,300 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/registry"
-	"github.com/fairway-cni/fairway/pkg/state/vxlan"
-	"github.com/fairway-cni/fairway/pkg/vtep"
 )
 
-// work brings this host in line when something asks for it, and at each audit.
-func (a *Agent) work(ctx context.Context) error {
-	audit := time.NewTicker(a.config.Audit)
+const (
+	// auditShare is how much longer an audit's pause is than the audit of one network: audits take a small part of a core.
+	auditShare = 20
+	// flushAfter is how long documents that only a restart needs are put off.
+	flushAfter = 2 * time.Second
+)
+
+// local is the loop that keeps files and kernel as they have to be. It never waits for etcd, and is used by one goroutine.
+type local struct {
+	*Agent
+	// programmed is what the kernel has of each network, as far as this agent has seen to it. What is not in it is compared as a
+	// whole.
+	programmed map[string]snapshot
+	adopted    bool
+	repairs    map[string]*repairs
+	failed     map[string]bool // networks to look at again
+}
+
+// retryFailed is how long a network that could not be put right is left, unless something else is to be done.
+const retryFailed = 10 * time.Second
+
+// work reconciles what is asked for, and audits one network after the other.
+func (l *local) work(ctx context.Context) error {
+	audit := time.NewTicker(l.config.Audit)
 	defer audit.Stop()
+	var queue []string
+	var next, flush, retry <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return errors.Join(ctx.Err(), l.files.flush())
 		case <-audit.C:
-			a.usage.set()
-			a.remote.set()
-		case <-a.local:
-		case <-a.news:
-			a.reconcile(ctx, news)
-			continue
+			l.usage.set()
+			l.askRemote()
+			if len(queue) == 0 {
+				queue = l.cache.anywhere()
+				next = time.After(0)
+			}
+		case <-next:
+			start := time.Now()
+			if len(queue) > 0 {
+				l.verify(queue[0])
+				queue = queue[1:]
+				l.reconcile(ctx)
+			}
+			next = nil
+			if len(queue) > 0 {
+				next = time.After(auditShare * time.Since(start))
+			}
+		case <-l.wake:
+			l.reconcile(ctx)
+		case <-retry:
+			retry = nil
+			l.reconcile(ctx)
+		case <-flush:
+			flush = nil
+			l.problems.note(aboutFiles, l.files.flush())
 		}
-		a.reconcile(ctx, everything)
+		if retry == nil && len(l.failed) > 0 {
+			retry = time.After(retryFailed)
+		}
+		if flush == nil && l.files.pending() {
+			flush = time.After(flushAfter)
+		}
 	}
 }
 
-// scope is what a pass looks at.
-type scope int
+// verify forgets what the kernel has of a network, so that it is compared.
+func (l *local) verify(name string) {
+	delete(l.programmed, name)
+	l.cache.mark(&l.cache.local, name)
+}
 
-const (
-	everything scope = iota
-	news             // networks of which something else is known than before, or that had a problem
-)
-
-// reconcile compares files and kernel with what is known, once, and puts right what differs. A network that cannot be put
-// right keeps no other from it.
-func (a *Agent) reconcile(ctx context.Context, s scope) {
+// reconcile brings in line the networks that were marked. One that cannot be put right keeps no other from it.
+func (l *local) reconcile(ctx context.Context) {
 	start := time.Now()
-	defer a.known.endPass()
-	k, err := kernel.Open("")
+	defer l.cache.endPass()
+	p, err := l.machine.open()
 	if err != nil {
-		a.known.note(aboutUnderlay, err)
+		l.problems.note(aboutUnderlay, err)
 		return
 	}
-	defer k.Close()
-	a.findUnderlay(k)
-	a.adopt()
-	wanted, gone := a.wanted()
-	for _, name := range slices.Sorted(maps.Keys(gone)) {
-		a.known.note(aboutNetwork(name), a.retire(k, gone[name]))
+	defer p.close()
+	if l.findUnderlay(p) {
+		l.cache.mark(&l.cache.local)
 	}
-	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+	l.adopt()
+	marked := l.cache.take(&l.cache.local)
+	for name := range l.failed {
+		marked.names = with(marked.names, name)
+	}
+	for _, name := range l.disturbed() {
+		delete(l.programmed, name)
+		marked.names = with(marked.names, name)
+	}
+	names := slices.Sorted(maps.Keys(marked.names))
+	if marked.all {
+		names = l.everything()
+	}
+	for _, name := range names {
 		if ctx.Err() != nil {
 			return
 		}
-		if s == everything || !a.settledAs(wanted[name]) {
-			a.known.note(aboutNetwork(name), a.realise(k, wanted[name]))
+		err := l.network(p, name)
+		l.problems.note(ofNetwork+name, err)
+		delete(l.failed, name)
+		if err != nil {
+			l.failed[name] = true
 		}
 	}
-	present := slices.AppendSeq(slices.Collect(maps.Keys(wanted)), maps.Keys(gone))
-	a.known.noteOnly(aboutNetwork, present)
-	a.known.noteOnly(aboutRecords, present)
-	if s, ok := a.known.state(); ok {
-		a.known.noteOnly(aboutDefinition, slices.Collect(maps.Keys(s.Networks)))
+	l.problems.forgetAbsent(l.everything())
+	l.metrics.passes.Observe(time.Since(start).Seconds())
+}
+
+func with(names map[string]bool, name string) map[string]bool {
+	if names == nil {
+		names = make(map[string]bool)
 	}
-	a.metrics.passes.Observe(time.Since(start).Seconds())
+	names[name] = true
+	return names
+}
+
+// everything are the names of all networks that the registry or this host has anything of.
+func (l *local) everything() []string {
+	names := slices.Collect(maps.Keys(l.cache.remembered()))
+	if s, ok := l.cache.state(); ok {
+		names = slices.AppendSeq(names, maps.Keys(s.Networks))
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // findUnderlay finds out by which address peers reach this host. When there is none, the last stays.
-func (a *Agent) findUnderlay(k *kernel.Kernel) {
-	before, trouble := a.known.vtep(), a.known.problem(aboutUnderlay)
-	addr, link, err := resolveUnderlay(k, a.config.Underlay, before)
-	a.known.note(aboutUnderlay, err)
+func (l *local) findUnderlay(p pass) (changed bool) {
+	before, trouble := l.cache.place(), l.problems.of(aboutUnderlay)
+	family := 0
+	if s, ok := l.cache.state(); ok {
+		family = s.Cluster.Family
+	}
+	now, err := p.findUnderlay(l.config.Underlay, family, before.address)
+	l.problems.note(aboutUnderlay, err)
 	if err != nil {
-		return
+		return false
 	}
-	a.known.with(func() { a.known.address, a.known.link = addr, link })
-	if trouble != nil {
-		a.local.set() // nothing was programmed meanwhile
+	l.cache.with(func() { l.cache.underlay = now })
+	if now == before {
+		return trouble != nil // nothing was programmed meanwhile
 	}
-	if addr == before {
-		return
+	if before.address.IsValid() && before.address != now.address {
+		slog.Info("the address on the underlay has changed", "from", before.address, "to", now.address)
+		l.leave(before.address)
 	}
-	if before.IsValid() {
-		slog.Info("the address on the underlay has changed", "from", before, "to", addr)
-		a.registry.Leave(before)
-	}
-	a.remote.set()
+	clear(l.programmed)
+	l.askRemote()
+	return true
 }
 
-// wanted is what this host should have of each network, and what it has of networks that are no more. Before etcd has
-// been read, it is what the snapshots say.
-func (a *Agent) wanted() (wanted, gone map[string]snapshot) {
-	here, remembered := a.known.vtep(), a.known.remembered()
-	wanted, gone = make(map[string]snapshot), make(map[string]snapshot)
-	s, ok := a.known.state()
-	if !ok {
-		for name, snap := range remembered {
-			wanted[name] = snap.at(here)
-		}
-		return wanted, gone
+// adopt remembers, when etcd has been read for the first time, the networks of which this host has a conflist and neither a
+// snapshot nor word from etcd: they were deleted while the agent was away, and their snapshots are lost or damaged. They go as
+// any others.
+func (l *local) adopt() {
+	s, ok := l.cache.state()
+	if !ok || l.adopted {
+		return
 	}
-	for name, n := range s.Networks {
-		n, ok := a.usable(name, n, remembered)
-		if !ok || !here.IsValid() {
-			continue
-		}
-		snap, faults := describe(n, a.config.Node, here)
-		a.known.note(aboutRecords(name), faultsOf(n, faults))
-		wanted[name] = snap
+	made, err := l.offers.made()
+	if err != nil {
+		slog.Warn("networks that were deleted meanwhile are not looked for yet", "error", err)
+		return
 	}
-	for name, snap := range remembered {
-		if s.Networks[name].Absent() {
-			gone[name] = snap
+	l.adopted = true
+	for name, definition := range made {
+		if _, is := l.cache.snapshot(name); !is && s.Networks[name].Absent() && !l.cache.isLost(name) {
+			l.cache.setSnapshot(snapshot{definition: definition})
+			l.cache.mark(&l.cache.local, name)
 		}
 	}
-	return wanted, gone
+	l.count() // they may have containers
+}
+
+// network brings one network in line.
+func (l *local) network(p pass, name string) error {
+	before, there := l.cache.snapshot(name)
+	s, known := l.cache.state()
+	n := s.Networks[name]
+	here := l.cache.place()
+	switch {
+	case !known || n.Absent() && l.cache.isLost(name):
+		// What etcd said last, as long as it says nothing else: a store that was emptied has deleted nothing.
+		if !there {
+			return nil
+		}
+		return l.realise(p, before.at(here.address))
+	case n.Absent():
+		l.problems.note(ofDefinition+name, nil)
+		if !there {
+			return nil
+		}
+		return l.retire(p, before)
+	}
+	n, err := l.usable(n, before, there)
+	if n == nil || !here.address.IsValid() {
+		return err
+	}
+	if there && !before.definition.Same(n.Definition) {
+		if err := l.remade(p, before); err != nil {
+			return err
+		}
+		there = false
+	}
+	if err := l.fits(p, n, there); err != nil {
+		return err
+	}
+	switch {
+	case l.cache.isJoined(name) && n.Followed:
+		return l.realise(p, l.describe(s, n, before, there))
+	case there && before.member() && l.cache.isJoined(name):
+		return l.realise(p, before.at(here.address)) // until its members are known
+	}
+	l.problems.note(ofRecords+name, nil)
+	l.problems.note(ofAddresses+name, nil)
+	if there && before.member() {
+		if _, err := p.remove(before); err != nil {
+			return err
+		}
+		delete(l.programmed, name)
+	}
+	return l.realise(p, outside(n.Definition, n.Created, here.address))
 }
 
 // usable is a network with a definition. One whose definition cannot be read goes on with the one that this host remembers: it
 // is not deleted.
-func (a *Agent) usable(name string, n *registry.Network, remembered map[string]snapshot) (*registry.Network, bool) {
-	if n.Absent() {
-		return nil, false
-	}
+func (l *local) usable(n *registry.Network, before snapshot, there bool) (*registry.Network, error) {
 	var unreadable error
 	if n.Unreadable != nil {
 		unreadable = fmt.Errorf("it cannot be used, perhaps a later release wrote it, upgrade fairwayd: %w", n.Unreadable)
 	}
-	a.known.note(aboutDefinition(name), unreadable)
-	if n.Readable() {
-		return n, true
-	}
-	before, ok := remembered[name]
-	if !ok || before.created != n.Created {
-		return nil, false
+	l.problems.note(ofDefinition+n.Name, unreadable)
+	switch {
+	case n.Readable():
+		return n, nil
+	case !there || before.created != n.Created:
+		return nil, nil
 	}
 	kept := *n
 	kept.Definition = before.definition
-	return &kept, true
+	return &kept, nil
+}
+
+// remade takes away a network in whose place etcd has another of the name. Containers that are still attached keep it.
+func (l *local) remade(p pass, before snapshot) error {
+	name := before.definition.Name
+	gone, err := p.remove(before)
+	if err != nil {
+		return err
+	}
+	if !gone || len(l.cache.reservedIn(name)) > 0 {
+		return fmt.Errorf("it was made anew with another definition, and containers here are attached to the former one: remove them, and attach them again")
+	}
+	delete(l.programmed, name)
+	l.cache.supersede(name)
+	return nil
+}
+
+// fits refuses a network that is new here and would cut this host off.
+func (l *local) fits(p pass, n *registry.Network, there bool) error {
+	if there {
+		return nil
+	}
+	if err := spares(n.Definition, l.endpoints()); err != nil {
+		return err
+	}
+	return p.fits(outside(n.Definition, n.Created, l.cache.place().address))
+}
+
+// describe is this host's view of a network that it is a member of.
+func (l *local) describe(s registry.State, n *registry.Network, before snapshot, there bool) snapshot {
+	v := view{state: s, node: l.node(), here: l.cache.place(), reserved: l.cache.reservedIn(n.Name)}
+	l.cache.with(func() { v.had = slices.Clone(l.cache.blocks[n.Name]) })
+	if seen, ok := l.cache.lastSeen()[n.Name]; ok && l.settling() && seen.definition.Same(n.Definition) {
+		v.before = &seen
+	}
+	snap, faults, stranded := v.describe(n)
+	l.problems.note(ofRecords+n.Name, faultsOf(n, faults))
+	l.problems.note(ofAddresses+n.Name, strandedError(stranded))
+	return snap
 }
 
 // faultsOf is one error for all records of a network that are left out, nil for none.
@@ -169,118 +318,127 @@ func faultsOf(n *registry.Network, faults []overlay.Fault) error {
 	return errors.Join(errs...)
 }
 
-// adopt remembers, when etcd has been read for the first time, the networks of which this host has a conflist and neither a
-// snapshot nor word from etcd: they were deleted while the agent was away, and their snapshots are lost or damaged. They go as
-// any others.
-func (a *Agent) adopt() {
-	s, ok := a.known.state()
-	if !ok || a.adopted {
-		return
+func strandedError(addrs []netip.Addr) error {
+	if len(addrs) == 0 {
+		return nil
 	}
-	made, err := a.conflists.made()
-	if err != nil {
-		slog.Warn("networks that were deleted meanwhile are not looked for yet", "error", err)
-		return
-	}
-	a.adopted = true
-	remembered := a.known.remembered()
-	for name, definition := range made {
-		if _, is := remembered[name]; !is && s.Networks[name].Absent() {
-			a.known.setSnapshot(snapshot{definition: definition})
-		}
-	}
-	a.count() // they may have containers
-}
-
-// settledAs says whether the last pass has left a network as it is wanted.
-func (a *Agent) settledAs(snap snapshot) bool {
-	name := snap.definition.Name
-	before, ok := a.known.remembered()[name]
-	return ok && before.equal(snap) && a.known.problem(aboutNetwork(name)) == nil
+	return fmt.Errorf("%v of containers here lie in blocks that are not this host's any more: attach these containers anew", addrs)
 }
 
 // realise puts a network in place on this host. The kernel is first: it is kept also when nothing can be written. A network that
 // is new and cannot be programmed is not offered to runtimes; of one that is there, what can be done is done.
-func (a *Agent) realise(k *kernel.Kernel, snap snapshot) error {
+func (l *local) realise(p pass, snap snapshot) error {
 	name := snap.definition.Name
-	before, there := a.known.remembered()[name]
+	_, there := l.cache.snapshot(name)
 	var errs []error
 	// Without an underlay there is nothing to program, which is told once; what there was stays.
-	if a.known.problem(aboutUnderlay) == nil {
-		if err := a.program(k, snap); err != nil {
+	if snap.member() && len(snap.own().Blocks) > 0 && l.problems.of(aboutUnderlay) == nil {
+		if err := l.program(p, snap); err != nil {
 			if !there {
 				return err
 			}
 			errs = append(errs, err)
 		}
 	}
-	if !there || !before.equal(snap) {
-		if err := a.store.write(snap); err != nil {
-			return errors.Join(append(errs, err)...) // a plugin that finds the conflist reads the snapshot
-		}
-		a.known.setSnapshot(snap)
+	l.cache.setSnapshot(snap)
+	if err := l.files.write(snap, l.mayUse(snap)); err != nil {
+		// A plugin that finds the conflist reads the snapshot.
+		return errors.Join(append(errs, err)...)
 	}
-	return errors.Join(append(errs, a.conflists.ensure(snap.definition))...)
+	return errors.Join(append(errs, l.offers.ensure(snap.definition))...)
 }
 
-// program brings the kernel in line.
-func (a *Agent) program(k *kernel.Kernel, snap snapshot) error {
-	o, err := declare(k, snap)
-	if err != nil {
-		return err
+// mayUse are the blocks that the plugin is offered: those that etcd says are this host's, and are not being given back.
+func (l *local) mayUse(snap snapshot) []netip.Prefix {
+	name, blocks := snap.definition.Name, snap.own().Blocks
+	if s, ok := l.cache.state(); ok {
+		if n := s.Networks[name]; n != nil && n.Followed {
+			blocks = slices.DeleteFunc(slices.Clone(blocks), func(b netip.Prefix) bool { return n.Blocks[b] != l.node() })
+		} else if n.Absent() {
+			blocks = nil // lost, and not claimed again yet
+		}
 	}
-	drift := o.Verify(k)
-	if drift == nil {
+	return l.cache.offered(name, blocks)
+}
+
+// program brings the kernel in line: by the difference to what it has, or by comparing all when that is not known.
+func (l *local) program(p pass, snap snapshot) error {
+	name := snap.definition.Name
+	before, known := l.programmed[name]
+	if known && before.equal(snap) {
 		return nil
 	}
-	a.metrics.repairs.Inc()
-	slog.Info("bringing the kernel in line", "network", snap.definition.Name, "because", oneLine(drift))
-	_, err = o.Ensure(k)
-	return err
-}
-
-// declare is this host's part of a network as kernel state.
-func declare(k *kernel.Kernel, snap snapshot) (vxlan.Overlay, error) {
-	network := snap.network()
-	if err := network.Check(snap.hosts); err != nil {
-		return vxlan.Overlay{}, err
+	delete(l.programmed, name)
+	var from *snapshot
+	if known {
+		from = &before
 	}
-	own := snap.own()
-	underlay, err := vxlan.UnderlayOf(k, own.VTEP)
-	if err != nil {
-		return vxlan.Overlay{}, err
+	// Until etcd has been read, nothing is removed: this host may have known more than it could write down.
+	_, told := l.cache.state()
+	drift, err := p.program(snap, from, !told)
+	if drift != nil {
+		l.metrics.repairs.Inc()
+		slog.Info("reconciling the kernel", "network", name, "drift", oneLine(drift))
 	}
-	if most := underlay.MTU - overlay.Overhead(own.VTEP); network.MTU > most {
-		return vxlan.Overlay{}, fmt.Errorf("mtu %d is more than %d, which %s with MTU %d has room for: raise that, or make the network with a smaller one",
-			network.MTU, most, underlay.Link, underlay.MTU)
+	if err == nil {
+		l.watch(snap)
 	}
-	return vtep.Declare(network, snap.hosts, own, underlay.MTU), nil
+	if err == nil && told {
+		l.programmed[name] = snap
+	}
+	return errors.Join(err, l.repeated(name, drift))
 }
 
 // retire takes away what this host has of a network that was deleted. Containers that are still attached keep theirs.
-func (a *Agent) retire(k *kernel.Kernel, snap snapshot) error {
+func (l *local) retire(p pass, snap snapshot) error {
 	name := snap.definition.Name
-	if err := a.conflists.remove(name); err != nil {
+	if err := l.offers.remove(name); err != nil {
 		return err
 	}
-	o := vtep.Declare(snap.network(), snap.hosts, snap.own(), 0)
-	used, err := o.Used(k)
+	gone, err := p.remove(snap)
 	if err != nil {
 		return err
 	}
-	if used || len(a.known.reservedIn(name)) > 0 {
+	if !gone || len(l.cache.reservedIn(name)) > 0 {
 		return errDeleted
 	}
-	if err := o.Remove(k); err != nil {
+	if err := l.files.remove(name); err != nil {
 		return err
 	}
-	if err := a.store.remove(name); err != nil {
-		return err
-	}
-	a.known.forget(name)
+	delete(l.programmed, name)
+	l.cache.forget(name)
+	l.following.Join(l.cache.joinedNetworks())
 	slog.Info("removed", "network", name)
 	return nil
 }
 
-// oneLine is an error's text without line breaks: errors that are joined have them.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+var errDeleted = errors.New("deleted while containers are attached: it goes with the last one")
+
+// repairs are how often a network was found changed by somebody else.
+type repairs struct {
+	count int
+	since time.Time
+}
+
+const (
+	// A network that was repaired more often than repairsMax within repairsWithin is fought over.
+	repairsMax    = 10
+	repairsWithin = time.Minute
+)
+
+// repeated is a problem when a network has to be repaired again and again.
+func (l *local) repeated(name string, drift error) error {
+	r := l.repairs[name]
+	if r == nil || time.Since(r.since) > repairsWithin {
+		r = &repairs{since: time.Now()}
+		l.repairs[name] = r
+	}
+	if drift == nil {
+		return nil
+	}
+	if r.count++; r.count <= repairsMax {
+		return nil
+	}
+	return fmt.Errorf("it was repaired %d times within %v: something else changes it, such as a second fairwayd or a network manager: last %s",
+		r.count, repairsWithin, oneLine(drift))
+}

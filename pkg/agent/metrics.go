@@ -2,6 +2,7 @@ package agent
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -22,6 +23,8 @@ var (
 	problemsDesc  = prometheus.NewDesc("fairwayd_problems", "Problems that /v1/health tells.", nil, nil)
 	peersDesc     = prometheus.NewDesc("fairwayd_peers", "Other hosts of a network.", []string{"network"}, nil)
 	blocksDesc    = prometheus.NewDesc("fairwayd_blocks", "Blocks of a network that this host owns.", []string{"network"}, nil)
+	confirmedDesc = prometheus.NewDesc("fairwayd_heartbeat_age_seconds", "Since this host's heartbeat was renewed.", nil, nil)
+	memberDesc    = prometheus.NewDesc("fairwayd_member", "1 while this host is a member of a network.", []string{"network"}, nil)
 	addressesDesc = prometheus.NewDesc("fairwayd_addresses", "Addresses of a network that containers of this host have.", []string{"network"}, nil)
 )
 
@@ -47,7 +50,7 @@ func (m *metrics) handler() http.Handler {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(all chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{connectedDesc, revisionDesc, problemsDesc, peersDesc, blocksDesc, addressesDesc} {
+	for _, d := range []*prometheus.Desc{connectedDesc, revisionDesc, problemsDesc, peersDesc, blocksDesc, addressesDesc, confirmedDesc, memberDesc} {
 		all <- d
 	}
 }
@@ -57,16 +60,24 @@ func (m *metrics) Collect(all chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, value int, labels ...string) {
 		all <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(value), labels...)
 	}
-	health, connected := m.agent.health(), 0
+	health, connected := m.agent.health(""), 0
 	if health.Etcd.Connected {
 		connected = 1
 	}
 	gauge(connectedDesc, connected)
 	gauge(revisionDesc, int(health.Etcd.Revision))
 	gauge(problemsDesc, len(health.Problems))
-	for name, snap := range m.agent.known.remembered() {
-		gauge(peersDesc, len(snap.hosts.Peers)-1, name)
+	if !health.Confirmed.IsZero() {
+		gauge(confirmedDesc, int(time.Since(health.Confirmed).Seconds()))
+	}
+	for name, snap := range m.agent.cache.remembered() {
+		gauge(peersDesc, max(0, len(snap.hosts.Peers)-1), name)
 		gauge(blocksDesc, len(snap.own().Blocks), name)
-		gauge(addressesDesc, len(m.agent.known.reservedIn(name)), name)
+		member := 0
+		if snap.member() {
+			member = 1
+		}
+		gauge(memberDesc, member, name)
+		gauge(addressesDesc, len(m.agent.cache.reservedIn(name)), name)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/net/netutil"
 	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
@@ -23,6 +24,10 @@ const (
 	bodyMax = 1 << 20
 	// requestMax bounds a request; etcd may be electing a leader.
 	requestMax = 12 * time.Second
+	// Who reaches the metrics' port gets no more connections than scrapesMax, nor for longer without a request than scrapeIdle:
+	// they are descriptors of the agent's.
+	scrapesMax = 32
+	scrapeIdle = 30 * time.Second
 	// shutdownMax is for requests that are under way when the agent ends.
 	shutdownMax = 2 * time.Second
 )
@@ -86,6 +91,19 @@ func lockDir(dir string) (*os.File, error) {
 	return file, nil
 }
 
+// lockHost makes this the only agent of the host's network namespace, whatever its directories: two would undo each other's work. An
+// abstract socket is the namespace's (unix(7)), and ends with the process.
+func lockHost() (net.Listener, error) {
+	lock, err := net.Listen("unix", "@fairwayd-agent")
+	if errors.Is(err, unix.EADDRINUSE) {
+		return nil, errors.New("another fairwayd runs on this host: stop it")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock of the host: %w", err)
+	}
+	return lock, nil
+}
+
 // listenPrivate makes a socket that is for root from its first moment: the mode is set before it has its name.
 func listenPrivate(path string) (net.Listener, error) {
 	aside := path + ".new"
@@ -108,11 +126,13 @@ func listenPrivate(path string) (net.Listener, error) {
 func (s *server) serve(ctx context.Context) error {
 	defer s.lock.Close()
 	api := &http.Server{Handler: s.handler, ReadHeaderTimeout: requestMax, ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn)}
-	scrapes := &http.Server{Handler: s.only, ReadHeaderTimeout: requestMax, ErrorLog: api.ErrorLog}
+	scrapes := &http.Server{
+		Handler: s.only, ReadHeaderTimeout: requestMax, ReadTimeout: requestMax, WriteTimeout: requestMax, IdleTimeout: scrapeIdle, ErrorLog: api.ErrorLog,
+	}
 	failed := make(chan error, 2)
 	go func() { failed <- api.Serve(s.api) }()
 	if s.metrics != nil {
-		go func() { failed <- scrapes.Serve(s.metrics) }()
+		go func() { failed <- scrapes.Serve(netutil.LimitListener(s.metrics, scrapesMax)) }()
 	}
 	select {
 	case err := <-failed:
@@ -137,6 +157,8 @@ func (a *Agent) handler() http.Handler {
 	mux.HandleFunc("GET /v1/networks", answer(a.listNetworks))
 	mux.HandleFunc("GET /v1/networks/{name}/peers", answer(a.listPeers))
 	mux.HandleFunc("PUT /v1/networks/{name}/pins/{address}", answer(a.putPin))
+	mux.HandleFunc("PUT /v1/networks/{name}/membership", answer(a.putMembership))
+	mux.HandleFunc("DELETE /v1/hosts/{node}", answer(a.deleteHost))
 	mux.HandleFunc("GET /v1/health", answer(a.getHealth))
 	mux.Handle("GET /metrics", a.metrics.handler())
 	return http.MaxBytesHandler(mux, bodyMax)

@@ -3,34 +3,41 @@ package agent
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io/fs"
-	"log/slog"
+	"maps"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"reflect"
+	"slices"
 	"strings"
-
-	"github.com/google/renameio/v2"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
 	"github.com/fairway-cni/fairway/pkg/overlay"
+	"github.com/fairway-cni/fairway/pkg/registry"
 )
 
-// snapshot is what this host knows of a network. On disk, it is the document that the plugin reads, with keys of the
-// agent's beside: so the plugin works without the agent, and the agent without etcd.
+// snapshot is what this host has of a network. On disk, it is two documents with keys of the agent's beside: a small one for the
+// plugin, and one with all hosts. So the plugin works without the agent, and the agent without etcd.
 type snapshot struct {
 	definition agentapi.Network
 	// created tells networks of one name apart: etcd's revision.
 	created int64
-	hosts   overlay.Hosts
+	// hosts has this host's entry first; no entry at all while it is no member.
+	hosts overlay.Hosts
+	// mtu is the least of the members' underlays, 0 when none is known.
+	mtu int
+	// pins are this host's, as etcd has them.
+	pins     map[netip.Addr]registry.Pin
+	revision int64
 }
 
-// agentKeys are the agent's own in the document.
+// agentKeys are the agent's own in the documents.
 type agentKeys struct {
-	Definition agentapi.Network `json:"definition"`
-	Created    int64            `json:"created"`
+	Definition agentapi.Network            `json:"definition"`
+	Created    int64                       `json:"created"`
+	OwnPins    map[netip.Addr]registry.Pin `json:"ownPins,omitempty"`
+}
+
+// outside is what a host has of a network that it is no member of.
+func outside(n agentapi.Network, created int64, vtep netip.Addr) snapshot {
+	return snapshot{definition: n, created: created, hosts: overlay.Hosts{Self: vtep}}
 }
 
 // network is the model of the network.
@@ -48,14 +55,33 @@ func model(n agentapi.Network) overlay.Network {
 
 // own is this host's entry.
 func (s snapshot) own() overlay.Peer {
-	own, err := s.hosts.Own(nil)
-	if err != nil {
-		return overlay.Peer{VTEP: s.hosts.Self} // no entry yet: no block
+	if own, err := s.hosts.Own(nil); err == nil && s.hosts.Self.IsValid() {
+		return own
 	}
-	return own
+	return overlay.Peer{VTEP: s.hosts.Self} // no entry: no block
 }
 
-func (s snapshot) equal(other snapshot) bool { return reflect.DeepEqual(s, other) }
+// member says whether the host is one.
+func (s snapshot) member() bool { return len(s.hosts.Peers) > 0 }
+
+// in are the blocks of a subnet.
+func in(subnet netip.Prefix, blocks []netip.Prefix) (list []netip.Prefix) {
+	for _, b := range blocks {
+		if subnet.Overlaps(b) {
+			list = append(list, b)
+		}
+	}
+	return list
+}
+
+// equal compares all but the revision.
+func (s snapshot) equal(other snapshot) bool {
+	return s.created == other.created && s.mtu == other.mtu && s.definition.Same(other.definition) && s.hosts.Self == other.hosts.Self &&
+		slices.Equal(s.hosts.Pins, other.hosts.Pins) && maps.Equal(s.pins, other.pins) &&
+		slices.EqualFunc(s.hosts.Peers, other.hosts.Peers, func(a, b overlay.Peer) bool {
+			return a.Node == b.Node && a.VTEP == b.VTEP && slices.Equal(a.Blocks, b.Blocks)
+		})
+}
 
 // at is the snapshot as this host has it with another address on the underlay. A peer that had the address is left out, and
 // so are all of the other family.
@@ -86,15 +112,44 @@ func (s snapshot) at(vtep netip.Addr) snapshot {
 	return moved
 }
 
-// encode writes the document and the agent's keys as one JSON object.
-func (s snapshot) encode() ([]byte, error) {
+// full is the document with all hosts.
+func (s snapshot) full() ([]byte, error) {
 	network := s.network()
-	document := overlay.Document{Network: &network, Hosts: s.hosts}.Encode()
-	own, err := json.Marshal(agentKeys{Definition: s.definition, Created: s.created})
+	return s.encode(overlay.Document{Network: &network, Hosts: s.hosts, Revision: s.revision, UnderlayMTU: s.mtu})
+}
+
+// forPlugin is the document of what an attachment needs, whatever number of hosts there are: the blocks that it may have an
+// address of, the pins in them, and this host's.
+func (s snapshot) forPlugin(offered []netip.Prefix, full, confirmed string) ([]byte, error) {
+	network, own := s.network(), s.own()
+	d := overlay.Document{
+		Network: &network, Partial: true, Full: full, Confirmed: confirmed, UnderlayMTU: s.mtu,
+		Hosts: overlay.Hosts{Self: s.hosts.Self, Peers: []overlay.Peer{}},
+	}
+	if s.member() {
+		d.Peers = []overlay.Peer{own}
+	}
+	for _, block := range own.Blocks {
+		if !slices.Contains(offered, block) {
+			d.Withheld = append(d.Withheld, block)
+		}
+	}
+	for _, p := range s.hosts.Pins {
+		if p.VTEP == own.VTEP {
+			d.Pins = append(d.Pins, p)
+		}
+	}
+	d.Revision = max(1, s.created)
+	return s.encode(d)
+}
+
+// encode writes a document and the agent's keys as one JSON object.
+func (s snapshot) encode(d overlay.Document) ([]byte, error) {
+	own, err := json.Marshal(agentKeys{Definition: s.definition, Created: s.created, OwnPins: s.pins})
 	if err != nil {
 		return nil, err
 	}
-	text := strings.TrimRight(string(document), "\n}") + "," + strings.TrimPrefix(string(own), "{")
+	text := strings.TrimRight(string(d.Encode()), "\n}") + "," + strings.TrimPrefix(string(own), "{")
 	return []byte(text + "\n"), nil
 }
 
@@ -110,74 +165,16 @@ func decodeSnapshot(data []byte) (snapshot, error) {
 	if document.Network == nil || own.Definition.Name != document.Network.Name || own.Created == 0 {
 		return snapshot{}, errors.New("keys are missing")
 	}
-	return snapshot{definition: own.Definition, created: own.Created, hosts: document.Hosts}, nil
-}
-
-// store is the directory of the snapshots.
-type store struct{ dir string }
-
-const snapshotEnding = ".json"
-
-func newStore(stateDir string) (store, error) {
-	s := store{filepath.Join(stateDir, "networks")}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return s, fmt.Errorf("state-dir: %w", err)
+	s := snapshot{
+		definition: own.Definition, created: own.Created, hosts: document.Hosts, mtu: document.UnderlayMTU, pins: own.OwnPins, revision: document.Revision,
+	}
+	self := slices.IndexFunc(s.hosts.Peers, func(p overlay.Peer) bool { return p.VTEP == s.hosts.Self })
+	if self > 0 { // a former release wrote it last
+		own := s.hosts.Peers[self]
+		s.hosts.Peers = slices.Insert(slices.Delete(s.hosts.Peers, self, self+1), 0, own)
+	}
+	if len(s.hosts.Peers) == 0 {
+		s.hosts.Peers = nil
 	}
 	return s, nil
-}
-
-// path of a network's snapshot, for key peersFile of its configuration.
-func (s store) path(network string) string { return filepath.Join(s.dir, network+snapshotEnding) }
-
-// load reads all snapshots. One that cannot be read is ignored, and written anew when etcd has been read.
-func (s store) load() (map[string]snapshot, error) {
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return nil, fmt.Errorf("state-dir: %w", err)
-	}
-	all := make(map[string]snapshot)
-	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), snapshotEnding)
-		if !ok || !e.Type().IsRegular() {
-			continue // an unfinished one, or none of ours
-		}
-		snap, err := s.read(name)
-		if err != nil {
-			slog.Warn("snapshot is ignored until it is rebuilt from etcd", "network", name, "error", err)
-			continue
-		}
-		all[name] = snap
-	}
-	return all, nil
-}
-
-func (s store) read(network string) (snapshot, error) {
-	data, err := os.ReadFile(s.path(network))
-	if err != nil {
-		return snapshot{}, err
-	}
-	snap, err := decodeSnapshot(data)
-	if err == nil && snap.definition.Name != network {
-		err = fmt.Errorf("it is of network %s", snap.definition.Name)
-	}
-	return snap, err
-}
-
-// write replaces a snapshot, all of it or nothing.
-func (s store) write(snap snapshot) error {
-	data, err := snap.encode()
-	if err != nil {
-		return err
-	}
-	if err := renameio.WriteFile(s.path(snap.definition.Name), data, 0o600); err != nil {
-		return fmt.Errorf("snapshot: %w", err)
-	}
-	return nil
-}
-
-func (s store) remove(network string) error {
-	if err := os.Remove(s.path(network)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("snapshot: %w", err)
-	}
-	return nil
 }

@@ -5,60 +5,108 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 
-	"github.com/fairway-cni/fairway/pkg/hostlocal"
+	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/fence"
 	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/registry"
 )
 
-// What a problem may be about, beside a network.
-const (
-	aboutEtcd     = "etcd"
-	aboutNode     = "node"
-	aboutUnderlay = "underlay"
-	aboutReclaim  = "reclaim"
-)
-
-// aboutNetwork tells what is wrong with a network on this host, and aboutClaims what with this host's part of it in etcd.
-func aboutNetwork(name string) string { return "network " + name }
-func aboutClaims(name string) string  { return "claims in network " + name }
-
-// aboutDefinition tells that a definition cannot be read, and aboutRecords which of the network's records are left out.
-func aboutDefinition(name string) string { return "definition of network " + name }
-func aboutRecords(name string) string    { return "records of network " + name }
-
 // follow is the source that reports the registry.
 func (a *Agent) follow(ctx context.Context) error {
-	a.registry.Follow(ctx, follower{a})
+	a.following.Run(ctx)
 	return ctx.Err()
+}
+
+// defaults are what the first host of a cluster decides for all.
+func (a *Agent) defaults() registry.Defaults {
+	d := registry.Defaults{ReclaimAfter: registry.Duration(a.config.ReclaimAfter), Family: 4}
+	if here := a.cache.place().address; here.Is6() {
+		d.Family = 6
+	}
+	return d
 }
 
 type follower struct{ *Agent }
 
 // Update takes a new state.
-func (f follower) Update(s registry.State, changed []string) {
-	slog.Debug("update", "revision", s.Revision, "networks", changed)
-	f.known.setState(s)
-	f.news.set()
+func (f follower) Update(s registry.State, changed registry.Changed) {
+	slog.Debug("update", "revision", s.Revision, "networks", changed.Networks, "hosts", changed.Hosts)
+	f.cache.setState(s)
+	if changed.Cluster {
+		f.takeCluster(s.Cluster)
+	}
+	if changed.Hosts {
+		f.problems.note(aboutRecords, faultsOf(&registry.Network{Faults: s.Faults}, nil))
+	}
+	if len(changed.Networks) > 0 {
+		f.cache.mark(&f.cache.local, changed.Networks...)
+		f.cache.mark(&f.cache.remote, changed.Networks...)
+	}
+	f.wake.set()
 	f.remote.set()
+}
+
+// takeCluster takes what all hosts have in common.
+func (f follower) takeCluster(c registry.Cluster) {
+	f.cache.mark(&f.cache.local)
+	f.cache.mark(&f.cache.remote)
+	if hold := time.Duration(c.ReclaimAfter); hold > 0 && hold != f.config.ReclaimAfter {
+		slog.Info("reclaim-after is the cluster's", "cluster", hold, "here", f.config.ReclaimAfter)
+	}
+}
+
+// Remember keeps the memory of the store. One that went back is what this host tells it again.
+func (f follower) Remember(m registry.Memory, wentBack error) {
+	if wentBack != nil {
+		f.problems.happened("%v: this host claims again what it had", wentBack)
+		f.cache.setLost()
+		f.cache.wentBack()
+		f.whenSettled()
+		f.askRemote()
+	}
+	f.saveIdentity(m, wentBack != nil)
+}
+
+// whenSettled looks at everything again when what the store has lost is not kept any more.
+func (a *Agent) whenSettled() {
+	time.AfterFunc(a.cache.settlesIn()+time.Second, func() {
+		if a.settling() {
+			a.whenSettled()
+			return
+		}
+		a.cache.mark(&a.cache.local)
+		a.wake.set()
+		a.askRemote()
+	})
+}
+
+// settling says whether the store went back a moment ago.
+func (a *Agent) settling() bool {
+	return a.cache.settlesIn() > 0
 }
 
 // Disturbed notes whether the registry is followed.
 func (f follower) Disturbed(err error) {
-	f.known.setFollows(err == nil)
-	f.known.note(aboutEtcd, err)
+	f.cache.setFollows(err == nil)
+	f.problems.note(aboutEtcd, err)
 }
 
-// connections is the source that reports whether etcd is reached: the watch goes on by itself when it is again.
+// connections is the source that reports whether etcd is reached.
 func (a *Agent) connections(ctx context.Context) error {
-	a.registry.AwaitConnection(ctx, func(connected bool) {
-		a.known.setLinked(connected)
+	a.link(ctx, func(connected bool) {
+		a.cache.setLinked(connected)
 		if connected {
 			a.remote.set()
 		}
@@ -66,64 +114,142 @@ func (a *Agent) connections(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// giveSign keeps this host's sign of life in etcd.
-func (a *Agent) giveSign(ctx context.Context) error {
-	a.registry.StayAlive(ctx, a.config.Node, a.bootID, a.config.AliveTTL, func(err error) {
-		if err != nil && !errors.Is(err, registry.ErrNodeTaken) {
-			return // told by the one who follows
-		}
-		a.known.note(aboutNode, err)
-		if a.known.setAlive(err == nil) {
-			a.local.set()
-		}
-		a.remote.set()
+// beat keeps this host's heartbeat in etcd.
+func (a *Agent) beat(ctx context.Context) error {
+	a.registry.Beat(ctx, registry.Heartbeat{
+		Node: a.node(), BootID: a.bootID, Machine: a.identity.Machine, TTL: a.config.AliveTTL, Report: a.beaten,
 	})
 	return ctx.Err()
 }
 
-// events is the source that reports the kernel's: what happens to a VXLAN device, or to the underlay. Containers come and
-// go by veths, which are no business of the agent, unless one is the underlay.
-func (a *Agent) events(ctx context.Context) error {
-	return kernel.Monitor(ctx, func(e kernel.Event) {
-		if !strings.HasPrefix(e.Link, "veth") || e.Link == a.config.Underlay || e.Link == a.known.underlayLink() {
-			a.local.set()
+func isTaken(err error) bool { return errors.Is(err, registry.ErrNodeTaken) }
+
+// beaten takes a report of the heartbeat.
+func (a *Agent) beaten(lease int64, err error) {
+	var before heartbeat
+	a.cache.with(func() {
+		before = a.cache.beating
+		a.cache.beating.lease, a.cache.beating.err = lease, err
+		if err == nil {
+			a.cache.beating.confirmed = time.Now()
 		}
 	})
+	a.problems.note(aboutNode, err)
+	a.setFence(err)
+	if isTaken(err) != isTaken(before.err) || err == nil && before.lease == 0 {
+		a.cache.mark(&a.cache.local)
+		a.wake.set()
+		a.askRemote()
+	}
+}
+
+// hold is the cluster's, as it is known.
+func (a *Agent) hold() (hold time.Duration) {
+	a.cache.with(func() { hold = a.cache.hold })
+	if hold == 0 {
+		hold = a.config.ReclaimAfter
+	}
+	return hold
+}
+
+// setFence says until when the plugin may give out addresses: well before others may take this host's blocks, and not at all while
+// another machine has its name.
+func (a *Agent) setFence(err error) {
+	hold := a.hold()
+	var f fence.Fence
+	switch {
+	case isTaken(err):
+		f.Reason = err.Error()
+	case err != nil:
+		return // the last one counts
+	default:
+		f = a.clock().After(hold - hold/4)
+	}
+	a.fencing.Lock()
+	defer a.fencing.Unlock()
+	if f.Reason == a.fenced.Reason && !f.Until.IsZero() == !a.fenced.Until.IsZero() && f.Boot == a.fenced.Boot && f.Until.Sub(a.fenced.Until) < hold/64 {
+		return
+	}
+	err = a.files.saveFence(f)
+	if err == nil {
+		a.fenced = f
+	}
+	a.problems.note(aboutFiles, err)
+}
+
+// saveEvery is how often the memory of the store is written, beside what matters at once.
+const saveEvery = 10 * time.Second
+
+// saveIdentity writes who this host is to the cluster.
+func (a *Agent) saveIdentity(m registry.Memory, now bool) {
+	a.fencing.Lock()
+	defer a.fencing.Unlock()
+	// A block is offered only after that: the memory has to know of it.
+	now = a.claimed.Swap(false) || now || m.ID != a.identity.Memory.ID || m.Epoch != a.identity.Memory.Epoch
+	a.identity.Memory, a.identity.Hold = m, a.hold()
+	if !now && time.Since(a.saved) < saveEvery {
+		return
+	}
+	a.saved = time.Now()
+	if err := a.files.saveIdentity(a.identity); err != nil {
+		slog.Warn("the state of the store is not remembered yet", "error", err)
+	}
+}
+
+// events is the source that reports the kernel's: what happens to a VXLAN device, or to the underlay, and what of a network is
+// deleted. Other links are no business of the agent.
+func (a *Agent) events(ctx context.Context) error {
+	return kernel.Monitor(ctx, func(e kernel.Event) {
+		under := a.cache.place().link
+		switch {
+		case strings.HasPrefix(e.Link, devicePrefix):
+			a.disturb(e.Link)
+		case e.Link == "", e.Link == under, e.Link == a.config.Underlay, under == "", e.Default:
+		default:
+			return
+		}
+		a.wake.set()
+	}, a.gone)
 }
 
 // purge removes what the containers of an earlier boot have left.
 func (a *Agent) purge(ctx context.Context) {
-	for name := range a.known.remembered() {
-		if err := hostlocal.NewStore(a.reservations(name)).Purge(ctx); err != nil {
+	for name := range a.cache.remembered() {
+		if err := a.machine.purge(ctx, name); err != nil {
 			slog.Warn("addresses of an earlier boot are not removed yet", "network", name, "error", err)
 		}
 	}
 }
 
-// reservations is where the addresses of a network's containers are.
-func (a *Agent) reservations(network string) hostlocal.Config {
-	return hostlocal.Config{Network: network, DataDir: a.config.DataDir}
-}
-
-// count reads which addresses containers have, and asks for what follows from that. One count ends before the next begins, so
-// that the last to be kept is the last that was read.
-func (a *Agent) count() {
+// count reads which addresses containers have, of some networks or of all, and asks for what follows from that. One count ends
+// before the next begins, so that the last to be kept is the last that was read.
+func (a *Agent) count(names ...string) {
 	a.counting.Lock()
 	defer a.counting.Unlock()
-	for _, name := range a.known.anywhere() {
-		addrs, err := hostlocal.NewStore(a.reservations(name)).Reserved()
+	if len(names) == 0 {
+		names = a.cache.anywhere()
+	}
+	for _, name := range names {
+		addrs, err := a.machine.reserved(name)
 		if err != nil {
 			slog.Warn("addresses in use are not known", "network", name, "error", err)
 			continue
 		}
-		if !a.known.setReserved(name, addrs) {
+		if !a.cache.setReserved(name, addrs) {
 			continue
 		}
-		a.remote.set()
-		if len(addrs) == 0 {
-			a.news.set() // a network that was deleted goes with its last container
+		a.askRemote(name)
+		if len(addrs) == 0 || a.problems.of(ofAddresses+name) != nil || a.problems.of(ofNetwork+name) != nil {
+			a.cache.mark(&a.cache.local, name) // one that was deleted goes with its last container
+			a.wake.set()
 		}
 	}
+}
+
+// askRemote has networks be published, or all.
+func (a *Agent) askRemote(names ...string) {
+	a.cache.mark(&a.cache.remote, names...)
+	a.remote.set()
 }
 
 // watchReservations is the source that reports containers which come and go, by host-local's directories. Without inotify,
@@ -134,17 +260,18 @@ func (a *Agent) watchReservations(ctx context.Context) error {
 	}
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
-		slog.Warn("containers are noticed late: raise fs.inotify.max_user_instances", "error", err)
+		slog.Warn("inotify limit reached; new containers are detected only by polling: raise fs.inotify.max_user_instances", "error", err)
 		watcher = &fsnotify.Watcher{} // which says nothing
 	} else {
 		defer func() { _ = watcher.Close() }() // nothing is buffered
 	}
+	var changed []string // all at first
 	for first := true; ; first = false {
 		if err == nil {
 			a.watchDirectories(watcher, first)
 		}
-		a.count()
-		if !quiet(ctx, watcher, a.usage) {
+		a.count(changed...)
+		if changed = quiet(ctx, watcher, a.usage, a.config.DataDir); ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
@@ -153,9 +280,9 @@ func (a *Agent) watchReservations(ctx context.Context) error {
 // watchDirectories watches host-local's, and those of the networks that have one yet. Of a new one we are told.
 func (a *Agent) watchDirectories(watcher *fsnotify.Watcher, first bool) {
 	if err := watcher.Add(a.config.DataDir); err != nil && first {
-		slog.Warn("containers are noticed late: raise fs.inotify.max_user_watches", "error", err)
+		slog.Warn("inotify limit reached; new containers are detected only by polling: raise fs.inotify.max_user_watches", "error", err)
 	}
-	for _, name := range a.known.anywhere() {
+	for _, name := range a.cache.anywhere() {
 		_ = watcher.Add(filepath.Join(a.config.DataDir, name)) // there may be none yet
 	}
 }
@@ -163,30 +290,111 @@ func (a *Agent) watchDirectories(watcher *fsnotify.Watcher, first bool) {
 // settle is how long a burst of events is waited for: containers often come in numbers.
 const settle = 20 * time.Millisecond
 
-// quiet waits for an event and the end of its burst, and says whether there may be more.
-func quiet(ctx context.Context, watcher *fsnotify.Watcher, asked trigger) bool {
+// quiet waits for an event and the end of its burst, or for a question, and gives the networks that it was about, none for all.
+func quiet(ctx context.Context, watcher *fsnotify.Watcher, asked trigger, dir string) []string {
 	var burst <-chan time.Time
+	changed := make(map[string]bool)
 	for {
 		select {
 		case <-ctx.Done():
-			return false
+			return nil
 		case err, open := <-watcher.Errors:
 			if !open {
-				return false
+				return nil
 			}
 			slog.Warn("inotify", "error", err) // events may be missed: count
-			return true
+			return nil
 		case e, open := <-watcher.Events:
 			if !open {
-				return false
+				return nil
 			}
-			if burst == nil && e.Has(fsnotify.Create|fsnotify.Remove|fsnotify.Rename) {
+			if !e.Has(fsnotify.Create | fsnotify.Remove | fsnotify.Rename) {
+				continue
+			}
+			network := filepath.Base(filepath.Dir(e.Name))
+			if filepath.Dir(e.Name) == filepath.Clean(dir) {
+				network = filepath.Base(e.Name)
+			}
+			changed[network] = true
+			if burst == nil {
 				burst = time.After(settle)
 			}
 		case <-asked:
-			return true
+			return nil
 		case <-burst:
+			return slices.Collect(maps.Keys(changed))
+		}
+	}
+}
+
+// devicePrefix begins the names of the networks' devices.
+const devicePrefix = overlay.LinkPrefix
+
+// watched is what to put back at once when somebody deletes it.
+type watched struct {
+	mu      sync.Mutex
+	devices map[string]string // network, by device
+	hurt    map[string]bool   // networks of which something was deleted or changed
+}
+
+// watch notes the device of a network that is programmed.
+func (l *local) watch(s snapshot) {
+	l.watched.mu.Lock()
+	defer l.watched.mu.Unlock()
+	l.watched.devices[overlay.LinkName(s.definition.VNI)] = s.definition.Name
+}
+
+// disturb notes that a device has changed.
+func (a *Agent) disturb(device string) {
+	a.watched.mu.Lock()
+	defer a.watched.mu.Unlock()
+	if name, ok := a.watched.devices[device]; ok {
+		a.watched.hurt[name] = true
+	}
+}
+
+// disturbed gives the networks of which something was changed, once.
+func (a *Agent) disturbed() []string {
+	a.watched.mu.Lock()
+	defer a.watched.mu.Unlock()
+	names := slices.Collect(maps.Keys(a.watched.hurt))
+	clear(a.watched.hurt)
+	return names
+}
+
+// gone takes the report that an entry was deleted: it is put back when a network of this host has it.
+func (a *Agent) gone(e kernel.Gone) {
+	for name, snap := range a.cache.remembered() {
+		if !snap.member() || e.Link != "" && e.Link != overlay.LinkName(snap.definition.VNI) {
+			continue
+		}
+		if has(snap, e) {
+			a.watched.mu.Lock()
+			a.watched.hurt[name] = true
+			a.watched.mu.Unlock()
+			a.wake.set()
+		}
+	}
+}
+
+// has says whether a snapshot has an entry of the kernel.
+func has(s snapshot, e kernel.Gone) bool {
+	for i, p := range s.hosts.Peers {
+		switch {
+		case e.FDB && i > 0 && kernel.MAC(overlay.VTEPMAC(s.definition.VNI, p.VTEP)) == e.MAC:
+			return true
+		case e.FDB:
+			continue
+		case e.Dst.IsValid() && slices.Contains(p.Blocks, e.Dst):
+			return true
+		case e.Addr.IsValid() && i > 0 && slices.ContainsFunc(p.Blocks, func(b netip.Prefix) bool { return b.Addr() == e.Addr }):
 			return true
 		}
 	}
+	if e.Dst.IsValid() && slices.ContainsFunc(s.definition.Subnets, func(n agentapi.Subnet) bool { return n.Prefix == e.Dst }) {
+		return true
+	}
+	return slices.ContainsFunc(s.hosts.Pins, func(p overlay.Pin) bool {
+		return p.VTEP != s.hosts.Self && (p.Address == e.Addr || e.Dst == netip.PrefixFrom(p.Address, p.Address.BitLen()))
+	})
 }

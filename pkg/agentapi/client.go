@@ -5,7 +5,9 @@
 //	DELETE /v1/networks/{name}                 removes it, unless a host has containers on it
 //	GET    /v1/networks                        all (→ []Network, by name)
 //	GET    /v1/networks/{name}/peers           its hosts (→ []Peer, by name)
+//	PUT    /v1/networks/{name}/membership      makes this host a member, and waits until it can give out addresses
 //	PUT    /v1/networks/{name}/pins/{address}  gives an attachment an address of any block (Pin →)
+//	DELETE /v1/hosts/{node}                    takes everything from a host that is gone for good
 //	GET    /v1/health                          how the agent fares (→ Health)
 //	GET    /metrics                            the same for Prometheus
 //
@@ -96,6 +98,18 @@ func (c *Client) Peers(ctx context.Context, name string) ([]Peer, error) {
 // ErrNoAgent.
 func (c *Client) Pin(ctx context.Context, network string, p Pin) error {
 	return c.call(ctx, http.MethodPut, pinPath(network, p.Address), p, nil)
+}
+
+// Join makes this host a member of a network, as its first container does, and waits until it can give out addresses there. It
+// stays one for a while. Errors: ErrNotFound, ErrUnavailable, ErrNoAgent.
+func (c *Client) Join(ctx context.Context, network string) error {
+	return c.call(ctx, http.MethodPut, networkPath(network)+"/membership", nil, nil)
+}
+
+// Forget takes everything from a host that is gone for good, so that others can have its addresses. Errors: ErrInUse while it is
+// alive, ErrNotFound, ErrUnavailable, ErrNoAgent.
+func (c *Client) Forget(ctx context.Context, node string) error {
+	return c.call(ctx, http.MethodDelete, "/v1/hosts/"+url.PathEscape(node), nil, nil)
 }
 
 // Health is how the agent fares. Error: ErrNoAgent.

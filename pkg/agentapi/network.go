@@ -1,7 +1,9 @@
 package agentapi
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -22,8 +24,17 @@ type Network struct {
 	// Options and Labels are kept for who asks; the agent does not read them.
 	Options map[string]string `json:"options,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
+	// Requires are features that a host has to know to be on the network. A host that does not know one keeps off it.
+	Requires []string `json:"requires,omitempty"`
 	// Created is set by Put.
 	Created time.Time `json:"created,omitzero"`
+}
+
+// Same says whether two definitions are one.
+func (n Network) Same(other Network) bool {
+	return n.Name == other.Name && n.VNI == other.VNI && n.MTU == other.MTU && n.Internal == other.Internal && n.IPMasq == other.IPMasq &&
+		slices.Equal(n.Subnets, other.Subnets) && maps.Equal(n.Options, other.Options) && maps.Equal(n.Labels, other.Labels) &&
+		slices.Equal(n.Requires, other.Requires) && n.Created.Equal(other.Created)
 }
 
 // Subnet is a network's addresses of one family. It has no gateway: each host is that of its containers, by an address of
@@ -71,10 +82,15 @@ type Health struct {
 	Healthy bool `json:"healthy"`
 	// Problems are sentences that say what to change.
 	Problems []string `json:"problems,omitempty"`
+	// Events are what happened of note since the agent was started, such as that etcd was restored: the last some.
+	Events []string `json:"events,omitempty"`
+	// Confirmed is when the host's heartbeat was in etcd last; zero for not since the agent was started.
+	Confirmed time.Time `json:"confirmed,omitzero"`
 	// Etcd is the state of the connection to etcd.
 	Etcd EtcdHealth `json:"etcd"`
-	// Networks is their number.
+	// Networks is their number, Member that of those which the host is a member of.
 	Networks int `json:"networks"`
+	Member   int `json:"member"`
 }
 
 // EtcdHealth is the state of the connection to etcd.

@@ -73,6 +73,7 @@ var table = []struct {
 	{kernel.ErrNotNamespace, Namespace},
 	{overlay.ErrConfig, Config},
 	{overlay.ErrNoBlock, TryAgain},
+	{overlay.ErrFenced, TryAgain},
 	{state.ErrDrift, Drift},
 	{state.ErrExists, Environment},
 	{state.ErrConflict, Config},

@@ -12,6 +12,9 @@ import (
 type AddressEntry struct {
 	Link   int
 	Prefix netip.Prefix
+	// Passing says that it is not there to stay: temporary, deprecated, tentative or found to be another host's (RFC 8981,
+	// RFC 4862).
+	Passing bool
 }
 
 // Addresses lists the addresses of a link of the host, of both families; an index of 0 lists those of all links. The
@@ -69,17 +72,28 @@ func decodeAddress(body []byte) (e AddressEntry, ok bool) {
 		return AddressEntry{}, false
 	}
 	var addr, local netip.Addr
+	flags := uint32(body[2])
 	eachAttribute(body[unix.SizeofIfAddrmsg:], func(kind uint16, value []byte) {
 		switch kind {
 		case unix.IFA_ADDRESS:
 			addr, _ = netip.AddrFromSlice(value)
 		case unix.IFA_LOCAL:
 			local, _ = netip.AddrFromSlice(value)
+		case unix.IFA_FLAGS:
+			if len(value) == 4 {
+				flags = binary.NativeEndian.Uint32(value)
+			}
 		}
 	})
 	if local.IsValid() {
 		addr = local
 	}
-	e = AddressEntry{Link: int(binary.NativeEndian.Uint32(body[4:])), Prefix: netip.PrefixFrom(addr, int(body[1]))}
+	passing := uint32(unix.IFA_F_DEPRECATED | unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED)
+	if body[0] == unix.AF_INET6 {
+		passing |= unix.IFA_F_TEMPORARY // of IPv4, the flag says that the address is not the subnet's first
+	}
+	e = AddressEntry{
+		Link: int(binary.NativeEndian.Uint32(body[4:])), Prefix: netip.PrefixFrom(addr, int(body[1])), Passing: flags&passing != 0,
+	}
 	return e, e.Prefix.IsValid()
 }

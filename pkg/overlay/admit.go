@@ -64,6 +64,10 @@ func (a *admission) peers(h Hosts) []Peer {
 			a.refuse(name, "its address %s is of another family than %s: give all hosts addresses of one family", p.VTEP, family)
 			continue
 		}
+		if a.network.contains(netip.PrefixFrom(p.VTEP, p.VTEP.BitLen())) {
+			a.refuse(name, "its address %s lies inside the network's %s: the way to it would lead through itself", p.VTEP, join(a.network.Subnets))
+			continue
+		}
 		if p.VTEP == h.Self && i != self {
 			a.refuse(name, "it has this host's address %s, too: give each host its own", p.VTEP)
 			continue

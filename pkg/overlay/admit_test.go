@@ -11,7 +11,7 @@ import (
 // Whatever others have written, what is admitted is what Check accepts, and entries that nothing is wrong with stay.
 func TestAdmitIsWhatCheckAccepts(t *testing.T) {
 	n := Network{Name: "blue", VNI: 4096, Port: DefaultPort, Subnets: []netip.Prefix{netip.MustParsePrefix("10.42.0.0/16"), netip.MustParsePrefix("fd42::/64")}}
-	vteps := []string{"192.0.2.11", "192.0.2.12", "192.0.2.13", "127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "::1", "2001:db8::1", "fe80::1%eth0", "fe80::1", "::ffff:192.0.2.14"}
+	vteps := []string{"192.0.2.11", "192.0.2.12", "192.0.2.13", "127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "::1", "2001:db8::1", "fe80::1%eth0", "fe80::1", "::ffff:192.0.2.14", "10.42.7.7", "fd42::7"}
 	blocks := []string{"10.42.0.0/26", "10.42.0.64/26", "10.42.0.0/24", "10.42.0.7/26", "10.99.0.0/24", "10.42.1.0/31", "10.42.1.1/32", "10.42.0.0/16", "10.0.0.0/8",
 		"fd42::/80", "fd42::1:0:0:0/80", "fd43::/80", "fd42::/127"}
 	pins := []string{"10.42.0.1", "10.42.9.9", "1.2.3.4", "fd42::9", "fd43::9"}

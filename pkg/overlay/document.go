@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/failure"
@@ -18,14 +19,27 @@ type Document struct {
 	Revision int64
 	// Partial says that peers may be missing: none is removed for not being listed.
 	Partial bool
+	// Full names the file with all peers, when this one has only what an attachment needs.
+	Full string
+	// Confirmed names the file that says until when the host may give out addresses (package fence). Empty: without end.
+	Confirmed string
+	// Withheld are blocks of this host that no address may be given out of: it is about to give them up, or claims them again.
+	Withheld []netip.Prefix
+	// UnderlayMTU is the least of all hosts', 0 for this host's.
+	UnderlayMTU int
 }
 
 // documentText is a document as it is written. Further keys are ignored, so that later releases may add some.
 type documentText struct {
 	Network *NetworkText `json:"network,omitempty"`
 	PeersText
-	Revision int64 `json:"revision,omitempty"`
-	Partial  bool  `json:"partial,omitempty"`
+	Revision    int64  `json:"revision,omitempty"`
+	Partial     bool   `json:"partial,omitempty"`
+	Full        string `json:"full,omitempty"`
+	Confirmed   string `json:"confirmed,omitempty"`
+	UnderlayMTU int    `json:"underlayMTU,omitempty"`
+	// Withheld are written as they are.
+	Withheld []string `json:"withheld,omitempty"`
 }
 
 // Decode reads a document and checks it. One that was cut short is no JSON, and an error. Errors are ErrConfig,
@@ -39,8 +53,11 @@ func Decode(data []byte) (Document, error) {
 	if t.Peers == nil {
 		return Document{}, invalidf(`key peers is missing: write {"peers": [{"vtep": …, "subnets": […]}, …]}`)
 	}
-	d := Document{Revision: t.Revision, Partial: t.Partial}
+	d := Document{Revision: t.Revision, Partial: t.Partial, Full: t.Full, Confirmed: t.Confirmed, UnderlayMTU: t.UnderlayMTU}
 	if d.Hosts, err = t.PeersText.Parse(); err != nil {
+		return Document{}, err
+	}
+	if d.Withheld, err = parsePrefixes(named("withheld"), t.Withheld); err != nil {
 		return Document{}, err
 	}
 	if t.Network == nil {
@@ -72,7 +89,12 @@ func undecodable(err error) error {
 
 // Encode writes a document that Decode reads, on one line: each ADD reads it.
 func (d Document) Encode() []byte {
-	t := documentText{PeersText: d.Hosts.text(), Revision: d.Revision, Partial: d.Partial}
+	t := documentText{
+		PeersText: d.Hosts.text(), Revision: d.Revision, Partial: d.Partial, Full: d.Full, Confirmed: d.Confirmed, UnderlayMTU: d.UnderlayMTU,
+	}
+	for _, block := range d.Withheld {
+		t.Withheld = append(t.Withheld, block.String())
+	}
 	if d.Network != nil {
 		text := d.Network.Text()
 		t.Network = &text

@@ -10,6 +10,8 @@ var (
 	ErrConfig = errors.New("invalid overlay network")
 	// ErrNoBlock says that the host has no block of the network to give addresses from.
 	ErrNoBlock = errors.New("no block of the network")
+	// ErrFenced says that the host may not give out addresses now.
+	ErrFenced = errors.New("no addresses can be given out")
 )
 
 // problem is one sentence whose kind is for errors.Is only.

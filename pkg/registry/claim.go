@@ -3,71 +3,114 @@ package registry
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"math/big"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/etcd"
 )
 
-// exists is the condition that a network is still the one that a state knows.
-func exists(name string, created int64) clientv3.Cmp {
-	return clientv3.Compare(clientv3.CreateRevision(networkKey(name)), "=", created)
-}
+// guesses is how many blocks a host tries before it reads which are taken: in a subnet with room, the first is free.
+const guesses = 4
 
 // Claim makes a node the owner of one more block of a subnet than a state of the network knows, and gives it. Any number of
-// hosts may claim at once: candidates are random, and who loses one takes another. A block that the node has by a claim
-// which the state does not know yet is the answer, so that no claim is doubled when its answer was lost. Errors:
-// ErrExhausted, agentapi.ErrNotFound when the network is gone or another one, agentapi.ErrUnavailable.
-func (c *Client) Claim(ctx context.Context, n *Network, node string, subnet agentapi.Subnet) (netip.Prefix, error) {
-	name := n.Definition.Name
+// hosts may claim at once: candidates are random, and who loses a block takes another. A block that the node has by
+// a claim which the state does not know yet is the answer, so that no claim is doubled when its answer was lost. Errors:
+// ErrExhausted, ErrSettling, ErrNodeTaken, agentapi.ErrNotFound when the network is gone or another one, etcd.ErrUnavailable.
+func (c *Client) Claim(ctx context.Context, n *Network, node, bootID string, subnet agentapi.Subnet) (netip.Prefix, error) {
+	return claim{client: c, network: n, node: node, bootID: bootID}.informed(ctx, subnet)
+}
+
+// Guess claims as Claim does, without reading what is taken: each host begins at a place of its own, which in a network with room is
+// free. It may double a claim whose answer was lost. Nothing is claimed and there is no error when others were faster, or there
+// are pins that the state does not know; then Claim is for it.
+func (c *Client) Guess(ctx context.Context, n *Network, node, bootID string, subnet agentapi.Subnet) (block netip.Prefix, ok bool, err error) {
+	w := claim{client: c, network: n, node: node, bootID: bootID}
+	known := make(map[netip.Prefix]string, len(n.Blocks))
+	for block, owner := range n.Blocks {
+		known[block] = owner
+	}
+	start := placeOf(n.Name, node, subnet)
+	for range guesses {
+		block, ok := freeBlock(subnet, known, start)
+		if !ok {
+			break
+		}
+		result, err := w.try(ctx, block, 0)
+		if err != nil || result == won {
+			return block, err == nil, err
+		}
+		if result == toPin {
+			break
+		}
+		known[block] = "" // another's
+	}
+	return netip.Prefix{}, false, nil
+}
+
+// claim is one node's, of a network.
+type claim struct {
+	client       *Client
+	network      *Network
+	node, bootID string
+}
+
+// informed claims by what is taken in etcd.
+func (w claim) informed(ctx context.Context, subnet agentapi.Subnet) (netip.Prefix, error) {
 	for range tries {
-		taken, revision, err := c.taken(ctx, name, subnet)
+		taken, revision, err := w.client.taken(ctx, w.network.Name, subnet)
 		if err != nil {
 			return netip.Prefix{}, err
 		}
 		for block, owner := range taken {
-			if owner == node && n.Blocks[block] != node {
+			if owner == w.node && w.network.Blocks[block] != w.node {
 				return block, nil
 			}
 		}
 		for {
 			block, ok := freeBlock(subnet, taken, randomIndex)
 			if !ok {
-				return block, fmt.Errorf("network %s: subnet %s has %d blocks, all in use: %w", name, subnet.Prefix, len(taken), ErrExhausted)
+				w.client.want(ctx, w.network.Name)
+				return block, fmt.Errorf("network %s: subnet %s has %d blocks, all in use: %w", w.network.Name, subnet.Prefix, len(taken), ErrExhausted)
 			}
-			result, err := c.claim(ctx, n, node, block, revision)
+			result, err := w.try(ctx, block, revision)
 			if err != nil || result == won {
 				return block, err
 			}
 			if result == toPin {
 				break // read what is taken again
 			}
-			taken[block] = "" // somebody's
+			taken[block] = "" // another's
 		}
 	}
-	return netip.Prefix{}, busy("network "+name, agentapi.ErrUnavailable)
+	return netip.Prefix{}, busy("network "+w.network.Name, etcd.ErrUnavailable)
 }
 
-// Reclaim makes a node the owner of a block that it remembers, unless another has it, or a pin lies in it; then the error is
-// agentapi.ErrExists.
-func (c *Client) Reclaim(ctx context.Context, n *Network, node string, block netip.Prefix) error {
+// want says that a network has no free block, for the keeper to look for those of hosts that are dead for long.
+func (c *Client) want(ctx context.Context, network string) {
+	_, _ = c.attempt(ctx, []etcd.Condition{etcd.Absent(wantedKey(network))}, []etcd.Op{etcd.Set(wantedKey(network), "")}, nil) // the next claim says so again
+}
+
+// Regain makes a node the owner of a block that it had, unless another has it, or a pin lies in it; then the error is
+// agentapi.ErrExists. It may be done also while the store settles.
+func (c *Client) Regain(ctx context.Context, n *Network, node, bootID string, block netip.Prefix) error {
 	if !n.Divides(block) {
-		return existsf("network %s: %s is no block of it", n.Definition.Name, block)
+		return existsf("network %s: %s is no block of it", n.Name, block)
 	}
 	subnet, _ := subnetOf(n.Definition, block.Addr())
+	w := claim{client: c, network: n, node: node, bootID: bootID}
 	for range tries {
-		taken, revision, err := c.taken(ctx, n.Definition.Name, subnet)
+		taken, revision, err := c.taken(ctx, n.Name, subnet)
 		if err != nil {
 			return err
 		}
 		if owner, ok := taken[block]; ok && owner != node {
 			break
 		}
-		result, err := c.claim(ctx, n, node, block, revision)
+		result, err := w.regain(ctx, block, revision)
 		if err != nil || result == won {
 			return err
 		}
@@ -75,7 +118,7 @@ func (c *Client) Reclaim(ctx context.Context, n *Network, node string, block net
 			break
 		}
 	}
-	return existsf("network %s: block %s belongs to another host now", n.Definition.Name, block)
+	return existsf("network %s: block %s belongs to another host now", n.Name, block)
 }
 
 // outcome of a claim.
@@ -87,56 +130,69 @@ const (
 	toPin           // a pin was made meanwhile, perhaps in the block
 )
 
-// claim tries one block. No pin may have appeared since the taken blocks were read, as it might lie in the block.
-func (c *Client) claim(ctx context.Context, n *Network, node string, block netip.Prefix, revision int64) (outcome, error) {
-	name := n.Definition.Name
-	key := blockKey(name, block)
-	response, err := c.attempt(ctx,
-		[]clientv3.Cmp{
-			exists(name, n.Created),
-			clientv3.Compare(clientv3.CreateRevision(key), "=", 0),
-			clientv3.Compare(clientv3.ModRevision(partPrefix(name, pinsPart)).WithPrefix(), "<", revision+1),
-		},
-		[]clientv3.Op{clientv3.OpPut(key, node)},
-		[]clientv3.Op{clientv3.OpGet(networkKey(name)), clientv3.OpGet(key)})
-	if err != nil || response.Succeeded {
+// try claims one block as a new one. The host has to be alive, and the store settled.
+func (w claim) try(ctx context.Context, block netip.Prefix, revision int64) (outcome, error) {
+	return w.claim(ctx, block, revision, etcd.Absent(settling))
+}
+
+// regain claims one block as one that the host had.
+func (w claim) regain(ctx context.Context, block netip.Prefix, revision int64) (outcome, error) {
+	return w.claim(ctx, block, revision)
+}
+
+// claim tries one block. No pin may have appeared since a revision, as it might lie in the block.
+func (w claim) claim(ctx context.Context, block netip.Prefix, revision int64, more ...etcd.Condition) (outcome, error) {
+	name, key := w.network.Name, blockKey(w.network.Name, block)
+	conditions := append([]etcd.Condition{
+		exists(w.network), etcd.Is(heartbeatKey(w.node), w.bootID), etcd.Absent(key), etcd.UnchangedSince(partPrefix(name, pinsPart), revision),
+	}, more...)
+	response, err := w.client.attempt(ctx, conditions, []etcd.Op{etcd.Set(key, w.node)},
+		[]etcd.Op{etcd.Read(networkKey(name)), etcd.Read(key), etcd.Read(heartbeatKey(w.node)), etcd.Read(settling)})
+	if err != nil || response.Done {
 		return won, err
 	}
-	owner := response.Responses[1].GetResponseRange().Kvs
+	owner, alive := response.Pages[1].KVs, response.Pages[2].KVs
 	switch {
-	case !holds(response, n.Created):
+	case !holds(response, w.network.Created):
 		return won, notFound(name)
-	case len(owner) == 0:
-		return toPin, nil
-	case string(owner[0].Value) == node:
+	case len(alive) == 0:
+		return won, fmt.Errorf("network %s: %w: the host's heartbeat is not in etcd yet", name, etcd.ErrUnavailable)
+	case alive[0].Value != w.bootID:
+		return won, ErrNodeTaken
+	case len(owner) > 0 && owner[0].Value == w.node:
 		return won, nil // the answer to an earlier try was lost
+	case len(owner) > 0:
+		return toOther, nil
+	case len(more) > 0 && len(response.Pages[3].KVs) > 0:
+		return won, fmt.Errorf("network %s: %w", name, ErrSettling)
 	}
-	return toOther, nil
+	return toPin, nil
 }
 
 // taken reads the blocks of a subnet that nobody can claim, with their owners: those that have one, and those with a pin
 // inside, whose owner is empty. So a host that owns a block owns all of it.
 func (c *Client) taken(ctx context.Context, network string, subnet agentapi.Subnet) (map[netip.Prefix]string, int64, error) {
-	owned, err := c.get(ctx, partPrefix(network, blocksPart), clientv3.WithPrefix())
+	revision, owned, err := c.list(ctx, etcd.Prefix(partPrefix(network, blocksPart)))
 	if err != nil {
 		return nil, 0, err
 	}
-	revision := owned.Header.Revision
-	pinned, err := c.get(ctx, partPrefix(network, pinsPart), clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithRev(revision))
+	pins := etcd.Prefix(partPrefix(network, pinsPart))
+	pins.KeysOnly, pins.Revision = true, revision
+	_, pinned, err := c.list(ctx, pins)
 	if err != nil {
 		return nil, 0, err
 	}
-	taken := make(map[netip.Prefix]string, len(owned.Kvs))
-	for _, kv := range pinned.Kvs {
-		addr, err := netip.ParseAddr(strings.TrimPrefix(string(kv.Key), partPrefix(network, pinsPart)))
+	taken := make(map[netip.Prefix]string, len(owned))
+	for _, kv := range pinned {
+		addr, err := netip.ParseAddr(strings.TrimPrefix(kv.Key, partPrefix(network, pinsPart)))
 		if err == nil && subnet.Prefix.Contains(addr) {
 			taken[blockOf(subnet, addr)] = ""
 		}
 	}
-	for _, kv := range owned.Kvs {
-		block, err := netip.ParsePrefix(strings.TrimPrefix(string(kv.Key), partPrefix(network, blocksPart)))
+	for _, kv := range owned {
+		block, err := netip.ParsePrefix(strings.TrimPrefix(kv.Key, partPrefix(network, blocksPart)))
 		if err == nil && subnet.Prefix.Overlaps(block) {
-			taken[block] = string(kv.Value)
+			taken[block] = kv.Value
 		}
 	}
 	return taken, revision, nil
@@ -170,6 +226,14 @@ func nthBlock(subnet agentapi.Subnet, n *big.Int) netip.Prefix {
 	sum := new(big.Int).SetBytes(subnet.Prefix.Addr().AsSlice())
 	addr, _ := netip.AddrFromSlice(sum.Add(sum, offset).FillBytes(make([]byte, bits/8))) // four or sixteen bytes
 	return netip.PrefixFrom(addr, subnet.BlockLength)
+}
+
+// placeOf is where a node begins to look for a block: hosts that start together begin at different places.
+func placeOf(network, node string, subnet agentapi.Subnet) func(count *big.Int) *big.Int {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(network + "\x00" + node + "\x00" + subnet.Prefix.String())) // it takes everything
+	place := new(big.Int).SetUint64(h.Sum64())
+	return func(count *big.Int) *big.Int { return new(big.Int).Mod(place, count) }
 }
 
 // randomIndex need not be uniform beyond 63 bits.

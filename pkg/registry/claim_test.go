@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/etcd/etcdsim"
 )
 
 func TestFreeBlock(t *testing.T) {
@@ -59,16 +60,17 @@ func TestRandomIndexStaysBelow(t *testing.T) {
 }
 
 // claimAtOnce has hosts claim one block each at the same time, each by a client of its own, and gives the errors.
-func claimAtOnce(t *testing.T, endpoint string, n *Network, hosts int) []error {
+func claimAtOnce(t *testing.T, sim *etcdsim.Sim, n *Network, hosts int) []error {
 	t.Helper()
 	errs := make([]error, hosts)
 	var start, all sync.WaitGroup
 	start.Add(1)
 	for i := range hosts {
-		c := newClient(t, endpoint)
+		c := New(sim.Client(uint64(i)))
+		alive(t, sim, fmt.Sprintf("host%d", i))
 		all.Go(func() {
 			start.Wait()
-			_, errs[i] = c.Claim(t.Context(), n, fmt.Sprintf("host%d", i), n.Definition.Subnets[0])
+			_, errs[i] = claimAs(t, c, n, fmt.Sprintf("host%d", i))
 		})
 	}
 	start.Done()
@@ -76,17 +78,23 @@ func claimAtOnce(t *testing.T, endpoint string, n *Network, hosts int) []error {
 	return errs
 }
 
+// claimAs claims a block of the first subnet for a node whose boot ID is its name.
+func claimAs(t *testing.T, c *Client, n *Network, node string) (netip.Prefix, error) {
+	t.Helper()
+	return c.Claim(t.Context(), n, node, node, n.Definition.Subnets[0])
+}
+
 func TestFiftyHostsAndJustEnoughBlocks(t *testing.T) {
-	etcd := newEtcd(t)
-	c := newClient(t, etcd.Endpoints()[0])
+	sim, c := newStore(t)
 	// 64 blocks, 14 of which are taken.
 	n := create(t, c, network("tight", "10.42.0.0/24", 30))
 	for i := range 14 {
-		if _, err := c.Claim(t.Context(), n, fmt.Sprintf("early%d", i), n.Definition.Subnets[0]); err != nil {
+		alive(t, sim, fmt.Sprintf("early%d", i))
+		if _, err := claimAs(t, c, n, fmt.Sprintf("early%d", i)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for i, err := range claimAtOnce(t, etcd.Endpoints()[0], n, 50) {
+	for i, err := range claimAtOnce(t, sim, n, 50) {
 		if err != nil {
 			t.Errorf("host%d: %v", i, err)
 		}
@@ -98,15 +106,16 @@ func TestFiftyHostsAndJustEnoughBlocks(t *testing.T) {
 	if len(owners) != 64 {
 		t.Errorf("%d owners of 64 blocks, want one each", len(owners))
 	}
-	if _, err := c.Claim(t.Context(), n, "late", n.Definition.Subnets[0]); !errors.Is(err, ErrExhausted) {
+	alive(t, sim, "late")
+	if _, err := claimAs(t, c, n, "late"); !errors.Is(err, ErrExhausted) {
 		t.Errorf("claim when all are taken: error %v, want one that is ErrExhausted", err)
 	}
 }
 
 func TestTwoHostsAndOneBlock(t *testing.T) {
-	etcd := newEtcd(t)
-	n := create(t, newClient(t, etcd.Endpoints()[0]), network("one", "10.42.0.0/30", 30))
-	errs := claimAtOnce(t, etcd.Endpoints()[0], n, 2)
+	sim, c := newStore(t)
+	n := create(t, c, network("one", "10.42.0.0/30", 30))
+	errs := claimAtOnce(t, sim, n, 2)
 	if (errs[0] == nil) == (errs[1] == nil) {
 		t.Fatalf("errors %v, want one winner", errs)
 	}
@@ -116,13 +125,14 @@ func TestTwoHostsAndOneBlock(t *testing.T) {
 }
 
 func TestClaimOfANetworkThatIsGone(t *testing.T) {
-	c := newClient(t, newEtcd(t).Endpoints()...)
+	sim, c := newStore(t)
+	alive(t, sim, "a", "b")
 	old := create(t, c, network("blue", "10.42.0.0/16", 26))
 	if err := c.Delete(t.Context(), "blue"); err != nil {
 		t.Fatal(err)
 	}
 	create(t, c, network("blue", "10.42.0.0/16", 26))
-	_, err := c.Claim(t.Context(), old, "a", old.Definition.Subnets[0])
+	_, err := claimAs(t, c, old, "a")
 	if !errors.Is(err, agentapi.ErrNotFound) {
 		t.Errorf("error %v, want one that is ErrNotFound", err)
 	}
@@ -131,15 +141,16 @@ func TestClaimOfANetworkThatIsGone(t *testing.T) {
 	}
 }
 
-func TestReclaim(t *testing.T) {
-	c := newClient(t, newEtcd(t).Endpoints()...)
+func TestRegain(t *testing.T) {
+	sim, c := newStore(t)
+	alive(t, sim, "a", "b")
 	n := create(t, c, network("blue", "10.42.0.0/16", 26))
 	for range 2 { // the second time, it is the host's already
-		if err := c.Reclaim(t.Context(), n, "a", prefix("10.42.1.0/26")); err != nil {
+		if err := c.Regain(t.Context(), n, "a", "a", prefix("10.42.1.0/26")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := c.Reclaim(t.Context(), n, "b", prefix("10.42.1.0/26")); !errors.Is(err, agentapi.ErrExists) {
+	if err := c.Regain(t.Context(), n, "b", "b", prefix("10.42.1.0/26")); !errors.Is(err, agentapi.ErrExists) {
 		t.Errorf("error %v for another's block, want one that is ErrExists", err)
 	}
 	if err := c.Pin(t.Context(), n, addr("10.42.2.9"), Pin{Node: "a", ContainerID: "c", IfName: "eth0"}); err != nil {
@@ -147,7 +158,7 @@ func TestReclaim(t *testing.T) {
 	}
 	// The last two are of a network that had the name before.
 	for _, block := range []string{"10.42.2.0/26", "10.42.3.0/24", "10.43.0.0/26"} {
-		if err := c.Reclaim(t.Context(), n, "b", prefix(block)); !errors.Is(err, agentapi.ErrExists) {
+		if err := c.Regain(t.Context(), n, "b", "b", prefix(block)); !errors.Is(err, agentapi.ErrExists) {
 			t.Errorf("%s: error %v, want one that is ErrExists", block, err)
 		}
 	}
@@ -158,30 +169,32 @@ func TestReclaim(t *testing.T) {
 
 // The answer to a claim is lost, and the state that would show the block has not come yet.
 func TestClaimIsNotDoubled(t *testing.T) {
-	c := newClient(t, newEtcd(t).Endpoints()...)
+	sim, c := newStore(t)
+	alive(t, sim, "a", "b")
 	n := create(t, c, network("blue", "10.42.0.0/29", 30))
 	var first netip.Prefix
 	for i := range 3 {
-		block, err := c.Claim(t.Context(), n, "a", n.Definition.Subnets[0])
+		block, err := claimAs(t, c, n, "a")
 		if err != nil || i > 0 && block != first {
 			t.Fatalf("claim %d by what is known from before: %v, %v, want %v again", i+1, block, err, first)
 		}
 		first = block
 	}
 	seen := current(t, c).Networks["blue"]
-	second, err := c.Claim(t.Context(), seen, "a", n.Definition.Subnets[0])
+	second, err := claimAs(t, c, seen, "a")
 	if err != nil || second == first {
 		t.Errorf("claim of one more: %v, %v, want another than %v", second, err, first)
 	}
-	if _, err := c.Claim(t.Context(), current(t, c).Networks["blue"], "a", n.Definition.Subnets[0]); !errors.Is(err, ErrExhausted) {
+	if _, err := claimAs(t, c, current(t, c).Networks["blue"], "a"); !errors.Is(err, ErrExhausted) {
 		t.Errorf("claim of a third of two: error %v, want one that is ErrExhausted", err)
 	}
 }
 
 func TestPins(t *testing.T) {
-	c := newClient(t, newEtcd(t).Endpoints()...)
+	sim, c := newStore(t)
+	alive(t, sim, "a", "b")
 	n := create(t, c, network("blue", "10.42.0.0/24", 25))
-	if err := c.Reclaim(t.Context(), n, "b", prefix("10.42.0.0/25")); err != nil {
+	if err := c.Regain(t.Context(), n, "b", "b", prefix("10.42.0.0/25")); err != nil {
 		t.Fatal(err)
 	}
 	mine := Pin{Node: "a", ContainerID: "c1", IfName: "eth0"}
@@ -206,7 +219,7 @@ func TestPins(t *testing.T) {
 		}
 	}
 	n = current(t, c).Networks["blue"]
-	if _, err := c.Claim(t.Context(), n, "b", n.Definition.Subnets[0]); !errors.Is(err, ErrExhausted) {
+	if _, err := claimAs(t, c, n, "b"); !errors.Is(err, ErrExhausted) {
 		t.Errorf("claim of the block with the pin: error %v, want one that is ErrExhausted", err)
 	}
 	if err := c.Unpin(t.Context(), "blue", addr("10.42.0.200"), other); err != nil {
@@ -218,7 +231,83 @@ func TestPins(t *testing.T) {
 	if err := c.Unpin(t.Context(), "blue", addr("10.42.0.200"), mine); err != nil {
 		t.Error(err)
 	}
-	if _, err := c.Claim(t.Context(), n, "b", n.Definition.Subnets[0]); err != nil {
+	if _, err := claimAs(t, c, n, "b"); err != nil {
 		t.Errorf("claim after the pin has gone: %v", err)
+	}
+}
+
+// A pin that changes meanwhile, somewhere else, costs a block nothing.
+func TestRegainBesideChangingPins(t *testing.T) {
+	sim, c := newStore(t)
+	alive(t, sim, "a")
+	n := create(t, c, network("blue", "10.42.0.0/16", 26))
+	ends := make(chan struct{})
+	var pins sync.WaitGroup
+	pins.Go(func() {
+		p := Pin{Node: "b", ContainerID: "c", IfName: "eth0"}
+		for {
+			select {
+			case <-ends:
+				return
+			default:
+			}
+			if c.Pin(t.Context(), n, addr("10.42.200.1"), p) != nil || c.Unpin(t.Context(), "blue", addr("10.42.200.1"), p) != nil {
+				t.Error("the pin does not change")
+				return
+			}
+		}
+	})
+	for i := range 20 {
+		if err := c.Regain(t.Context(), n, "a", "a", prefix(fmt.Sprintf("10.42.%d.0/26", i))); err != nil {
+			t.Errorf("block %d: %v", i, err)
+		}
+	}
+	close(ends)
+	pins.Wait()
+}
+
+// Nothing new is claimed while hosts claim again what they had.
+func TestClaimsWhileTheStoreSettles(t *testing.T) {
+	sim, c := newStore(t)
+	alive(t, sim, "a")
+	n := create(t, c, network("blue", "10.42.0.0/16", 26))
+	sim.Put(settling, "")
+	if _, err := claimAs(t, c, n, "a"); !errors.Is(err, ErrSettling) {
+		t.Errorf("claim: %v, want ErrSettling", err)
+	}
+	if err := c.Regain(t.Context(), n, "a", "a", prefix("10.42.1.0/26")); err != nil {
+		t.Errorf("regain: %v", err)
+	}
+	sim.Delete(settling)
+	if _, err := claimAs(t, c, n, "a"); err != nil {
+		t.Error(err)
+	}
+	sim.Put(heartbeatKey("a"), "another boot")
+	if _, err := claimAs(t, c, current(t, c).Networks["blue"], "a"); !errors.Is(err, ErrNodeTaken) {
+		t.Errorf("claim by a node that is another's: %v, want ErrNodeTaken", err)
+	}
+}
+
+// A guess reads nothing, finds a free block in a network with room, and gives up where pins may lie in it.
+func TestGuess(t *testing.T) {
+	sim, c := newStore(t)
+	alive(t, sim, "a", "b")
+	n := create(t, c, network("blue", "10.42.0.0/16", 26))
+	subnet := n.Definition.Subnets[0]
+	first, ok, err := c.Guess(t.Context(), n, "a", "a", subnet)
+	if !ok || err != nil {
+		t.Fatal(first, ok, err)
+	}
+	if again, ok, err := c.Guess(t.Context(), n, "a", "a", subnet); again != first || !ok || err != nil {
+		t.Errorf("again by what is known from before: %v, %v, %v, want %v", again, ok, err, first)
+	}
+	if next, ok, err := c.Guess(t.Context(), current(t, c).Networks["blue"], "a", "a", subnet); next == first || !ok || err != nil {
+		t.Errorf("one more: %v, %v, %v", next, ok, err)
+	}
+	if err := c.Pin(t.Context(), n, addr("10.42.200.1"), Pin{Node: "b", ContainerID: "c", IfName: "eth0"}); err != nil {
+		t.Fatal(err)
+	}
+	if block, ok, err := c.Guess(t.Context(), n, "b", "b", subnet); ok || err != nil {
+		t.Errorf("beside a pin: %v, %v, %v, want none", block, ok, err)
 	}
 }

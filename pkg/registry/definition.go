@@ -107,7 +107,7 @@ func satisfies(made, asked agentapi.Network) bool {
 		asked.VNI = made.VNI
 	}
 	asked.Created = made.Created
-	return sameDefinition(made, asked)
+	return made.Same(asked)
 }
 
 // sentence is an error of a kind that its text does not repeat.

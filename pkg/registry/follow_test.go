@@ -6,117 +6,169 @@ import (
 	"testing"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
-
-	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/etcd"
+	"github.com/fairway-cni/fairway/pkg/etcd/etcdsim"
 )
 
 func TestFollowSeesEveryChange(t *testing.T) {
-	etcd := newEtcd(t)
-	c := newClient(t, etcd.Endpoints()...)
-	r := follow(t, c)
-	r.await(t, "the first state, of an empty registry", func(s State) bool { return len(s.Networks) == 0 })
-
+	sim, c := newStore(t)
+	alive(t, sim, "a")
+	r := follow(t, c, Memory{}, "blue")
+	r.await(t, "the first state, of an empty registry", func(s State) bool { return s.Cluster.ID != "" })
 	n := create(t, c, network("blue", "10.42.0.0/16", 26))
-	block, err := c.Claim(t.Context(), n, "a", n.Definition.Subnets[0])
+	block, err := claimAs(t, c, n, "a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := r.await(t, "the block", func(s State) bool { return s.Networks["blue"] != nil && s.Networks["blue"].Blocks[block] == "a" })
-	if s.Networks["blue"].Created != n.Created || s.Revision <= n.Created {
-		t.Errorf("created at %d, complete up to %d; want %d, and more", s.Networks["blue"].Created, s.Revision, n.Created)
+	if s.Networks["blue"].Created != n.Created {
+		t.Errorf("created at %d, want %d", s.Networks["blue"].Created, n.Created)
 	}
+	r.following.Join(nil)
+	r.await(t, "nothing of the members after leaving", func(s State) bool { n := s.Networks["blue"]; return n.Readable() && !n.Followed && len(n.Blocks) == 0 })
 	if err := c.Delete(t.Context(), "blue"); err != nil {
 		t.Fatal(err)
 	}
-	r.await(t, "the network's end", func(s State) bool { return len(s.Networks) == 0 })
+	r.await(t, "the network's end", func(s State) bool { return s.Networks["blue"].Absent() })
 }
 
-// A host's VTEP changes while the follower is away, and etcd forgets how: only a comparison by value finds it.
+// What changed while a follower was away, and etcd has forgotten how, is found by reading everything.
 func TestFollowAfterCompaction(t *testing.T) {
-	etcd := newEtcd(t)
-	c, away := newClient(t, etcd.Endpoints()...), newClient(t, etcd.Endpoints()...)
-	n := create(t, c, network("blue", "10.42.0.0/16", 26))
-	publish(t, c, n, "b", Node{VTEP: addr("192.0.2.1"), BootID: "boot"})
-	old := current(t, away)
-
-	publish(t, c, n, "b", Node{VTEP: addr("192.0.2.2"), BootID: "boot"})
-	if _, err := c.etcd.Compact(t.Context(), current(t, c).Revision); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := away.watch(t.Context(), old, &recorder{states: make(chan State, 10), disturbed: make(chan error, 10)}); !errors.Is(err, rpctypes.ErrCompacted) {
-		t.Fatalf("watch from before the compaction: error %v, want ErrCompacted", err)
-	}
-	r := &recorder{states: make(chan State, 10)}
-	if _, err := away.refresh(t.Context(), old, r); err != nil {
-		t.Fatal(err)
-	}
-	r.await(t, "the new VTEP", func(s State) bool { return s.Networks["blue"].Nodes["b"].VTEP == addr("192.0.2.2") })
-}
-
-func TestFollowOverAnOutage(t *testing.T) {
-	etcd := newEtcd(t)
-	c := newClient(t, etcd.Endpoints()...)
+	sim, c := newStore(t)
+	alive(t, sim, "a")
+	away := sim.Client(9)
+	r := follow(t, New(away), Memory{}, "blue")
 	create(t, c, network("blue", "10.42.0.0/16", 26))
-	r := follow(t, c)
-	r.await(t, "the network", func(s State) bool { return s.Networks["blue"] != nil })
-	if err := etcd.Kill(0); err != nil {
+	r.await(t, "the network", func(s State) bool { return s.Networks["blue"].Readable() })
+	away.Cut(true)
+	if err := c.Publish(t.Context(), State{}, "a", "a", Host{VTEP: addr("192.0.2.2")}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Create(t.Context(), network("green", "10.43.0.0/16", 26)); !errors.Is(err, agentapi.ErrUnavailable) {
-		t.Errorf("create without etcd: error %v, want one that is ErrUnavailable", err)
-	}
-	if err := etcd.Restart(0); err != nil {
-		t.Fatal(err)
-	}
-	create(t, c, network("green", "10.43.0.0/16", 26))
-	s := r.await(t, "the second network", func(s State) bool { return s.Networks["green"] != nil })
-	if s.Networks["blue"] == nil {
-		t.Error("the first network has gone")
+	sim.Compact()
+	away.Cut(false)
+	r.await(t, "the new host", func(s State) bool { return s.Hosts["a"].VTEP == addr("192.0.2.2") })
+	if len(r.wentBack) > 0 {
+		t.Errorf("a compaction is taken for a store that went back: %v", <-r.wentBack)
 	}
 }
 
 // More keys than a page, and a follower that sees them all at one revision.
 func TestListInPages(t *testing.T) {
-	c := newClient(t, newEtcd(t).Endpoints()...)
+	sim, c := newStore(t)
 	create(t, c, network("blue", "10.42.0.0/16", 30))
 	const blocks = 2*pageSize + 7
-	var ops []clientv3.Op
 	for i := range blocks {
-		block := fmt.Sprintf("10.42.%d.%d/30", i/64, i%64*4)
-		if ops = append(ops, clientv3.OpPut(blockKey("blue", prefix(block)), "a")); len(ops) == 100 || i == blocks-1 {
-			if _, err := c.attempt(t.Context(), nil, ops, nil); err != nil {
-				t.Fatal(err)
-			}
-			ops = nil
-		}
+		sim.Put(blockKey("blue", prefix(fmt.Sprintf("10.42.%d.%d/30", i/64, i%64*4))), "a")
 	}
-	s := current(t, c)
-	if got := len(s.Networks["blue"].BlocksOf("a")); got != blocks {
+	if got := len(current(t, c).Networks["blue"].BlocksOf("a")); got != blocks {
 		t.Errorf("%d blocks, want %d", got, blocks)
-	}
-	if s.Networks["blue"].Created == 0 {
-		t.Error("the definition on the last page is missing")
 	}
 }
 
-func TestSignsOfLifeAreNoEvents(t *testing.T) {
-	c := newClient(t, newEtcd(t).Endpoints()...)
-	from, end := followed()
-	for _, key := range []string{aliveKey("a"), vniKey(5000)} {
-		if key >= from && key < end {
-			t.Errorf("%s lies in the range that hosts follow", key)
+// A host knows a store again, and one that went back, whatever revision that has reached since.
+func TestRecognise(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		then func(t *testing.T, sim *etcdsim.Sim, backup etcdsim.Backup)
+		want bool // that it went back
+	}{
+		{"nothing", func(*testing.T, *etcdsim.Sim, etcdsim.Backup) {}, false},
+		{"more", func(_ *testing.T, sim *etcdsim.Sim, _ etcdsim.Backup) { sim.Put("x", "") }, false},
+		{"compaction", func(_ *testing.T, sim *etcdsim.Sim, _ etcdsim.Backup) { sim.Put("x", ""); sim.Compact() }, false},
+		{"restored", func(_ *testing.T, sim *etcdsim.Sim, b etcdsim.Backup) { sim.Restore(b) }, true},
+		{"restored, and gone on since", func(_ *testing.T, sim *etcdsim.Sim, b etcdsim.Backup) {
+			sim.Restore(b)
+			for range 100 {
+				sim.Put("x", "")
+			}
+		}, true},
+		{"emptied", func(_ *testing.T, sim *etcdsim.Sim, _ etcdsim.Backup) { sim.Wipe() }, true},
+		{"emptied, and used by others since", func(t *testing.T, sim *etcdsim.Sim, _ etcdsim.Backup) {
+			sim.Wipe()
+			if _, err := New(sim.Client(5)).recognise(t.Context(), Memory{}, testDefaults()); err != nil {
+				t.Fatal(err)
+			}
+			for range 100 {
+				sim.Put("x", "")
+			}
+		}, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			sim, c := newStore(t)
+			memory, err := c.recognise(t.Context(), Memory{}, testDefaults())
+			if err != nil {
+				t.Fatal(err)
+			}
+			backup := sim.Backup()
+			for i := range 5 {
+				key := fmt.Sprint("later", i)
+				sim.Put(key, "")
+				kv, _, err := c.get(t.Context(), key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				memory.see(kv, false)
+			}
+			test.then(t, sim, backup)
+			now, err := c.recognise(t.Context(), memory, testDefaults())
+			if errors.Is(err, ErrWentBack) != test.want || err != nil && !test.want {
+				t.Errorf("%v, want that it went back %v", err, test.want)
+			}
+			if _, settles := sim.Keys(settling)[settling]; settles != test.want {
+				t.Errorf("settles %v", settles)
+			}
+			if now.Epoch == memory.Epoch && test.want {
+				t.Error("the epoch is the one from before")
+			}
+			if again, err := c.recognise(t.Context(), now, testDefaults()); err != nil || again.Epoch != now.Epoch {
+				t.Errorf("the second time: %v", err)
+			}
+		})
+	}
+}
+
+// Who comes late to an epoch that others have begun begins none.
+func TestOneEpochForAll(t *testing.T) {
+	sim, c := newStore(t)
+	memory, err := c.recognise(t.Context(), Memory{}, testDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	backup := sim.Backup()
+	sim.Put("later", "")
+	kv, _, _ := c.get(t.Context(), "later")
+	memory.see(kv, false)
+	for range 3 { // times that it is restored
+		sim.Restore(backup)
+		epochs := make(map[string]bool)
+		for range 3 { // hosts
+			now, err := c.recognise(t.Context(), memory, testDefaults())
+			if !errors.Is(err, ErrWentBack) {
+				t.Fatal(err)
+			}
+			epochs[now.Epoch] = true
+		}
+		if len(epochs) != 1 {
+			t.Errorf("%d epochs, want 1", len(epochs))
 		}
 	}
+}
+
+func TestFollowFindsThatTheStoreWentBack(t *testing.T) {
+	sim, c := newStore(t)
+	r := follow(t, c, Memory{})
 	create(t, c, network("blue", "10.42.0.0/16", 26))
-	r := follow(t, c)
-	r.await(t, "the network", func(s State) bool { return s.Networks["blue"] != nil })
-	stayAlive(t, c, "a", "boot")
-	create(t, c, network("green", "10.43.0.0/16", 26))
-	if s := <-r.states; s.Networks["green"] == nil {
-		t.Errorf("an update without the next network: %+v", s)
+	r.await(t, "the network", func(s State) bool { return s.Networks["blue"].Readable() })
+	sim.Wipe()
+	select {
+	case err := <-r.wentBack:
+		if !errors.Is(err, ErrWentBack) {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("it is not noticed")
 	}
+	r.await(t, "a complete state without the network", func(s State) bool { return s.Networks["blue"].Absent() && s.Cluster.ID != "" })
 }
 
 func TestBackoff(t *testing.T) {
@@ -135,3 +187,5 @@ func TestBackoff(t *testing.T) {
 		t.Errorf("after a calm time, the limit is %v, want %v", limit, backoffFirst)
 	}
 }
+
+var _ etcd.Store = (*etcdsim.Client)(nil)

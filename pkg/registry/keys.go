@@ -5,46 +5,63 @@ import (
 	"strconv"
 	"strings"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
+	"github.com/fairway-cni/fairway/pkg/etcd"
 )
 
 // The keys, below root:
 //
+//	cluster                    Cluster
 //	networks/<name>            definition (agentapi.Network)
-//	vni/<vni>                  the network's name
-//	net/<name>/nodes/<node>    Node
+//	nodes/<node>               Host
 //	net/<name>/blocks/<cidr>   the owning node's name
+//	net/<name>/nodes/<node>    Member
 //	net/<name>/pins/<address>  Pin
 //	net/<name>/used/<node>     "", while the node has containers on the network
-//	alive/<node>               boot ID, leased
+//	vni/<vni>                  the network's name
+//	alive/<node>               boot ID, leased: the heartbeat
+//	keeper                     the node that reclaims, leased
+//	settling                   leased: the store went back, and hosts claim again what they had
+//	seen/<name>                the last revision that any host had seen of the network before the store went back, leased
+//	wanted/<name>              the network has no free block
 //
-// What hosts follow, net/ and networks/, is one range of keys, and neither alive/ nor vni/ lie in it: a host's sign of life
-// is an event to nobody. A network's keys lie below net/, so that no name of a network meets another key.
+// Every host follows cluster, networks/ and nodes/; of net/<name>/ only members follow blocks, nodes and pins, which are one
+// range. Neither heartbeats nor usage lie in it.
 const (
-	root     = "/fairway/v1/"
-	networks = root + "networks/"
-	perNet   = root + "net/"
-	alive    = root + "alive/"
-	vnis     = root + "vni/"
+	root       = "/fairway/v1/"
+	clusterKey = root + "cluster"
+	networks   = root + "networks/"
+	nodes      = root + "nodes/"
+	perNet     = root + "net/"
+	vnis       = root + "vni/"
+	heartbeats = root + "alive/"
+	keeperKey  = root + "keeper"
+	settling   = root + "settling"
+	wanted     = root + "wanted/"
+	testimony  = root + "seen/"
 
-	nodesPart  = "nodes"
-	blocksPart = "blocks"
-	pinsPart   = "pins"
-	usedPart   = "used"
+	blocksPart  = "blocks"
+	membersPart = "nodes"
+	pinsPart    = "pins"
+	usedPart    = "used"
 )
-
-// followed is the range of keys that hosts follow: its first, and the first after it.
-func followed() (from, end string) { return perNet, clientv3.GetPrefixRangeEnd(networks) }
 
 func networkKey(name string) string { return networks + name }
 
+func hostKey(node string) string { return nodes + node }
+
 func vniKey(vni uint32) string { return vnis + strconv.FormatUint(uint64(vni), 10) }
 
-func aliveKey(node string) string { return alive + node }
+func heartbeatKey(node string) string { return heartbeats + node }
 
-func partPrefix(network, part string) string { return perNet + network + "/" + part + "/" }
+func wantedKey(network string) string { return wanted + network }
 
-func nodeKey(network, node string) string { return partPrefix(network, nodesPart) + node }
+func testimonyKey(network string) string { return testimony + network }
+
+func netPrefix(network string) string { return perNet + network + "/" }
+
+func partPrefix(network, part string) string { return netPrefix(network) + part + "/" }
+
+func memberKey(network, node string) string { return partPrefix(network, membersPart) + node }
 
 func blockKey(network string, block netip.Prefix) string {
 	return partPrefix(network, blocksPart) + block.String()
@@ -56,15 +73,26 @@ func pinKey(network string, addr netip.Addr) string {
 
 func usedKey(network, node string) string { return partPrefix(network, usedPart) + node }
 
-// location is what a key is about. Part is empty for a definition.
-type location struct {
-	network, part, name string
+// membership is the range of a network's keys that its members follow.
+func membership(network string) etcd.Range {
+	return etcd.Range{Key: partPrefix(network, blocksPart), End: etcd.PrefixEnd(partPrefix(network, pinsPart))}
 }
 
-// parseKey takes apart a key of the followed range. ok is false for what is none of ours.
+// location is what a key is about: the cluster record, a host, or something of a network, whose definition has no part.
+type location struct {
+	host, network, part, name string
+}
+
+// parseKey takes apart a key. ok is false for what is none of those that are followed.
 func parseKey(key string) (l location, ok bool) {
+	if key == clusterKey {
+		return location{}, true
+	}
 	if name, found := strings.CutPrefix(key, networks); found {
 		return location{network: name}, name != "" && !strings.Contains(name, "/")
+	}
+	if name, found := strings.CutPrefix(key, nodes); found {
+		return location{host: name}, name != ""
 	}
 	rest, found := strings.CutPrefix(key, perNet)
 	fields := strings.SplitN(rest, "/", 3)

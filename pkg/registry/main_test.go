@@ -2,71 +2,45 @@ package registry
 
 import (
 	"context"
-	"crypto/tls"
 	"net/netip"
 	"testing"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/fairway-cni/fairway/pkg/agentapi"
-	"github.com/fairway-cni/fairway/pkg/testnet"
+	"github.com/fairway-cni/fairway/pkg/etcd"
+	"github.com/fairway-cni/fairway/pkg/etcd/etcdsim"
 )
-
-func TestMain(m *testing.M) { testnet.Run(m) }
 
 // patience is how long a test waits for what has to come.
 const patience = time.Minute
 
-// newEtcd runs an etcd of one member for a test.
-func newEtcd(t *testing.T) *testnet.Etcd {
+// newStore is a simulated etcd, and a client of it.
+func newStore(t *testing.T) (*etcdsim.Sim, *Client) {
 	t.Helper()
-	return startEtcd(t, testnet.EtcdMember{Name: "a", Address: "127.0.0.1", Dir: t.TempDir()})
-}
-
-func startEtcd(t *testing.T, members ...testnet.EtcdMember) *testnet.Etcd {
-	t.Helper()
-	etcd, err := testnet.StartEtcd(members...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := etcd.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return etcd
-}
-
-func newClient(t *testing.T, endpoints ...string) *Client {
-	t.Helper()
-	return openClient(t, nil, endpoints...)
-}
-
-func openClient(t *testing.T, config *tls.Config, endpoints ...string) *Client {
-	t.Helper()
-	c, err := Open(Config{Endpoints: endpoints, TLS: config})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c
+	sim := etcdsim.New()
+	return sim, New(sim.Client(1))
 }
 
 // recorder is a Follower for tests.
 type recorder struct {
 	states    chan State
 	disturbed chan error
+	wentBack  chan error
+	following *Following
 }
 
-// follow starts to follow, until the test ends.
-func follow(t *testing.T, c *Client) *recorder {
+func testDefaults() Defaults { return Defaults{ReclaimAfter: Duration(time.Hour), Family: 4} }
+
+// follow starts to follow, as a member of networks, until the test ends.
+func follow(t *testing.T, c *Client, m Memory, networks ...string) *recorder {
 	t.Helper()
-	r := &recorder{states: make(chan State, 1000), disturbed: make(chan error, 1000)}
+	r := &recorder{states: make(chan State, 1000), disturbed: make(chan error, 1000), wentBack: make(chan error, 100)}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
+	r.following = c.NewFollowing(r, m, testDefaults)
+	r.following.Join(networks)
 	go func() {
-		c.Follow(ctx, r)
+		r.following.Run(ctx)
 		close(done)
 	}()
 	t.Cleanup(func() {
@@ -76,8 +50,13 @@ func follow(t *testing.T, c *Client) *recorder {
 	return r
 }
 
-func (r *recorder) Update(s State, _ []string) { r.states <- s }
-func (r *recorder) Disturbed(err error)        { r.disturbed <- err }
+func (r *recorder) Update(s State, _ Changed) { r.states <- s }
+func (r *recorder) Disturbed(err error)       { r.disturbed <- err }
+func (r *recorder) Remember(_ Memory, err error) {
+	if err != nil {
+		r.wentBack <- err
+	}
+}
 
 // await waits for a state that fits.
 func (r *recorder) await(t *testing.T, what string, fits func(State) bool) State {
@@ -117,14 +96,22 @@ func create(t *testing.T, c *Client, n agentapi.Network) *Network {
 // current reads the whole state.
 func current(t *testing.T, c *Client) State {
 	t.Helper()
-	revision, list, err := c.list(t.Context())
+	_, list, err := c.list(t.Context(), etcd.Prefix(root))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, _ := State{}.replace(revision, list)
+	var changes []etcd.Change
+	for _, kv := range list {
+		changes = append(changes, etcd.Change{KV: kv})
+	}
+	s, _ := State{}.apply(changes)
 	return s
 }
 
-func withPrefixKeysOnly() []clientv3.OpOption {
-	return []clientv3.OpOption{clientv3.WithPrefix(), clientv3.WithKeysOnly()}
+// alive gives nodes a heartbeat that stays, each with its name as the boot ID.
+func alive(t *testing.T, sim *etcdsim.Sim, nodes ...string) {
+	t.Helper()
+	for _, node := range nodes {
+		sim.Put(heartbeatKey(node), node)
+	}
 }

@@ -8,10 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/etcd"
 )
 
 // tries is how often a transaction that lost against others is made again: each time, one of the others has won.
@@ -24,13 +22,26 @@ func (c *Client) Create(ctx context.Context, asked agentapi.Network) (agentapi.N
 	if err != nil {
 		return asked, err
 	}
+	asked.Created = time.Now().UTC().Truncate(time.Second)
+	return c.make(ctx, asked, satisfies)
+}
+
+// Restore makes a network again that the store has lost, as a host remembers it. That it is there is a success. Errors as of
+// Create.
+func (c *Client) Restore(ctx context.Context, n agentapi.Network) error {
+	_, err := c.make(ctx, n, agentapi.Network.Same)
+	return err
+}
+
+// make makes a network, unless same says that the one which is there is as good.
+func (c *Client) make(ctx context.Context, asked agentapi.Network, same func(made, asked agentapi.Network) bool) (agentapi.Network, error) {
 	for range tries {
 		revision, others, err := c.definitions(ctx)
 		if err != nil {
 			return asked, err
 		}
 		if made, there := others[asked.Name]; there {
-			if satisfies(made, asked) {
+			if same(made, asked) {
 				return made, nil
 			}
 			return asked, existsf("network %s exists with another definition: delete it first, or choose another name", asked.Name)
@@ -42,7 +53,7 @@ func (c *Client) Create(ctx context.Context, asked agentapi.Network) (agentapi.N
 			return made, err
 		}
 	}
-	return asked, busy("network "+asked.Name, agentapi.ErrUnavailable)
+	return asked, busy("network "+asked.Name, etcd.ErrUnavailable)
 }
 
 // create tries once. No definition may have appeared since the others were read, as it might overlap.
@@ -50,19 +61,14 @@ func (c *Client) create(ctx context.Context, n agentapi.Network, revision int64,
 	for n.VNI == 0 {
 		n.VNI = freeVNI(others)
 	}
-	n.Created = time.Now().UTC().Truncate(time.Second)
 	value, err := json.Marshal(n)
 	if err != nil {
 		return n, false, err
 	}
 	response, err := c.attempt(ctx,
-		[]clientv3.Cmp{
-			clientv3.Compare(clientv3.CreateRevision(networkKey(n.Name)), "=", 0),
-			clientv3.Compare(clientv3.CreateRevision(vniKey(n.VNI)), "=", 0),
-			clientv3.Compare(clientv3.ModRevision(networks).WithPrefix(), "<", revision+1),
-		},
-		[]clientv3.Op{clientv3.OpPut(networkKey(n.Name), string(value)), clientv3.OpPut(vniKey(n.VNI), n.Name)}, nil)
-	return n, err == nil && response.Succeeded, err
+		[]etcd.Condition{etcd.Absent(networkKey(n.Name)), etcd.Absent(vniKey(n.VNI)), etcd.UnchangedSince(networks, revision)},
+		[]etcd.Op{etcd.Set(networkKey(n.Name), string(value)), etcd.Set(vniKey(n.VNI), n.Name)}, nil)
+	return n, err == nil && response.Done, err
 }
 
 // freeVNI chooses at random among those that no network has. Below 4096 they are left to people.
@@ -79,21 +85,21 @@ func freeVNI(others map[string]agentapi.Network) uint32 {
 
 // definitions reads all networks, and the revision they are of.
 func (c *Client) definitions(ctx context.Context) (int64, map[string]agentapi.Network, error) {
-	response, err := c.get(ctx, networks, clientv3.WithPrefix())
+	revision, list, err := c.list(ctx, etcd.Prefix(networks))
 	if err != nil {
 		return 0, nil, err
 	}
-	all := make(map[string]agentapi.Network, len(response.Kvs))
-	for _, kv := range response.Kvs {
-		all[strings.TrimPrefix(string(kv.Key), networks)] = outline(kv)
+	all := make(map[string]agentapi.Network, len(list))
+	for _, kv := range list {
+		name := strings.TrimPrefix(kv.Key, networks)
+		all[name] = outline(name, kv.Value)
 	}
-	return response.Header.Revision, all, nil
+	return revision, all, nil
 }
 
 // outline is a definition as far as it can be read, so that no other network gets its name, VNI or subnets.
-func outline(kv *mvccpb.KeyValue) agentapi.Network {
-	name := strings.TrimPrefix(string(kv.Key), networks)
-	n, err := readDefinition(name, kv.Value)
+func outline(name, value string) agentapi.Network {
+	n, err := readDefinition(name, value)
 	if err == nil {
 		return n
 	}
@@ -102,7 +108,7 @@ func outline(kv *mvccpb.KeyValue) agentapi.Network {
 		Subnets []json.RawMessage `json:"subnets"`
 	}
 	n = agentapi.Network{Name: name}
-	if json.Unmarshal(kv.Value, &parts) != nil {
+	if json.Unmarshal([]byte(value), &parts) != nil {
 		return n
 	}
 	n.VNI = parts.VNI
@@ -119,41 +125,34 @@ func outline(kv *mvccpb.KeyValue) agentapi.Network {
 // that have containers on it, and ErrUnavailable.
 func (c *Client) Delete(ctx context.Context, name string) error {
 	for range tries {
-		found, err := c.get(ctx, networkKey(name))
+		kv, found, err := c.get(ctx, networkKey(name))
 		if err != nil {
 			return err
 		}
-		if len(found.Kvs) == 0 {
+		if !found {
 			return notFound(name)
 		}
-		kv := found.Kvs[0]
-		var n agentapi.Network
-		_ = json.Unmarshal(kv.Value, &n) // a definition that cannot be read goes, too
-		response, err := c.attempt(ctx,
-			[]clientv3.Cmp{
-				clientv3.Compare(clientv3.ModRevision(networkKey(name)), "=", kv.ModRevision),
-				clientv3.Compare(clientv3.CreateRevision(partPrefix(name, usedPart)).WithPrefix(), "=", 0),
-			},
-			[]clientv3.Op{
-				clientv3.OpDelete(networkKey(name)),
-				clientv3.OpDelete(vniKey(n.VNI)),
-				clientv3.OpDelete(perNet+name+"/", clientv3.WithPrefix()),
-			},
-			[]clientv3.Op{clientv3.OpGet(partPrefix(name, usedPart), clientv3.WithPrefix(), clientv3.WithKeysOnly())})
-		if err != nil || response.Succeeded {
+		then := []etcd.Op{etcd.Remove(networkKey(name)), etcd.Remove(wantedKey(name)), etcd.RemoveAll(netPrefix(name))}
+		if n := outline(name, kv.Value); n.VNI != 0 {
+			then = append(then, etcd.Remove(vniKey(n.VNI)))
+		}
+		users := partPrefix(name, usedPart)
+		response, err := c.attempt(ctx, []etcd.Condition{etcd.ModifiedAt(networkKey(name), kv.Modified), etcd.NoneIn(users)}, then,
+			[]etcd.Op{{Key: users, End: etcd.PrefixEnd(users), KeysOnly: true}})
+		if err != nil || response.Done {
 			return err
 		}
 		if nodes := usersIn(response, name); len(nodes) > 0 {
 			return inUsef("network %s is in use: remove its containers on %s first", name, hostsOf(nodes))
 		}
 	}
-	return busy("network "+name, agentapi.ErrUnavailable)
+	return busy("network "+name, etcd.ErrUnavailable)
 }
 
-func usersIn(response *clientv3.TxnResponse, network string) []string {
+func usersIn(response etcd.Result, network string) []string {
 	var nodes []string
-	for _, kv := range response.Responses[0].GetResponseRange().Kvs {
-		nodes = append(nodes, strings.TrimPrefix(string(kv.Key), partPrefix(network, usedPart)))
+	for _, kv := range response.Pages[0].KVs {
+		nodes = append(nodes, strings.TrimPrefix(kv.Key, partPrefix(network, usedPart)))
 	}
 	slices.Sort(nodes)
 	return nodes

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/etcd"
 )
 
 func TestComplete(t *testing.T) {
@@ -64,7 +66,7 @@ func TestComplete(t *testing.T) {
 }
 
 func TestCreate(t *testing.T) {
-	c := newClient(t, newEtcd(t).Endpoints()...)
+	_, c := newStore(t)
 	asked := network("blue", "10.42.0.0/16", 0)
 	made, err := c.Create(t.Context(), asked)
 	if err != nil {
@@ -74,7 +76,7 @@ func TestCreate(t *testing.T) {
 		t.Errorf("made %+v, want a VNI, a block length and a date", made)
 	}
 	again, err := c.Create(t.Context(), asked)
-	if err != nil || !sameDefinition(made, again) {
+	if err != nil || !made.Same(again) {
 		t.Errorf("the same again: %+v, %v", again, err)
 	}
 	for _, test := range []struct {
@@ -95,11 +97,11 @@ func TestCreate(t *testing.T) {
 
 // Of hosts that make overlapping networks at once, one succeeds.
 func TestCreateAtOnce(t *testing.T) {
-	etcd := newEtcd(t)
+	sim, _ := newStore(t)
 	errs := make([]error, 8)
 	var all sync.WaitGroup
 	for i := range errs {
-		c := newClient(t, etcd.Endpoints()...)
+		c := New(sim.Client(uint64(i)))
 		all.Go(func() { _, errs[i] = c.Create(t.Context(), network(fmt.Sprintf("net%d", i), "10.42.0.0/16", 26)) })
 	}
 	all.Wait()
@@ -117,14 +119,15 @@ func TestCreateAtOnce(t *testing.T) {
 }
 
 func TestDelete(t *testing.T) {
-	c := newClient(t, newEtcd(t).Endpoints()...)
+	sim, c := newStore(t)
 	n := create(t, c, network("blue", "10.42.0.0/16", 26))
 	neighbour := create(t, c, network("blue2", "10.43.0.0/16", 26))
+	alive(t, sim, "a", "b", "c")
 	for _, node := range []string{"b", "a", "c"} {
-		if _, err := c.Claim(t.Context(), n, node, n.Definition.Subnets[0]); err != nil {
+		if _, err := claimAs(t, c, n, node); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Use(t.Context(), "blue", node, n.Created); err != nil {
+		if err := c.Use(t.Context(), n, node); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -143,14 +146,13 @@ func TestDelete(t *testing.T) {
 	if err := c.Delete(t.Context(), "blue"); !errors.Is(err, agentapi.ErrNotFound) {
 		t.Errorf("delete again: error %v, want one that is ErrNotFound", err)
 	}
-	response, err := c.etcd.Get(t.Context(), root, withPrefixKeysOnly()...)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var left []string
-	for _, kv := range response.Kvs {
-		left = append(left, string(kv.Key))
+	for key := range sim.Keys(root) {
+		if !strings.HasPrefix(key, heartbeats) {
+			left = append(left, key)
+		}
 	}
+	slices.Sort(left)
 	if diff := cmp.Diff([]string{networkKey("blue2"), vniKey(neighbour.Definition.VNI)}, left); diff != "" {
 		t.Errorf("keys left (-want +got):\n%s", diff)
 	}
@@ -162,16 +164,18 @@ func TestParseKey(t *testing.T) {
 		want location
 		ok   bool
 	}{
+		{clusterKey, location{}, true},
 		{networkKey("blue"), location{network: "blue"}, true},
-		{nodeKey("blue", "a"), location{"blue", "nodes", "a"}, true},
-		{blockKey("blue", prefix("10.42.0.0/26")), location{"blue", "blocks", "10.42.0.0/26"}, true},
-		{pinKey("vni", addr("fd00::1")), location{"vni", "pins", "fd00::1"}, true},
-		{usedKey("networks", "a"), location{"networks", "used", "a"}, true},
+		{hostKey("a"), location{host: "a"}, true},
+		{memberKey("blue", "a"), location{network: "blue", part: "nodes", name: "a"}, true},
+		{blockKey("blue", prefix("10.42.0.0/26")), location{network: "blue", part: "blocks", name: "10.42.0.0/26"}, true},
+		{pinKey("vni", addr("fd00::1")), location{network: "vni", part: "pins", name: "fd00::1"}, true},
+		{usedKey("networks", "a"), location{network: "networks", part: "used", name: "a"}, true},
 		{networks, location{}, false},
 		{networks + "a/b", location{}, false},
 		{perNet + "blue/nodes/", location{}, false},
 		{perNet + "blue", location{}, false},
-		{aliveKey("a"), location{}, false},
+		{heartbeatKey("a"), location{}, false},
 	} {
 		got, ok := parseKey(test.key)
 		if ok != test.ok || ok && got != test.want {
@@ -179,6 +183,30 @@ func TestParseKey(t *testing.T) {
 		}
 	}
 }
+
+// What members follow has neither heartbeats nor usage in it.
+func TestWhatIsFollowed(t *testing.T) {
+	for _, r := range []etcd.Range{membership("blue"), etcd.Prefix(networks), etcd.Prefix(nodes), {Key: clusterKey}} {
+		for _, key := range []string{heartbeatKey("a"), usedKey("blue", "a"), vniKey(5), keeperKey, settling, wantedKey("blue"), testimonyKey("blue"), memberKey("red", "a")} {
+			if key == r.Key || r.End != "" && key >= r.Key && key < r.End {
+				t.Errorf("%s lies in what hosts follow from %s", key, r.Key)
+			}
+		}
+	}
+	r := membership("blue")
+	for _, key := range []string{memberKey("blue", "a"), blockKey("blue", prefix("10.42.0.0/26")), pinKey("blue", addr("10.42.0.1"))} {
+		if key < r.Key || key >= r.End {
+			t.Errorf("%s is not followed by members", key)
+		}
+	}
+}
+
+// change is a key with a value, created at a revision.
+func change(key, value string, created int64) etcd.Change {
+	return etcd.Change{KV: etcd.KV{Key: key, Value: value, Created: created, Modified: created}}
+}
+
+func deleted(key string) etcd.Change { return etcd.Change{KV: etcd.KV{Key: key}, Deleted: true} }
 
 // A definition is absent, readable or unreadable; the last is not the first.
 func TestUnreadableIsNotAbsent(t *testing.T) {
@@ -190,12 +218,13 @@ func TestUnreadableIsNotAbsent(t *testing.T) {
 		"later":  `{"name": "later", "vni": 5, "subnets": [{"prefix": "10.42.0.0/16", "blockLength": 31}]}`,
 		"no-vni": `{"name": "no-vni", "subnets": [{"prefix": "10.42.0.0/16", "blockLength": 26}]}`,
 		"empty":  "",
+		"secret": `{"name": "secret", "vni": 5, "requires": ["encryption"], "subnets": [{"prefix": "10.42.0.0/16", "blockLength": 26}]}`,
 	} {
-		s, changed := State{}.apply(1, []change{{key: networkKey(name), value: []byte(text), created: 1}})
-		if n := s.Networks[name]; n.Absent() || n.Readable() || n.Unreadable == nil || len(changed) != 1 {
+		s, changed := State{}.apply([]etcd.Change{change(networkKey(name), text, 1)})
+		if n := s.Networks[name]; n.Absent() || n.Readable() || n.Unreadable == nil || len(changed.Networks) != 1 {
 			t.Errorf("%s: %+v, changed %v, want a network that is there and unreadable", name, n, changed)
 		}
-		s, _ = s.apply(2, []change{{key: networkKey(name)}})
+		s, _ = s.apply([]etcd.Change{deleted(networkKey(name))})
 		if n := s.Networks[name]; !n.Absent() {
 			t.Errorf("%s: %+v after its deletion", name, n)
 		}
@@ -204,67 +233,91 @@ func TestUnreadableIsNotAbsent(t *testing.T) {
 
 // Records that cannot be read are named, and cost the others nothing.
 func TestEachRecordIsJudgedAlone(t *testing.T) {
-	definition := []byte(`{"name": "blue", "subnets": [{"prefix": "10.42.0.0/16", "blockLength": 26}], "vni": 5}`)
-	bad := []change{
-		{key: nodeKey("blue", "b"), value: []byte(`{"vtep": "nowhere"}`)},
-		{key: nodeKey("blue", "c"), value: []byte(`{"vtep": "127.0.0.1"}`)},
-		{key: nodeKey("blue", "d"), value: []byte(`{"vtep": "224.0.0.1"}`)},
-		{key: nodeKey("blue", "e"), value: []byte(`{"vtep": "fe80::1%eth0"}`)},
-		{key: nodeKey("blue", "f"), value: []byte(`[]`)},
-		{key: nodeKey("blue", "g"), value: []byte(``)},
-		{key: perNet + "blue/blocks/10.0.0.0", value: []byte("a")},
-		{key: perNet + "blue/blocks/10.42.0.0/26", value: []byte("a b")},
-		{key: perNet + "blue/pins/x", value: []byte("{}")},
-		{key: perNet + "blue/pins/10.42.0.1", value: []byte("{}")},
+	definition := `{"name": "blue", "subnets": [{"prefix": "10.42.0.0/16", "blockLength": 26}], "vni": 5}`
+	bad := []etcd.Change{
+		change(memberKey("blue", "b"), `{"vtep": "nowhere"}`, 1),
+		change(memberKey("blue", "c"), `{"vtep": "127.0.0.1"}`, 1),
+		change(memberKey("blue", "d"), `{"vtep": "224.0.0.1"}`, 1),
+		change(memberKey("blue", "e"), `{"vtep": "fe80::1%eth0"}`, 1),
+		change(memberKey("blue", "f"), `[]`, 1),
+		change(memberKey("blue", "g"), ``, 1),
+		change(memberKey("blue", "h"), `{}`, 1),
+		change(perNet+"blue/blocks/10.0.0.0", "a", 1),
+		change(perNet+"blue/blocks/10.42.0.0/26", "a b", 1),
+		change(perNet+"blue/pins/x", "{}", 1),
+		change(perNet+"blue/pins/10.42.0.1", "{}", 1),
 	}
-	good := []change{
-		{key: networkKey("blue"), value: definition, created: 7},
-		{key: nodeKey("blue", "a"), value: []byte(`{"vtep": "192.0.2.1", "later": 1}`)},
-		{key: perNet + "blue/later/x", value: []byte("1")},
+	hosts := []etcd.Change{
+		change(hostKey("b"), "{", 1), change(hostKey("c"), `{"version": 1, "vtep": "0.0.0.0"}`, 1), change(hostKey("b c"), `{"version": 1, "vtep": "192.0.2.9"}`, 1),
 	}
-	s, _ := State{}.apply(8, append(slices.Clone(bad), good...))
+	good := []etcd.Change{
+		change(networkKey("blue"), definition, 7),
+		change(memberKey("blue", "a"), `{"vtep": "192.0.2.1", "later": 1}`, 7),
+		change(memberKey("blue", "z"), `{"version": 9}`, 7),
+		change(hostKey("z"), `{"version": 9, "vtep": "192.0.2.2", "later": 1}`, 7),
+		change(perNet+"blue/later/x", "1", 7),
+	}
+	s, _ := State{}.apply(slices.Concat(bad, hosts, good))
 	n := s.Networks["blue"]
-	if !n.Readable() || len(n.Nodes) != 1 || len(n.Blocks) != 0 || len(n.Pins) != 0 {
-		t.Errorf("network %+v, want host a alone", n)
+	if !n.Readable() || len(n.Members) != 2 || len(n.Blocks) != 0 || len(n.Pins) != 0 || len(s.Hosts) != 1 {
+		t.Errorf("network %+v, hosts %v, want hosts a and z alone", n, s.Hosts)
+	}
+	if s.Address(n, "a") != addr("192.0.2.1") || s.Address(n, "z") != addr("192.0.2.2") {
+		t.Errorf("addresses %v, %v", s.Address(n, "a"), s.Address(n, "z"))
 	}
 	for _, ch := range bad {
-		if n.Faults[ch.key] == nil {
-			t.Errorf("%s is left out without a word", ch.key)
+		if n.Faults[ch.Key] == nil {
+			t.Errorf("%s is left out without a word", ch.Key)
 		}
 	}
-	for i := range bad {
-		bad[i].value = nil
+	for _, ch := range hosts {
+		if s.Faults[ch.Key] == nil {
+			t.Errorf("%s is left out without a word", ch.Key)
+		}
 	}
-	s, changed := s.apply(9, bad)
-	if n := s.Networks["blue"]; len(n.Faults) != 0 || len(changed) != 1 {
-		t.Errorf("faults %v, changed %v after the bad records were deleted", n.Faults, changed)
+	var gone []etcd.Change
+	for _, ch := range slices.Concat(bad, hosts) {
+		gone = append(gone, deleted(ch.Key))
+	}
+	s, changed := s.apply(gone)
+	if n := s.Networks["blue"]; len(n.Faults)+len(s.Faults) != 0 || len(changed.Networks) != 1 || !changed.Hosts {
+		t.Errorf("faults %v, %v, changed %v after the bad records were deleted", n.Faults, s.Faults, changed)
 	}
 }
 
 func TestEqualValuesAreNoChange(t *testing.T) {
-	list := []change{
-		{key: networkKey("blue"), value: []byte(`{"name": "blue", "subnets": [{"prefix": "10.42.0.0/16", "blockLength": 26}], "vni": 5}`), created: 7},
-		{key: nodeKey("blue", "a"), value: []byte(`{"vtep": "192.0.2.1", "bootID": "b"}`)},
+	list := []etcd.Change{
+		change(networkKey("blue"), `{"name": "blue", "subnets": [{"prefix": "10.42.0.0/16", "blockLength": 26}], "vni": 5}`, 7),
+		change(memberKey("blue", "a"), `{"version": 1}`, 8),
+		change(hostKey("a"), `{"version": 1, "vtep": "192.0.2.1"}`, 9),
+		change(networkKey("red"), `{"name": "red", "subnets": [{"prefix": "10.43.0.0/16", "blockLength": 26}], "vni": 6}`, 10),
 	}
-	first, changed := State{}.apply(8, list)
-	if diff := cmp.Diff([]string{"blue"}, changed); diff != "" {
+	first, changed := State{}.apply(list)
+	if diff := cmp.Diff([]string{"blue", "red"}, changed.Networks); diff != "" || !changed.Hosts {
 		t.Errorf("changed at first (-want +got):\n%s", diff)
 	}
-	if _, changed := first.apply(9, list); len(changed) != 0 {
+	list[2].Modified = 11
+	if _, changed := first.apply(list); changed.any() {
 		t.Errorf("changed by equal values: %v", changed)
 	}
-	if next, changed := first.replace(9, list); len(changed) != 0 || next.Revision != 9 {
-		t.Errorf("changed by an equal list: %v at %d", changed, next.Revision)
+	moved, changed := first.apply([]etcd.Change{change(hostKey("a"), `{"version": 1, "vtep": "192.0.2.2"}`, 12)})
+	if diff := cmp.Diff([]string{"blue"}, changed.Networks); diff != "" || !changed.Hosts {
+		t.Errorf("changed by a host that moved (-want +got):\n%s", diff)
 	}
-	list[1].value = []byte(`{"vtep": "192.0.2.2", "bootID": "b"}`)
-	next, changed := first.replace(10, list)
-	if len(changed) != 1 || next.Networks["blue"].Nodes["a"].VTEP != addr("192.0.2.2") {
-		t.Errorf("a new VTEP is not seen: %v", changed)
+	if moved.Address(moved.Networks["blue"], "a") != addr("192.0.2.2") || first.Hosts["a"].VTEP != addr("192.0.2.1") {
+		t.Error("the new address is not seen, or the state before has changed")
 	}
-	if first.Networks["blue"].Nodes["a"].VTEP != addr("192.0.2.1") {
-		t.Error("the state before has changed")
+}
+
+// What another release has added to a record is there after this one has written it.
+func TestUnknownKeysAreKept(t *testing.T) {
+	sim, c := newStore(t)
+	alive(t, sim, "a")
+	sim.Put(hostKey("a"), `{"version": 7, "vtep": "192.0.2.1", "mtu": 9000, "wireguard": {"key": "x"}}`)
+	if err := c.Publish(t.Context(), State{}, "a", "a", Host{VTEP: addr("192.0.2.2")}); err != nil {
+		t.Fatal(err)
 	}
-	if _, changed := next.replace(11, nil); len(changed) != 1 {
-		t.Errorf("changed by an empty list: %v, want blue", changed)
+	if got, want := sim.Keys(hostKey("a"))[hostKey("a")], `{"version":1,"vtep":"192.0.2.2","wireguard":{"key":"x"}}`; got != want {
+		t.Errorf("record %s, want %s", got, want)
 	}
 }

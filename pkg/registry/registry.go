@@ -1,28 +1,23 @@
-// Package registry keeps overlay networks in etcd: their definitions, and which host owns which part of their subnets.
+// Package registry keeps overlay networks in etcd: their definitions, which hosts are members of them, and which host owns
+// which part of their subnets.
 //
-// Ownership is never leased, so that losing etcd takes nothing away. The one lease is that of a host's sign of life,
-// which only decides when the blocks of a host that has been dead for long may be given to others.
+// Ownership is never leased, so that losing etcd takes nothing away. The leased keys are a host's heartbeat, which only decides
+// when the blocks of a host that has been dead for long may be given to others, and two that say who reclaims, and when nobody
+// may.
 //
 // Everything that must not happen twice is a transaction: a block, a VNI or a name belongs to who creates its key, and
 // who loses tries another. Nothing is locked, and nobody waits for anybody.
+//
+// Each record is judged alone, once, when it is read: it is absent, readable or unreadable, and one that is unreadable is left
+// out and named. The store itself is not trusted either: it may have been restored from a backup, or emptied (see Memory).
 package registry
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
-	"net"
-	"slices"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
-	"google.golang.org/grpc"
-	grpcbackoff "google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/connectivity"
-
-	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/etcd"
 )
 
 var (
@@ -30,114 +25,61 @@ var (
 	ErrExhausted = errors.New("no block is free")
 	// ErrNodeTaken says that another machine with the same node name is alive.
 	ErrNodeTaken = errors.New("node name is in use")
+	// ErrAddressTaken says that another host that is alive has the same address on the underlay.
+	ErrAddressTaken = errors.New("underlay address is in use")
+	// ErrSettling says that the store went back a moment ago, and hosts claim again what they had.
+	ErrSettling = errors.New("etcd was restored or replaced, and hosts claim again what they had: new blocks are given in a moment")
 )
 
-// Config says which etcd to use.
-type Config struct {
-	// Endpoints are URLs, all with http or all with https.
-	Endpoints []string
-	// TLS is nil for http.
-	TLS *tls.Config
-}
-
-const (
-	// requestTimeout is more than an election takes (etcd's default election time-out is one second).
-	requestTimeout = 5 * time.Second
-	// A connection whose far end says nothing is given up after keepAliveTime + keepAliveTimeout. etcd refuses clients
-	// that ask more often than every 5 s.
-	keepAliveTime    = 10 * time.Second
-	keepAliveTimeout = 5 * time.Second
-)
-
-// reconnect tries a member that was away as often as everything else is tried again. gRPC's own pauses grow to two minutes,
-// for which hosts would know nothing of an etcd that is back.
-func reconnect() grpc.ConnectParams {
-	pauses := grpcbackoff.DefaultConfig
-	pauses.BaseDelay, pauses.MaxDelay = backoffFirst, backoffMost
-	return grpc.ConnectParams{Backoff: pauses, MinConnectTimeout: requestTimeout}
-}
-
-// Client is a connection to etcd. It may be used by several goroutines.
+// Client is the registry as one host uses it. It may be used by several goroutines.
 type Client struct {
-	etcd        *clientv3.Client
-	config      Config
-	connections *connections
+	store etcd.Store
 }
 
-// Open prepares a client. It does not wait for etcd, which may be down.
-func Open(c Config) (*Client, error) {
-	connections := &connections{all: make(map[*net.TCPConn]bool)}
-	etcd, err := clientv3.New(clientv3.Config{
-		Endpoints: c.Endpoints, TLS: c.TLS,
-		DialTimeout: requestTimeout, DialKeepAliveTime: keepAliveTime, DialKeepAliveTimeout: keepAliveTimeout,
-		PermitWithoutStream: true,
-		DialOptions:         []grpc.DialOption{grpc.WithConnectParams(reconnect()), grpc.WithContextDialer(connections.dial)},
-		Logger:              zap.NewNop(), // what goes wrong is returned, and logged once by who calls
-	})
-	if err != nil {
-		return nil, fmt.Errorf("etcd client: %w", err)
+// New makes a client.
+func New(store etcd.Store) *Client { return &Client{store: store} }
+
+// attempt runs one transaction.
+func (c *Client) attempt(ctx context.Context, conditions []etcd.Condition, then, otherwise []etcd.Op) (etcd.Result, error) {
+	return c.store.Txn(ctx, etcd.Txn{If: conditions, Then: then, Otherwise: otherwise})
+}
+
+// get reads one key.
+func (c *Client) get(ctx context.Context, key string) (kv etcd.KV, found bool, err error) {
+	page, err := c.store.Range(ctx, etcd.Range{Key: key})
+	if err != nil || len(page.KVs) == 0 {
+		return etcd.KV{}, false, err
 	}
-	return &Client{etcd: etcd, config: Config{Endpoints: slices.Clone(c.Endpoints), TLS: c.TLS}, connections: connections}, nil
+	return page.KVs[0], true, nil
 }
 
-// Close ends the connections, and everything that goes on with them.
-func (c *Client) Close() {
-	_ = c.etcd.Close() // nothing is buffered
-}
+// pageSize is how many keys are read at once.
+const pageSize = 1000
 
-// AwaitConnection calls report with true when a member of etcd is connected and with false when none is, at each change,
-// until the context ends.
-func (c *Client) AwaitConnection(ctx context.Context, report func(connected bool)) {
-	connection := c.etcd.ActiveConnection()
-	for state := connection.GetState(); ; state = connection.GetState() {
-		report(state == connectivity.Ready)
-		if state == connectivity.Idle {
-			connection.Connect()
+// list reads a range page by page, all at one revision. ErrCompacted: the list took longer than etcd keeps it.
+func (c *Client) list(ctx context.Context, r etcd.Range) (revision int64, all []etcd.KV, err error) {
+	r.Limit = pageSize
+	for {
+		page, err := c.store.Range(ctx, r)
+		if err != nil {
+			return 0, nil, err
 		}
-		if !connection.WaitForStateChange(ctx, state) {
-			return
+		if r.Revision == 0 {
+			r.Revision = page.Revision
 		}
+		all = append(all, page.KVs...)
+		if !page.More {
+			return r.Revision, all, nil
+		}
+		r.Key = page.KVs[len(page.KVs)-1].Key + "\x00"
 	}
 }
 
-// unavailable marks an error of etcd's as one that time may heal, and says what is wrong with the connection if that can
-// be found out.
-func (c *Client) unavailable(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	if cause := c.diagnose(ctx); cause != nil {
-		err = cause
-	}
-	return fmt.Errorf("etcd: %w: %w", agentapi.ErrUnavailable, err)
+// exists is the condition that a network is still the one that a state knows.
+func exists(n *Network) etcd.Condition {
+	return etcd.CreatedAt(networkKey(n.Name), n.Created)
 }
 
-// request runs one request within its time.
-func (c *Client) request(ctx context.Context, ask func(ctx context.Context) error) error {
-	limited, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	if err := ask(limited); err != nil {
-		return c.unavailable(ctx, err)
-	}
-	return nil
-}
-
-// attempt runs one transaction within its time.
-func (c *Client) attempt(ctx context.Context, conditions []clientv3.Cmp, then, otherwise []clientv3.Op) (*clientv3.TxnResponse, error) {
-	var response *clientv3.TxnResponse
-	err := c.request(ctx, func(ctx context.Context) (err error) {
-		response, err = c.etcd.Txn(ctx).If(conditions...).Then(then...).Else(otherwise...).Commit()
-		return err
-	})
-	return response, err
-}
-
-// get reads within its time.
-func (c *Client) get(ctx context.Context, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	var response *clientv3.GetResponse
-	err := c.request(ctx, func(ctx context.Context) (err error) {
-		response, err = c.etcd.Get(ctx, key, options...)
-		return err
-	})
-	return response, err
-}
+// SettleFor is how long nobody claims anything new after the store went back, and nothing is taken away for not being in it: long
+// enough for the hosts to find out, and for the heartbeats of those that cannot to end.
+const SettleFor = 3 * time.Minute

@@ -1,23 +1,32 @@
 package registry
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/etcd"
 )
 
-// State is what the registry holds of all networks. It is never changed: an update makes another one.
+// State is what the registry holds, as far as this host follows it. It is never changed: an update makes another one.
 type State struct {
-	// Revision is etcd's, up to which the state is complete.
+	// Revision is etcd's, of the last change that was seen.
 	Revision int64
+	// Cluster is the record of all; ID is empty while there is none that can be read.
+	Cluster Cluster
 	// Networks by their names.
 	Networks map[string]*Network
+	// Hosts by the names of their nodes.
+	Hosts map[string]Host
+	// Faults are records of hosts that are left out, with the reason, by key.
+	Faults map[string]error
 }
 
 // Network is what the registry holds of one network.
 type Network struct {
+	Name string
 	// Definition is the zero value while the registry has only remains of a network, or one that is Unreadable.
 	Definition agentapi.Network
 	// Created is the revision that made the network. A network that is removed and made again has another one. 0: there
@@ -26,32 +35,29 @@ type Network struct {
 	// Unreadable says why a definition that is there cannot be used, such as one that a later release wrote. It is not
 	// absent: nothing may be taken away for it.
 	Unreadable error
-	// Faults are the records that are left out, with the reason, by key.
-	Faults map[string]error
-	// Nodes by their names.
-	Nodes map[string]Node
+	// Followed says that what comes next is known: that this host follows the network as a member does.
+	Followed bool
+	// Modified is the last revision that was seen of its members, blocks and pins.
+	Modified int64
+	// Members by the names of their nodes.
+	Members map[string]Member
 	// Blocks are owned by nodes.
 	Blocks map[netip.Prefix]string
 	// Pins are addresses outside the blocks of their node.
 	Pins map[netip.Addr]Pin
-	// Used holds the nodes that have containers on the network.
-	Used map[string]bool
+	// Faults are the records that are left out, with the reason, by key.
+	Faults map[string]error
 }
 
-// Node is what a host says of itself, in each network.
-type Node struct {
-	// VTEP is its address on the underlay.
-	VTEP netip.Addr `json:"vtep"`
-	// BootID is the kernel's (proc_sys_kernel(5), random/boot_id).
-	BootID string `json:"bootID"`
+// Changed says in what an update differs from the one before.
+type Changed struct {
+	// Networks whose definition, members, blocks or pins differ, or the record of a host that is a member. Sorted.
+	Networks []string
+	// Cluster record, or that of any host.
+	Cluster, Hosts bool
 }
 
-// Pin is an address that an attachment has although its host does not own the block.
-type Pin struct {
-	Node        string `json:"node"`
-	ContainerID string `json:"containerID"`
-	IfName      string `json:"ifName"`
-}
+func (c Changed) any() bool { return len(c.Networks) > 0 || c.Cluster || c.Hosts }
 
 // Readable says whether there is a definition that can be used.
 func (n *Network) Readable() bool { return n != nil && n.Created != 0 && n.Unreadable == nil }
@@ -65,11 +71,11 @@ func (n *Network) Divides(block netip.Prefix) bool {
 	return ok && blockOf(subnet, block.Addr()) == block
 }
 
-// BlocksOf are the blocks of a node, sorted.
+// BlocksOf are the blocks of a node, sorted, without those into which the network is not divided.
 func (n *Network) BlocksOf(node string) []netip.Prefix {
 	var blocks []netip.Prefix
 	for block, owner := range n.Blocks {
-		if owner == node {
+		if owner == node && n.Divides(block) {
 			blocks = append(blocks, block)
 		}
 	}
@@ -101,21 +107,50 @@ func (n *Network) PinsOf(node string) []netip.Addr {
 	return addrs
 }
 
+// Owners are the nodes that have anything in a network.
+func (n *Network) Owners() map[string]bool {
+	all := make(map[string]bool)
+	for _, node := range n.Blocks {
+		all[node] = true
+	}
+	for _, p := range n.Pins {
+		all[p.Node] = true
+	}
+	for node := range n.Members {
+		all[node] = true
+	}
+	return all
+}
+
+// Address of a host that is a member: that of its own record, or what a former release wrote into the membership.
+func (s State) Address(n *Network, node string) netip.Addr {
+	if h, ok := s.Hosts[node]; ok {
+		return h.VTEP
+	}
+	return n.Members[node].VTEP
+}
+
+// Precedes orders hosts that claim one address: who published last comes first, as it is only let where the other is dead.
+func (s State) Precedes(a, b string) int {
+	return cmp.Or(cmp.Compare(s.Hosts[b].published, s.Hosts[a].published), cmp.Compare(a, b))
+}
+
 func (n *Network) equal(other *Network) bool {
-	return n.Created == other.Created && sameDefinition(n.Definition, other.Definition) && sameFaults(n.faults(), other.faults()) &&
-		maps.Equal(n.Nodes, other.Nodes) && maps.Equal(n.Blocks, other.Blocks) &&
-		maps.Equal(n.Pins, other.Pins) && maps.Equal(n.Used, other.Used)
+	return n.Created == other.Created && n.Followed == other.Followed && n.Definition.Same(other.Definition) &&
+		sameFaults(n.faults(), other.faults()) && maps.Equal(n.Members, other.Members) && maps.Equal(n.Blocks, other.Blocks) &&
+		maps.Equal(n.Pins, other.Pins)
 }
 
 // faults are those of the definition and of records.
 func (n *Network) faults() map[string]error {
-	all := maps.Clone(n.Faults)
-	if n.Unreadable != nil {
-		if all == nil {
-			all = make(map[string]error)
-		}
-		all[""] = n.Unreadable
+	if n.Unreadable == nil {
+		return n.Faults
 	}
+	all := maps.Clone(n.Faults)
+	if all == nil {
+		all = make(map[string]error)
+	}
+	all[""] = n.Unreadable
 	return all
 }
 
@@ -123,114 +158,144 @@ func sameFaults(a, b map[string]error) bool {
 	return maps.EqualFunc(a, b, func(x, y error) bool { return x.Error() == y.Error() })
 }
 
-func sameDefinition(a, b agentapi.Network) bool {
-	same := a.Name == b.Name && a.VNI == b.VNI && a.MTU == b.MTU && a.Internal == b.Internal && a.IPMasq == b.IPMasq
-	return same && slices.Equal(a.Subnets, b.Subnets) && maps.Equal(a.Options, b.Options) &&
-		maps.Equal(a.Labels, b.Labels) && a.Created.Equal(b.Created)
-}
-
 func (n *Network) clone() *Network {
-	return &Network{
-		Definition: n.Definition, Created: n.Created, Unreadable: n.Unreadable, Faults: maps.Clone(n.Faults),
-		Nodes: maps.Clone(n.Nodes), Blocks: maps.Clone(n.Blocks), Pins: maps.Clone(n.Pins), Used: maps.Clone(n.Used),
-	}
+	c := *n
+	c.Members, c.Blocks, c.Pins, c.Faults = maps.Clone(n.Members), maps.Clone(n.Blocks), maps.Clone(n.Pins), maps.Clone(n.Faults)
+	return &c
 }
 
 func (n *Network) empty() bool {
-	return n.Created == 0 && len(n.Nodes) == 0 && len(n.Blocks) == 0 && len(n.Pins) == 0 && len(n.Used) == 0 && len(n.Faults) == 0
+	return n.Created == 0 && len(n.Members) == 0 && len(n.Blocks) == 0 && len(n.Pins) == 0 && len(n.Faults) == 0
 }
 
-// change is a key that was set or, without a value, deleted.
-type change struct {
-	key     string
-	value   []byte // nil: deleted
-	created int64
+// update makes the next state of one before.
+type update struct {
+	State
+	before  State
+	copied  map[string]bool // networks that are the update's own
+	touched map[string]bool // hosts; nil: those of the state before are shared
 }
 
-// apply is the state after changes, and the names of the networks that differ by value.
-func (s State) apply(revision int64, changes []change) (State, []string) {
-	next := State{Revision: revision, Networks: maps.Clone(s.Networks)}
-	if next.Networks == nil {
-		next.Networks = make(map[string]*Network)
+func (s State) begin() *update {
+	u := &update{State: s, before: s, copied: make(map[string]bool)}
+	u.Networks = maps.Clone(s.Networks)
+	if u.Networks == nil {
+		u.Networks = make(map[string]*Network)
 	}
-	copied := make(map[string]bool)
-	for _, ch := range changes {
-		l, ok := parseKey(ch.key)
-		if !ok {
-			continue
-		}
-		if !copied[l.network] {
-			next.own(l.network)
-			copied[l.network] = true
-		}
-		next.Networks[l.network].set(l, ch)
-	}
-	return next, next.settle(s, slices.Collect(maps.Keys(copied)))
+	return u
 }
 
-// own makes a network of the state one that may be changed.
-func (s State) own(name string) {
-	if n, ok := s.Networks[name]; ok {
-		s.Networks[name] = n.clone()
-		return
+// network is one that may be changed.
+func (u *update) network(name string) *Network {
+	if u.copied[name] {
+		return u.Networks[name]
 	}
-	s.Networks[name] = &Network{
-		Nodes: make(map[string]Node), Blocks: make(map[netip.Prefix]string), Pins: make(map[netip.Addr]Pin), Used: make(map[string]bool),
-		Faults: make(map[string]error),
-	}
-}
-
-// settle drops networks of which nothing is left, and gives the names of those that differ from the state before.
-func (s State) settle(before State, names []string) []string {
-	var differ []string
-	for _, name := range names {
-		now, old := s.Networks[name], before.Networks[name]
-		if now != nil && now.empty() {
-			delete(s.Networks, name)
-			now = nil
-		}
-		if now == nil && old == nil || now != nil && old != nil && now.equal(old) {
-			continue
-		}
-		differ = append(differ, name)
-	}
-	slices.Sort(differ)
-	return differ
-}
-
-// replace is the state that a complete list describes, and the names of the networks that differ by value.
-func (s State) replace(revision int64, list []change) (State, []string) {
-	next, _ := State{}.apply(revision, list)
-	names := slices.Collect(maps.Keys(next.Networks))
-	for name := range s.Networks {
-		if next.Networks[name] == nil {
-			names = append(names, name)
+	u.copied[name] = true
+	if n, ok := u.Networks[name]; ok {
+		u.Networks[name] = n.clone()
+	} else {
+		u.Networks[name] = &Network{
+			Name: name, Members: make(map[string]Member), Blocks: make(map[netip.Prefix]string), Pins: make(map[netip.Addr]Pin),
+			Faults: make(map[string]error),
 		}
 	}
-	return next, next.settle(s, names)
+	return u.Networks[name]
 }
 
 // set enters a change. Each record is judged alone: one that cannot be read is left out and named, and takes nothing else
 // along.
-func (n *Network) set(l location, ch change) {
-	delete(n.Faults, ch.key)
-	if l.part == "" {
-		n.define(l.network, ch)
+func (u *update) set(ch etcd.Change) {
+	u.Revision = max(u.Revision, ch.Modified)
+	l, ok := parseKey(ch.Key)
+	switch {
+	case !ok:
+	case l.host != "":
+		u.setHost(l.host, ch)
+	case l.network == "":
+		u.Cluster = Cluster{}
+		if c, err := readCluster(ch.Value); err == nil && !ch.Deleted {
+			u.Cluster = c
+		}
+	case l.part == "":
+		u.network(l.network).define(ch)
+	default:
+		n := u.network(l.network)
+		n.Modified = max(n.Modified, ch.Modified)
+		delete(n.Faults, ch.Key)
+		if err := n.enter(l, ch); err != nil && !ch.Deleted {
+			n.Faults[ch.Key] = err
+		}
+	}
+}
+
+func (u *update) setHost(node string, ch etcd.Change) {
+	u.ownHosts()
+	u.touched[node] = true
+	delete(u.Faults, ch.Key)
+	delete(u.Hosts, node)
+	if ch.Deleted {
 		return
 	}
-	if err := n.enter(l, ch); err != nil {
-		n.Faults[ch.key] = err
+	h, err := readHost(ch.Value)
+	if err == nil {
+		err = CheckNode(node)
+	}
+	if err != nil {
+		u.Faults[ch.Key] = err
+		return
+	}
+	h.published = ch.Modified
+	u.Hosts[node] = h
+}
+
+// ownHosts makes the records of hosts ones that may be changed.
+func (u *update) ownHosts() {
+	if u.touched != nil {
+		return
+	}
+	u.touched = make(map[string]bool)
+	if u.Hosts = maps.Clone(u.Hosts); u.Hosts == nil {
+		u.Hosts = make(map[string]Host)
+	}
+	if u.Faults = maps.Clone(u.Faults); u.Faults == nil {
+		u.Faults = make(map[string]error)
+	}
+}
+
+// clear drops all that a feed has told, as a complete list of it comes next.
+func (u *update) clear(f feed) {
+	switch {
+	case f.network != "":
+		n := u.network(f.network)
+		clear(n.Members)
+		clear(n.Blocks)
+		clear(n.Pins)
+		clear(n.Faults)
+	case f.keys.Key == networks:
+		for name := range u.Networks {
+			n := u.network(name)
+			n.Definition, n.Created, n.Unreadable = agentapi.Network{}, 0, nil
+		}
+	case f.keys.Key == nodes:
+		u.ownHosts()
+		for node := range u.Hosts {
+			u.touched[node] = true
+		}
+		clear(u.Hosts)
+		clear(u.Faults)
+	default:
+		u.Cluster = Cluster{}
 	}
 }
 
 // define takes the definition: absent, readable or unreadable.
-func (n *Network) define(name string, ch change) {
+func (n *Network) define(ch etcd.Change) {
 	n.Definition, n.Created, n.Unreadable = agentapi.Network{}, 0, nil
-	if ch.value == nil {
+	if ch.Deleted {
 		return
 	}
-	n.Created = ch.created
-	d, err := readDefinition(name, ch.value)
+	n.Created = ch.Created
+	d, err := readDefinition(n.Name, ch.Value)
 	if err != nil {
 		n.Unreadable = err
 		return
@@ -239,47 +304,89 @@ func (n *Network) define(name string, ch change) {
 }
 
 // enter takes a record of a part, or drops it.
-func (n *Network) enter(l location, ch change) error {
+func (n *Network) enter(l location, ch etcd.Change) error {
 	switch l.part {
-	case nodesPart:
-		return enter(n.Nodes, l.name, ch, readNode)
+	case membersPart:
+		return enter(n.Members, l.name, ch, readMember)
 	case blocksPart:
 		block, err := netip.ParsePrefix(l.name)
 		if err != nil {
-			return unreadable(ch, err)
+			return err
 		}
 		return enter(n.Blocks, block, ch, readOwner)
 	case pinsPart:
 		addr, err := netip.ParseAddr(l.name)
 		if err != nil {
-			return unreadable(ch, err)
+			return err
 		}
 		return enter(n.Pins, addr, ch, readPin)
-	case usedPart:
-		delete(n.Used, l.name)
-		if ch.value != nil {
-			n.Used[l.name] = true
-		}
 	}
 	return nil // a part that a later release may have
 }
 
-// unreadable is the error of a record whose key cannot be read, while it is there.
-func unreadable(ch change, err error) error {
-	if ch.value == nil {
-		return nil
-	}
-	return err
-}
-
-func enter[K comparable, V any](m map[K]V, key K, ch change, read func([]byte) (V, error)) error {
+func enter[K comparable, V any](m map[K]V, key K, ch etcd.Change, read func(string) (V, error)) error {
 	delete(m, key)
-	if ch.value == nil {
+	if ch.Deleted {
 		return nil
 	}
-	v, err := read(ch.value)
+	v, err := read(ch.Value)
 	if err == nil {
 		m[key] = v
 	}
 	return err
+}
+
+// end is the next state, and in what it differs from the one before.
+func (u *update) end() (State, Changed) {
+	var changed Changed
+	changed.Cluster = u.Cluster != u.before.Cluster
+	differ := make(map[string]bool)
+	for name := range u.copied {
+		now, old := u.Networks[name], u.before.Networks[name]
+		if now.empty() && !now.Followed {
+			delete(u.Networks, name)
+			differ[name] = old != nil
+			continue
+		}
+		differ[name] = old == nil || !now.equal(old)
+	}
+	if u.touched != nil {
+		changed.Hosts = u.hostsDiffer(differ)
+	}
+	for name, does := range differ {
+		if does {
+			changed.Networks = append(changed.Networks, name)
+		}
+	}
+	slices.Sort(changed.Networks)
+	return u.State, changed
+}
+
+// hostsDiffer marks the networks that have a member whose record differs.
+func (u *update) hostsDiffer(differ map[string]bool) bool {
+	some := !sameFaults(u.Faults, u.before.Faults)
+	for node := range u.touched {
+		now, is := u.Hosts[node]
+		old, was := u.before.Hosts[node]
+		now.published, old.published = 0, 0
+		if is == was && now == old {
+			continue
+		}
+		some = true
+		for name, n := range u.Networks {
+			if _, member := n.Members[node]; member {
+				differ[name] = true
+			}
+		}
+	}
+	return some
+}
+
+// apply is the state after changes.
+func (s State) apply(changes []etcd.Change) (State, Changed) {
+	u := s.begin()
+	for _, ch := range changes {
+		u.set(ch)
+	}
+	return u.end()
 }

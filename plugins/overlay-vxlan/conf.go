@@ -31,6 +31,7 @@ type conf struct {
 	attach.Asked
 	attach.Publishing
 
+	verb  string
 	mac   net.HardwareAddr // nil: the owner's stable one
 	asked []netip.Addr     // addresses that the runtime asks for
 	ports []ports.Port
@@ -38,14 +39,15 @@ type conf struct {
 	network overlay.Network
 	hosts   overlay.Hosts
 	// What follows is known after resolve.
-	partial     bool // of the file: peers may be missing
+	document    overlay.Document // the file; the zero value without one
+	partial     bool             // of what is known: peers may be missing
 	own         overlay.Peer
 	underlayMTU int
 	declared    *vxlan.Overlay // an ADD is planned twice
 }
 
 func parse(stdin []byte, env attach.Env) (conf, error) {
-	var c conf
+	c := conf{verb: env.Command}
 	if err := attach.Decode(stdin, &c); err != nil {
 		return c, err
 	}

@@ -30,7 +30,7 @@ func addressing(c conf) any {
 	for _, subnet := range c.network.Subnets {
 		var set []addressRange
 		for _, block := range c.own.Blocks {
-			if subnet.Overlaps(block) {
+			if subnet.Overlaps(block) && !slices.Contains(c.document.Withheld, block) {
 				set = append(set, c.ranges(block)...)
 			}
 		}

@@ -57,7 +57,7 @@ func (c conf) shared(network vxlan.Overlay) state.Set {
 	}
 	set = append(set, ruleset.ForwardPath{Link: network.Device.Name})
 	if c.Agent != "" {
-		set = append(set, vxlan.Agent{Socket: c.Agent})
+		set = append(set, vxlan.Agent{Socket: c.Agent, Network: network.Device.Network})
 	}
 	return set
 }

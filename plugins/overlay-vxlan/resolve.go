@@ -2,48 +2,140 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/fairway-cni/fairway/pkg/attach"
+	"github.com/fairway-cni/fairway/pkg/fence"
 	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/state/vxlan"
 )
 
-// resolve reads the file of peers, finds this host among them, and the underlay it is reached through.
+// resolve reads the file of peers, finds this host among them, and the underlay it is reached through. With a node agent, the first
+// container of a network makes the host a member of it.
 func resolve(c conf, k *attach.Kernel) (conf, error) {
-	if c.PeersFile != "" {
-		if err := c.readPeers(); err != nil {
-			return c, fmt.Errorf("key peersFile %q: %w", c.PeersFile, err)
+	err := c.read()
+	if err == nil && c.verb == "ADD" && c.Agent != "" && !c.offered() {
+		joined := vxlan.Agent{Socket: c.Agent}.Join(c.Name)
+		if err = c.read(); err == nil && !c.offered() {
+			return c, noBlock(joined)
 		}
 	}
-	local, err := vxlan.HostAddresses(k)
 	if err != nil {
 		return c, err
 	}
-	if c.own, err = c.hosts.Own(local); err != nil {
+	if c.Agent != "" && len(c.hosts.Peers) == 0 {
+		c.own = overlay.Peer{VTEP: c.hosts.Self} // no member, which STATUS and CHECK may meet
+	} else if c.own, err = c.ownEntry(k); err != nil {
 		return c, err
 	}
-	if len(c.own.Blocks) == 0 {
-		return c, c.noBlock()
-	}
-	underlay, err := vxlan.UnderlayOf(k, c.own.VTEP)
-	if err != nil {
+	if err := c.mayGive(); err != nil {
 		return c, err
 	}
-	c.underlayMTU = underlay.MTU
-	if most := underlay.MTU - overlay.Overhead(c.own.VTEP); c.network.MTU > most {
-		return c, attach.Invalidf("key mtu is %d: link %s has an MTU of %d, which leaves %d beside VXLAN, give no more or leave it out",
-			c.network.MTU, underlay.Link, underlay.MTU, most)
+	if err := c.measure(k); err != nil {
+		return c, err
 	}
 	declared := c.overlay(c.Name)
+	if c.document.Full != "" && c.verb == "ADD" {
+		if declared, err = c.complete(k, declared); err != nil {
+			return c, err
+		}
+	}
 	c.declared = &declared
 	return c, nil
 }
 
+// read reads the file of peers, if there is one.
+func (c *conf) read() error {
+	if c.PeersFile == "" {
+		return nil
+	}
+	if err := c.readPeers(c.PeersFile); err != nil {
+		return fmt.Errorf("key peersFile %q: %w", c.PeersFile, err)
+	}
+	return nil
+}
+
+// offered says whether the host has a block of each subnet that it may give addresses of.
+func (c conf) offered() bool {
+	own, err := c.hosts.Own(nil)
+	for _, subnet := range c.network.Subnets {
+		has := slices.ContainsFunc(own.Blocks, func(b netip.Prefix) bool { return subnet.Overlaps(b) && !slices.Contains(c.document.Withheld, b) })
+		if err != nil || !has {
+			return false
+		}
+	}
+	return true
+}
+
+// ownEntry is this host's.
+func (c conf) ownEntry(k *attach.Kernel) (overlay.Peer, error) {
+	local, err := vxlan.HostAddresses(k)
+	if err != nil {
+		return overlay.Peer{}, err
+	}
+	own, err := c.hosts.Own(local)
+	if err == nil && len(own.Blocks) == 0 && c.Agent == "" {
+		err = attach.Invalidf("the entry of key peers for this host (vtep %s) has no subnets: give it a part of the network's", own.VTEP)
+	}
+	return own, err
+}
+
+// mayGive says whether the host may give out addresses: its blocks may be others' when it was away for long.
+func (c conf) mayGive() error {
+	if c.document.Confirmed == "" || c.verb == "CHECK" {
+		return nil
+	}
+	f, err := fence.Read(c.document.Confirmed)
+	if err != nil {
+		return fmt.Errorf("%w: %w", overlay.ErrFenced, err)
+	}
+	boot, err := fence.BootID()
+	if err != nil {
+		return err
+	}
+	if err := f.Check(fence.Clock(boot)); err != nil {
+		return fmt.Errorf("%w: %w", overlay.ErrFenced, err)
+	}
+	return nil
+}
+
+// measure finds the MTU of the underlay: that of this host, or the least of all as far as it is known.
+func (c *conf) measure(k *attach.Kernel) error {
+	underlay, err := vxlan.UnderlayOf(k, c.own.VTEP)
+	if err != nil {
+		return err
+	}
+	c.underlayMTU = underlay.MTU
+	if most := underlay.MTU - overlay.Overhead(c.own.VTEP); c.network.MTU > most {
+		return attach.Invalidf("key mtu is %d: link %s has an MTU of %d, which leaves %d beside VXLAN, give no more or leave it out",
+			c.network.MTU, underlay.Link, underlay.MTU, most)
+	}
+	if least := c.document.UnderlayMTU; least > 0 {
+		c.underlayMTU = min(c.underlayMTU, least)
+	}
+	return nil
+}
+
+// complete reads all peers when the device is not there with them: the small file is enough as long as it is.
+func (c *conf) complete(k *attach.Kernel, declared vxlan.Overlay) (vxlan.Overlay, error) {
+	there, err := declared.Complete(k)
+	if err != nil || there {
+		return declared, err
+	}
+	small := c.document
+	if err := c.readPeers(c.document.Full); err != nil {
+		return declared, nil // the agent makes up for it
+	}
+	c.document, c.partial = small, false
+	return c.overlay(c.Name), nil
+}
+
 // readPeers takes the hosts from the file, and the network unless the configuration has it. Key self of the configuration
 // wins.
-func (c *conf) readPeers() error {
-	data, err := os.ReadFile(c.PeersFile)
+func (c *conf) readPeers(file string) error {
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
@@ -55,7 +147,7 @@ func (c *conf) readPeers() error {
 	if c.hosts = document.Hosts; self.IsValid() {
 		c.hosts.Self = self
 	}
-	c.partial = document.Partial
+	c.document, c.partial = document, document.Partial
 	if len(c.network.Subnets) == 0 {
 		if document.Network == nil {
 			return attach.Invalidf("it has no network, and neither has the configuration: set keys vni and subnet")
@@ -68,10 +160,10 @@ func (c *conf) readPeers() error {
 	return c.network.Check(c.hosts)
 }
 
-// noBlock is the error for a host that owns no part of the subnets.
-func (c conf) noBlock() error {
-	if c.Agent != "" {
-		return fmt.Errorf("%w is this host's yet: the node agent claims one when it reaches its store, try again", overlay.ErrNoBlock)
+// noBlock is the error for a host that owns no part of the subnets, and why it could not become a member.
+func noBlock(joined error) error {
+	if joined == nil {
+		return fmt.Errorf("%w is this host's yet: try again", overlay.ErrNoBlock)
 	}
-	return attach.Invalidf("the entry of key peers for this host (vtep %s) has no subnets: give it a part of the network's", c.own.VTEP)
+	return fmt.Errorf("%w is this host's yet: %w", overlay.ErrNoBlock, joined)
 }

@@ -35,7 +35,7 @@ func startAgent(fairwayd, dir string, endpoints []string) (*agent, error) {
 	sub := func(name string) string { return filepath.Join(dir, name) }
 	a := &agent{started: time.Now()}
 	var err error
-	a.process, err = testnet.Start(exec.Command(fairwayd, "--etcd-endpoints="+strings.Join(endpoints, ","), "--underlay=eth0", "--node=real",
+	a.process, err = testnet.Start(exec.Command(fairwayd, "--etcd-endpoints="+strings.Join(endpoints, ","), "--underlay=eth0", "--node=real", "--join="+networkName,
 		"--netconf-dir="+sub("net.d"), "--run-dir="+sub("run"), "--state-dir="+sub("lib"), "--data-dir="+sub("cni")))
 	return a, err
 }

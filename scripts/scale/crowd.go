@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/etcd"
 	"github.com/fairway-cni/fairway/pkg/registry"
 )
 
@@ -20,6 +21,7 @@ const networkName = "scale"
 
 // crowd is hosts without a kernel: each has its own connection, and follows the network.
 type crowd struct {
+	stores  []*etcd.Client
 	clients []*registry.Client
 	network *registry.Network // as it was when nobody had joined
 	ends    sync.WaitGroup
@@ -33,11 +35,11 @@ type crowd struct {
 func newCrowd(ctx context.Context, hosts int, endpoints []string) (*crowd, error) {
 	c := &crowd{known: make([]int, hosts), grown: make(chan struct{}, 1)}
 	for range hosts {
-		client, err := registry.Open(registry.Config{Endpoints: endpoints})
+		store, err := etcd.Open(etcd.Config{Endpoints: endpoints})
 		if err != nil {
 			return c, err
 		}
-		c.clients = append(c.clients, client)
+		c.stores, c.clients = append(c.stores, store), append(c.clients, registry.New(store))
 	}
 	_, err := c.clients[0].Create(ctx, agentapi.Network{
 		Name: networkName, VNI: 4096, Subnets: []agentapi.Subnet{{Prefix: netip.MustParsePrefix("10.0.0.0/10"), BlockLength: 26}},
@@ -52,7 +54,11 @@ func newCrowd(ctx context.Context, hosts int, endpoints []string) (*crowd, error
 // follow has a host follow the network, and waits until it knows so many nodes.
 func (c *crowd) follow(ctx context.Context, host, count int) (*registry.Network, error) {
 	w := &watcher{crowd: c, host: host, count: count, knows: make(chan *registry.Network, 1)}
-	c.ends.Go(func() { c.clients[host].Follow(ctx, w) })
+	following := c.clients[host].NewFollowing(w, registry.Memory{}, func() registry.Defaults {
+		return registry.Defaults{ReclaimAfter: registry.Duration(24 * time.Hour), Family: 4}
+	})
+	following.Join([]string{networkName})
+	c.ends.Go(func() { following.Run(ctx) })
 	select {
 	case n := <-w.knows:
 		return n, nil
@@ -71,25 +77,28 @@ type watcher struct {
 }
 
 // Update counts the nodes.
-func (w *watcher) Update(s registry.State, _ []string) {
+func (w *watcher) Update(s registry.State, _ registry.Changed) {
 	n := s.Networks[networkName]
-	if n == nil || n.Created == 0 {
+	if !n.Readable() || !n.Followed {
 		return
 	}
-	if len(n.Nodes) >= w.count {
+	if len(n.Members) >= w.count {
 		select {
 		case w.knows <- n:
 		default: // it has been told
 		}
 	}
 	w.mu.Lock()
-	w.known[w.host] = len(n.Nodes)
+	w.known[w.host] = len(n.Members)
 	w.mu.Unlock()
 	select {
 	case w.grown <- struct{}{}:
 	default:
 	}
 }
+
+// Remember has nothing to remember for.
+func (w *watcher) Remember(registry.Memory, error) {}
 
 // Disturbed says what etcd cannot cope with.
 func (w *watcher) Disturbed(err error) {
@@ -132,25 +141,29 @@ func (c *crowd) read(ctx context.Context) error {
 // enter makes a host one of the network: sign of life, block, record.
 func (c *crowd) enter(ctx context.Context, i int) error {
 	client, node, boot := c.clients[i%len(c.clients)], fmt.Sprintf("host%05d", i), fmt.Sprintf("boot%05d", i)
-	if _, err := client.Claim(ctx, c.network, node, c.network.Definition.Subnets[0]); err != nil {
-		return err
-	}
 	alive := make(chan struct{})
 	var once sync.Once
 	c.ends.Go(func() {
-		client.StayAlive(ctx, node, boot, 30*time.Second, func(err error) {
+		client.Beat(ctx, registry.Heartbeat{Node: node, BootID: boot, TTL: 30 * time.Second, Report: func(_ int64, err error) {
 			if err == nil {
 				once.Do(func() { close(alive) })
 			}
-		})
+		}})
 	})
 	select {
 	case <-alive:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	vtep := netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}) // RFC 2544: for benchmarks
-	return client.Publish(ctx, networkName, node, c.network.Created, registry.Node{VTEP: vtep, BootID: boot})
+	host := registry.Host{VTEP: netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), MTU: 1500} // RFC 2544: for benchmarks
+	if err := client.Publish(ctx, registry.State{}, node, boot, host); err != nil {
+		return err
+	}
+	if err := client.Enter(ctx, registry.State{}, c.network, node, boot, host); err != nil {
+		return err
+	}
+	_, err := client.Claim(ctx, c.network, node, boot, c.network.Definition.Subnets[0])
+	return err
 }
 
 // await waits until each host knows so many nodes.
@@ -183,8 +196,8 @@ func (c *crowd) oneMore(ctx context.Context, i int) (time.Duration, error) {
 
 // close waits for what goes on in the background, and has to end with its context.
 func (c *crowd) close() {
-	for _, client := range c.clients {
-		client.Close()
+	for _, store := range c.stores {
+		store.Close()
 	}
 	c.ends.Wait()
 }

@@ -22,6 +22,8 @@ type declared struct {
 	// own tells which of the sets' elements are this piece's.
 	own      func(kernel.Element) bool
 	elements []kernel.Element
+	// partial leaves its own elements alone that are not declared.
+	partial bool
 }
 
 // ensure builds the layout unless its rules are there, adds the elements that are missing and deletes those that are
@@ -78,6 +80,7 @@ func (d declared) compare(k *kernel.Kernel) (missing, surplus []kernel.Element, 
 			}
 			id := elementID(e)
 			switch comment, known := want[id]; {
+			case !known && d.partial:
 			case !known:
 				e.Key = slices.Clone(e.Key)
 				want[id] = present // if it comes again

@@ -22,6 +22,8 @@ type SourceFilter struct {
 	Port    uint16
 	// Sources are the VTEPs of the peers.
 	Sources []netip.Addr
+	// Partial leaves sources alone that are not listed.
+	Partial bool
 }
 
 var _ state.Readier = SourceFilter{}
@@ -72,7 +74,7 @@ func (f SourceFilter) declared() declared {
 	return declared{
 		sets: []*nftables.Set{elements[0].Set, set4, set6}, elements: elements,
 		chains: []string{chainForward, chainVXLANInput, chainVXLANSource, chainUnreadable},
-		own:    func(e kernel.Element) bool { return e.Comment == tag },
+		own:    func(e kernel.Element) bool { return e.Comment == tag }, partial: f.Partial,
 	}
 }
 

@@ -1,4 +1,4 @@
-package registry
+package etcd
 
 import (
 	"context"
@@ -34,14 +34,14 @@ func TestLeaveAnAddress(t *testing.T) {
 	}
 	await(true)
 	c.Leave(addr("192.0.2.1"))
-	create(t, c, network("blue", "10.42.0.0/16", 26))
+	put(t, c, "blue", "")
 	if len(reports) > 0 {
 		t.Errorf("connected %v after leaving an address that is another's", <-reports)
 	}
 	c.Leave(addr("127.0.0.1"))
 	await(false)
 	await(true)
-	create(t, c, network("green", "10.43.0.0/16", 26))
+	put(t, c, "green", "")
 	if got := len(c.connections.all); got != 1 {
 		t.Errorf("%d connections are remembered, want that which is open", got)
 	}

@@ -1,4 +1,4 @@
-package registry
+package etcd
 
 import (
 	"crypto/ecdsa"
@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairway-cni/fairway/pkg/agentapi"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
@@ -80,7 +79,7 @@ func (a *authority) server(t *testing.T, name, ip string, until time.Time) (cert
 	return a.issue(t, name, template)
 }
 
-func load(t *testing.T, ca, cert, key string) *tls.Config {
+func load(t *testing.T, ca, cert, key string) *TLS {
 	t.Helper()
 	config, err := LoadTLS(ca, cert, key)
 	if err != nil {
@@ -101,9 +100,9 @@ func TestTLS(t *testing.T) {
 	secure := etcd.Endpoints()[0]
 	good := load(t, ours.file, clientCert, clientKey)
 	c := openClient(t, good, secure)
-	create(t, c, network("blue", "10.42.0.0/16", 26))
+	put(t, c, "blue", "")
 	for name, test := range map[string]struct {
-		config   *tls.Config
+		config   *TLS
 		endpoint string
 		want     string
 	}{
@@ -116,8 +115,8 @@ func TestTLS(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := openClient(t, test.config, test.endpoint).Create(t.Context(), network("green", "10.43.0.0/16", 26))
-			if !errors.Is(err, agentapi.ErrUnavailable) || !strings.Contains(err.Error(), test.want) {
+			_, err := openClient(t, test.config, test.endpoint).Range(t.Context(), Range{Key: "green"})
+			if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %q", err, test.want)
 			}
 		})
@@ -125,7 +124,7 @@ func TestTLS(t *testing.T) {
 }
 
 // handshake has a client knock at a server that does no more than TLS.
-func handshake(t *testing.T, config *tls.Config, certFile, keyFile string) error {
+func handshake(t *testing.T, config *TLS, certFile, keyFile string) error {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
@@ -162,8 +161,8 @@ func TestServersCertificate(t *testing.T) {
 
 func TestSecureToPlain(t *testing.T) {
 	etcd := newEtcd(t)
-	c := openClient(t, &tls.Config{MinVersion: tls.VersionTLS12}, strings.Replace(etcd.Endpoints()[0], "http", "https", 1))
-	if _, err := c.get(t.Context(), root); err == nil || !strings.Contains(err.Error(), "write http:// in etcd-endpoints") {
+	c := openClient(t, load(t, "", "", ""), strings.Replace(etcd.Endpoints()[0], "http", "https", 1))
+	if _, err := c.Range(t.Context(), Range{Key: "a"}); err == nil || !strings.Contains(err.Error(), "write http:// in etcd-endpoints") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -184,6 +183,59 @@ func TestLoadTLSRefuses(t *testing.T) {
 	} {
 		if _, err := LoadTLS(test.ca, test.cert, test.key); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("error %v, want %q", err, test.want)
+		}
+	}
+}
+
+// Certificates are renewed in place: what comes next uses the new ones, of the host and of the authority.
+func TestRenewedCertificates(t *testing.T) {
+	ours := newAuthority(t, "ours")
+	serverCert, serverKey := ours.server(t, "etcd", "127.0.0.1", time.Now().Add(time.Hour))
+	member := testnet.EtcdMember{
+		Name: "a", Address: "127.0.0.1", Dir: t.TempDir(), TLS: &testnet.EtcdTLS{CA: ours.file, Cert: serverCert, Key: serverKey},
+	}
+	etcd := startEtcd(t, member)
+	dir := t.TempDir()
+	ca, cert, key := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "host.pem"), filepath.Join(dir, "host-key.pem")
+	other := newAuthority(t, "other")
+	strangerCert, strangerKey := other.issue(t, "stranger", certificate("stranger"))
+	replace := func(file, by string) {
+		t.Helper()
+		text, err := os.ReadFile(by)
+		if err == nil {
+			err = os.WriteFile(file, text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace(ca, other.file)
+	replace(cert, strangerCert)
+	replace(key, strangerKey)
+	c := openClient(t, load(t, ca, cert, key), etcd.Endpoints()...)
+	if _, err := c.Range(t.Context(), Range{Key: "a"}); err == nil {
+		t.Fatal("a stranger's certificates are as good")
+	}
+	hostCert, hostKey := ours.issue(t, "host", certificate("host"))
+	replace(ca, ours.file)
+	replace(cert, hostCert)
+	replace(key, hostKey)
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		if _, err := c.Range(t.Context(), Range{Key: "a"}); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("after renewal: %v", err)
+		}
+	}
+	if err := os.Truncate(key, 10); err != nil { // while it is being written
+		t.Fatal(err)
+	}
+	c.Leave(addr("127.0.0.1"))
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		if _, err := c.Range(t.Context(), Range{Key: "a"}); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("with a key that is half written: %v", err)
 		}
 	}
 }

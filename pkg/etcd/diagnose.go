@@ -1,4 +1,4 @@
-package registry
+package etcd
 
 import (
 	"context"
@@ -10,46 +10,39 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// ErrTLS says that the certificates or the scheme do not fit etcd's.
-var ErrTLS = errors.New("TLS mismatch")
-
-// LoadTLS reads PEM files: the authorities that may have signed etcd's certificates (empty: those of the system), and this
-// host's certificate with its key (both empty: none).
-func LoadTLS(caFile, certFile, keyFile string) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if caFile != "" {
-		text, err := os.ReadFile(caFile)
-		if err != nil {
-			return nil, fmt.Errorf("etcd-cacert: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("etcd-cacert: %s holds no certificate in PEM", caFile)
-		}
-	}
-	switch {
-	case certFile == "" && keyFile == "":
-		return config, nil
-	case certFile == "":
-		return nil, errors.New("etcd-key is given and etcd-cert is not: give both, or none")
-	case keyFile == "":
-		return nil, errors.New("etcd-cert is given and etcd-key is not: give both, or none")
-	}
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		return nil, fmt.Errorf("etcd-cert and etcd-key: %w", err)
-	}
-	config.Certificates = []tls.Certificate{pair}
-	return config, nil
-}
-
 // diagnoseTimeout is enough for a handshake with a member that answers at all.
 const diagnoseTimeout = 2 * time.Second
+
+// diagnosis is why requests fail, as it was found out last. An etcd that is overloaded gets no connection for each request that
+// it does not answer.
+type diagnosis struct {
+	mu    sync.Mutex
+	at    time.Time
+	cause error
+}
+
+// diagnosisValid is for how long a diagnosis is good.
+const diagnosisValid = 2 * time.Second
+
+// of is the cause of an error; nil when nothing clearer can be said.
+func (d *diagnosis) of(ctx context.Context, c *Client) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if time.Since(d.at) > diagnosisValid {
+		d.cause = c.diagnose(ctx)
+		d.at = time.Now()
+	}
+	return d.cause
+}
 
 // diagnose finds out why requests fail, by asking the members directly: the client library tells a deadline, and why it
 // found no connection only as text. Nil: a member answers as it should, or nothing clearer can be said.
@@ -85,7 +78,7 @@ func (c *Client) knock(ctx context.Context, endpoint string) error {
 	if c.config.TLS == nil {
 		return listenPlain(endpoint, conn)
 	}
-	config := c.config.TLS.Clone()
+	config := c.config.TLS.Config()
 	config.ServerName = u.Hostname()
 	config.NextProtos = []string{"h2"}
 	secure := tls.Client(conn, config)

@@ -1,0 +1,72 @@
+package agent
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestProblemsGoWithTheirNetworks(t *testing.T) {
+	p := newProblems()
+	for _, about := range []string{aboutEtcd, aboutUnderlay, ofNetwork + "blue", ofNetwork + "green", ofClaims + "blue", ofClaims + "green"} {
+		p.note(about, errors.New("is wrong"))
+	}
+	p.forgetAbsent([]string{"green"})
+	want := []string{"claims in network green: is wrong", "etcd: is wrong", "network green: is wrong", "underlay: is wrong"}
+	if diff := cmp.Diff(want, p.sentences("")); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"etcd: is wrong", "underlay: is wrong"}, p.sentences("red")); diff != "" {
+		t.Errorf("problems of another network (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatIsRemembered(t *testing.T) {
+	c := newCache()
+	snap, _, _ := blueView().describe(blue())
+	c.remember(map[string]snapshot{"blue": snap})
+	if got := c.place().address; got != addr("192.0.2.11") {
+		t.Errorf("address on the underlay %v, want that of the snapshot", got)
+	}
+	own := []netip.Prefix{prefix("10.42.0.64/26"), prefix("10.42.7.0/26")}
+	for range 2 {
+		if missing := c.had("blue", own); !slices.Equal(missing, []netip.Prefix{prefix("10.42.0.0/26")}) {
+			t.Errorf("missing %v, want the first block of the snapshot", missing)
+		}
+	}
+	c.drop("blue", prefix("10.42.0.0/26"))
+	if missing := c.had("blue", own); missing != nil {
+		t.Errorf("missing %v after it was given to another", missing)
+	}
+	if got, _ := c.snapshot("blue"); !snap.equal(got) || len(snap.own().Blocks) != 2 {
+		t.Error("the snapshot has changed")
+	}
+	c.forget("blue")
+	if missing := c.had("blue", nil); missing != nil {
+		t.Errorf("missing %v of a network that was removed", missing)
+	}
+}
+
+// Blocks that are given back are withheld first, and offered again when somebody asks.
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, blocks := newCache(), []netip.Prefix{prefix("10.42.0.0/26"), prefix("10.42.1.0/26")}
+		over, changed := c.drain("blue", blocks[:1], time.Minute)
+		if len(over) > 0 || !changed || !slices.Equal(c.offered("blue", blocks), blocks[1:]) {
+			t.Errorf("at first: over %v, changed %v, offered %v", over, changed, c.offered("blue", blocks))
+		}
+		time.Sleep(time.Minute)
+		if over, changed = c.drain("blue", blocks, time.Minute); !slices.Equal(over, blocks[:1]) || !changed {
+			t.Errorf("after a minute: over %v, changed %v", over, changed)
+		}
+		c.touch("blue")
+		if !slices.Equal(c.offered("blue", blocks), blocks) {
+			t.Errorf("asked for again: offered %v", c.offered("blue", blocks))
+		}
+	})
+}

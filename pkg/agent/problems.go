@@ -1,0 +1,125 @@
+package agent
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// What a problem may be about, beside a network.
+const (
+	aboutEtcd     = "etcd"
+	aboutNode     = "node"
+	aboutHost     = "record of this host"
+	aboutUnderlay = "underlay"
+	aboutReclaim  = "reclaim"
+	aboutRecords  = "records of hosts"
+	aboutName     = "name"
+	aboutFiles    = "state-dir"
+)
+
+// Of a network: what is wrong with it on this host, what with this host's part of it in etcd, that its definition cannot be
+// read, which of its records are left out, and which addresses of containers are not this host's any more.
+const (
+	ofNetwork    = "network "
+	ofClaims     = "claims in network "
+	ofDefinition = "definition of network "
+	ofRecords    = "records of network "
+	ofAddresses  = "addresses in network "
+)
+
+var ofNetworks = []string{ofNetwork, ofClaims, ofDefinition, ofRecords, ofAddresses}
+
+// problems are what is wrong, by what it is about, and what happened of note.
+type problems struct {
+	mu     sync.Mutex
+	all    map[string]error
+	events []string
+}
+
+func newProblems() *problems { return &problems{all: make(map[string]error)} }
+
+// note keeps what is wrong with something, or that nothing is, and logs it when that is news.
+func (p *problems) note(about string, err error) {
+	p.mu.Lock()
+	before := p.all[about]
+	delete(p.all, about)
+	if err != nil {
+		p.all[about] = err
+	}
+	p.mu.Unlock()
+	switch {
+	case err == nil && before != nil:
+		slog.Info("recovered", "subject", about)
+	case err != nil && (before == nil || before.Error() != err.Error()):
+		slog.Error("unhealthy", "subject", about, "error", err)
+	}
+}
+
+// forgetAbsent drops problems of networks that are none of the given.
+func (p *problems) forgetAbsent(networks []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.all, func(about string, _ error) bool {
+		for _, kind := range ofNetworks {
+			if name, ok := strings.CutPrefix(about, kind); ok && !slices.Contains(networks, name) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// of is what is wrong with something.
+func (p *problems) of(about string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.all[about]
+}
+
+// sentences are all problems, sorted. With a network, those of other networks are left out.
+func (p *problems) sentences(network string) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []string
+	for about, err := range p.all {
+		if network == "" || concerns(about, network) {
+			list = append(list, about+": "+oneLine(err))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+func concerns(about, network string) bool {
+	for _, kind := range ofNetworks {
+		if name, ok := strings.CutPrefix(about, kind); ok {
+			return name == network
+		}
+	}
+	return true
+}
+
+// happened keeps an event of note, the last of some.
+func (p *problems) happened(format string, args ...any) {
+	const kept = 10
+	text := fmt.Sprintf(format, args...)
+	slog.Warn("event", "what", text)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.events = append(p.events, time.Now().UTC().Format(time.RFC3339)+" "+text)
+	p.events = p.events[max(0, len(p.events)-kept):]
+}
+
+func (p *problems) history() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.events)
+}
+
+// oneLine is an error's text without line breaks: errors that are joined have them.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -1,0 +1,692 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/etcd/etcdsim"
+	"github.com/fairway-cni/fairway/pkg/fence"
+	"github.com/fairway-cni/fairway/pkg/overlay"
+	"github.com/fairway-cni/fairway/pkg/registry"
+)
+
+var (
+	simFor  = flag.Duration("sim", 10*time.Second, "how long random schedules are tried")
+	simSeed = flag.Uint64("sim.seed", 0, "the one schedule to try")
+	simLog  = flag.Bool("sim.log", false, "log what the agents do")
+)
+
+// simHost is a host of the simulation: its disk and its kernel outlive the agent.
+type simHost struct {
+	world   *world
+	node    string
+	machine string
+	boot    int
+	vtep    netip.Addr
+	etcd    *etcdsim.Client
+
+	mu         sync.Mutex
+	disk       map[string]snapshot // documents of all hosts
+	small      map[string][]byte   // documents of the plugin
+	who        identity
+	fence      fence.Fence
+	offered    map[string]agentapi.Network
+	programmed map[string]snapshot
+	containers map[string]map[netip.Addr]bool // by network
+	full       bool                           // nothing can be written
+
+	agent *Agent // nil: it does not run
+	stop  func()
+}
+
+func (h *simHost) bootID() string { return fmt.Sprintf("%s-%d", h.machine, h.boot) }
+
+func (h *simHost) clock() fence.Now {
+	return fence.Now{Time: time.Now(), Boot: h.bootID(), Uptime: time.Since(h.world.start)}
+}
+
+// The disk.
+
+func (h *simHost) load() (map[string]snapshot, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.disk), nil
+}
+
+var errFull = errors.New("no space left on device")
+
+func (h *simHost) write(s snapshot, offered []netip.Prefix) error {
+	text, err := s.forPlugin(offered, "/full", "/confirmed")
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.full {
+		return errFull
+	}
+	h.disk[s.definition.Name], h.small[s.definition.Name] = s, text
+	return nil
+}
+
+func (h *simHost) flush() error  { return nil }
+func (h *simHost) pending() bool { return false }
+
+func (h *simHost) remove(network string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.disk, network)
+	delete(h.small, network)
+	return nil
+}
+
+func (h *simHost) saveIdentity(i identity) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.full {
+		return errFull
+	}
+	h.who = i
+	return nil
+}
+
+func (h *simHost) saveFence(f fence.Fence) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.full {
+		return errFull
+	}
+	h.fence = f
+	return nil
+}
+
+func (h *simHost) loadFence() (fence.Fence, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.fence == (fence.Fence{}) {
+		return h.fence, errors.New("there is none")
+	}
+	return h.fence, nil
+}
+
+// simOffers are the host's conflists.
+type simOffers struct{ *simHost }
+
+func (o simOffers) ensure(n agentapi.Network) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.offered[n.Name] = n
+	return nil
+}
+
+func (o simOffers) remove(name string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.offered, name)
+	return nil
+}
+
+func (o simOffers) made() (map[string]agentapi.Network, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return maps.Clone(o.offered), nil
+}
+
+// simMachine is the host's kernel and host-local.
+type simMachine struct{ *simHost }
+
+func (m simMachine) open() (pass, error)                           { return simPass(m), nil }
+func (m simMachine) purge(_ context.Context, network string) error { return nil }
+
+func (m simMachine) reserved(network string) ([]netip.Addr, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(m.containers[network]), netip.Addr.Compare), nil
+}
+
+type simPass struct{ *simHost }
+
+func (p simPass) close() {}
+
+func (p simPass) findUnderlay(_ string, _ int, _ netip.Addr) (underlay, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return underlay{p.vtep, "eth0", 1500}, nil
+}
+
+func (p simPass) program(s snapshot, before *snapshot, partial bool) (drift, err error) {
+	if err := s.network().Check(s.hosts); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	name := s.definition.Name
+	if before != nil && !p.programmed[name].equal(*before) {
+		p.world.t.Errorf("%s: network %s: the kernel has not what the agent takes for it", p.node, name)
+	}
+	if partial {
+		for _, peer := range p.programmed[name].hosts.Peers {
+			if !slices.ContainsFunc(s.hosts.Peers, func(other overlay.Peer) bool { return other.VTEP == peer.VTEP }) {
+				s.hosts.Peers = append(slices.Clone(s.hosts.Peers), peer)
+			}
+		}
+	}
+	p.programmed[name] = s
+	return nil, nil
+}
+
+func (p simPass) fits(snapshot) error { return nil }
+
+func (h *simHost) takeAway(s snapshot) (bool, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	name := s.definition.Name
+	if len(h.containers[name]) > 0 {
+		return false, nil
+	}
+	delete(h.programmed, name)
+	return true, nil
+}
+
+// simPass.remove hides the disk's.
+func (p simPass) remove(s snapshot) (bool, error) { return p.takeAway(s) }
+
+// up starts the agent.
+func (h *simHost) up() {
+	if h.agent != nil {
+		return
+	}
+	c := Defaults()
+	c.Node, c.Endpoints, c.ReclaimAfter, c.AliveTTL, c.LeaveAfter, c.Audit = h.node, []string{"http://192.0.2.254"}, simHold, simTTL, simLeave, time.Hour
+	who, copied := h.who.recognise(c, h.machine, len(h.disk) > 0)
+	if copied != nil {
+		clear(h.disk)
+		clear(h.small)
+		h.fence = fence.Fence{}
+	}
+	h.who = who
+	a, err := newAgent(c, parts{
+		bootID: h.bootID(), clock: h.clock, who: h.who, store: h.etcd, machine: simMachine{h}, files: h, offers: simOffers{h},
+		link:  func(ctx context.Context, report func(bool)) { report(true); <-ctx.Done() },
+		leave: func(netip.Addr) {},
+	})
+	if err != nil {
+		h.world.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var tasks sync.WaitGroup
+	a.count()
+	if err := a.openFence(); err != nil && !errors.Is(err, errFull) {
+		h.world.t.Fatal(err)
+	}
+	l := a.newLocal()
+	l.cache.mark(&l.cache.local)
+	l.reconcile(ctx)
+	for _, task := range a.tasks(l) {
+		tasks.Go(func() { _ = task(ctx) })
+	}
+	h.agent = a
+	h.stop = func() {
+		cancel()
+		tasks.Wait()
+		h.agent = nil
+	}
+}
+
+// down kills the agent: what it would say at its end is not heard.
+func (h *simHost) down() {
+	if h.agent == nil {
+		return
+	}
+	h.etcd.Cut(true)
+	h.stop()
+	h.etcd.Cut(false)
+}
+
+// add does what the plugin does for a container, and says whether it got an address.
+func (h *simHost) add(network string) (netip.Addr, bool) {
+	for try := range 2 {
+		if addr, ok := h.reserve(network); ok {
+			if h.agent != nil {
+				h.agent.count(network)
+			}
+			return addr, true
+		}
+		if h.agent == nil || try > 0 {
+			break
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		_ = h.agent.enter(ctx, network)
+		cancel()
+	}
+	return netip.Addr{}, false
+}
+
+func (h *simHost) reserve(network string) (netip.Addr, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	text, ok := h.small[network]
+	if !ok || h.fence.Check(h.clock()) != nil {
+		return netip.Addr{}, false
+	}
+	d, err := overlay.Decode(text)
+	if err != nil {
+		h.world.t.Errorf("%s: the plugin cannot read its document: %v\n%s", h.node, err, text)
+		return netip.Addr{}, false
+	}
+	own, err := d.Own(nil)
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	for _, block := range own.Blocks {
+		if slices.Contains(d.Withheld, block) {
+			continue
+		}
+		for addr := block.Addr().Next(); block.Contains(addr); addr = addr.Next() {
+			if !h.containers[network][addr] {
+				if h.containers[network] == nil {
+					h.containers[network] = make(map[netip.Addr]bool)
+				}
+				h.containers[network][addr] = true
+				return addr, true
+			}
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// del removes a container.
+func (h *simHost) del(network string, addr netip.Addr) {
+	h.mu.Lock()
+	delete(h.containers[network], addr)
+	h.mu.Unlock()
+	if h.agent != nil {
+		h.agent.count(network)
+	}
+}
+
+// reboot takes away the containers and the kernel's state.
+func (h *simHost) reboot() {
+	h.down()
+	h.mu.Lock()
+	h.boot++
+	clear(h.containers)
+	clear(h.programmed)
+	h.mu.Unlock()
+	h.up()
+}
+
+const (
+	simHold  = 20 * time.Minute
+	simTTL   = time.Minute
+	simLeave = 5 * time.Minute
+)
+
+// world is a simulation.
+type world struct {
+	t      *testing.T
+	random *rand.Rand
+	start  time.Time
+	etcd   *etcdsim.Sim
+	hosts  []*simHost
+	backup *etcdsim.Backup
+	steps  []string
+	// networks are those that were made and not deleted.
+	networks map[string]bool
+	// routed is which containers reach which.
+	routed map[[2]string]bool
+	// moved is when a host's address changed last.
+	moved map[string]time.Time
+}
+
+func newWorld(t *testing.T, seed uint64) *world {
+	w := &world{
+		t: t, random: rand.New(rand.NewPCG(seed, 99)), start: time.Now(), etcd: etcdsim.New(), networks: make(map[string]bool),
+		routed: make(map[[2]string]bool), moved: make(map[string]time.Time),
+	}
+	for i := range 4 {
+		w.hosts = append(w.hosts, w.newHost(fmt.Sprint("host", i), i, seed*100+uint64(i)))
+	}
+	return w
+}
+
+func (w *world) newHost(node string, i int, seed uint64) *simHost {
+	return &simHost{
+		world: w, node: node, machine: fmt.Sprint("machine", i), vtep: netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + i)}), etcd: w.etcd.Client(seed),
+		disk: make(map[string]snapshot), small: make(map[string][]byte), offered: make(map[string]agentapi.Network),
+		programmed: make(map[string]snapshot), containers: make(map[string]map[netip.Addr]bool),
+	}
+}
+
+func (w *world) say(format string, args ...any) {
+	w.steps = append(w.steps, fmt.Sprintf("%8v ", time.Since(w.start).Round(time.Second))+fmt.Sprintf(format, args...))
+}
+
+func (w *world) fail(format string, args ...any) {
+	w.t.Helper()
+	w.t.Fatalf("%s\n%s", fmt.Sprintf(format, args...), strings.Join(w.steps, "\n"))
+}
+
+func (w *world) host() *simHost { return w.hosts[w.random.IntN(len(w.hosts))] }
+
+var simNetworks = []string{"blue", "red"}
+
+func simNetwork(name string) agentapi.Network {
+	subnet := map[string]string{"blue": "10.42.0.0/24", "red": "10.43.0.0/24"}[name]
+	return agentapi.Network{Name: name, Subnets: []agentapi.Subnet{{Prefix: netip.MustParsePrefix(subnet), BlockLength: 29}}}
+}
+
+// step does one thing at random.
+func (w *world) step() {
+	h, network := w.host(), simNetworks[w.random.IntN(len(simNetworks))]
+	switch n := w.random.IntN(100); {
+	case n < 30:
+		addr, ok := h.add(network)
+		w.say("%s: add to %s: %v %v", h.node, network, addr, ok)
+	case n < 42:
+		for addr := range h.containers[network] {
+			w.say("%s: delete %s of %s", h.node, addr, network)
+			h.del(network, addr)
+			break
+		}
+	case n < 48:
+		w.say("%s: agent killed", h.node)
+		h.down()
+	case n < 56:
+		w.say("%s: agent started", h.node)
+		h.up()
+	case n < 58:
+		w.say("%s: rebooted", h.node)
+		h.reboot()
+	case n < 63:
+		w.say("%s: cut off from etcd", h.node)
+		h.etcd.Cut(true)
+	case n < 70:
+		w.say("all cuts mended")
+		for _, h := range w.hosts {
+			h.etcd.Cut(false)
+		}
+	case n < 72:
+		w.say("etcd down")
+		w.etcd.SetDown(true)
+	case n < 77:
+		w.say("etcd up")
+		w.etcd.SetDown(false)
+	case n < 80:
+		w.say("backup")
+		b := w.etcd.Backup()
+		w.backup = &b
+	case n < 82:
+		if w.backup != nil {
+			w.say("restored from the backup")
+			w.etcd.Restore(*w.backup)
+		}
+	case n < 83:
+		w.say("etcd emptied")
+		w.etcd.Wipe()
+		w.backup = nil
+	case n < 85:
+		w.say("no space")
+		w.etcd.SetNoSpace(true)
+	case n < 88:
+		w.say("space")
+		w.etcd.SetNoSpace(false)
+	case n < 90:
+		w.say("compacted")
+		w.etcd.Compact()
+	case n < 92:
+		w.say("%s: answers are lost", h.node)
+		h.etcd.SetLossy(true)
+	case n < 94:
+		w.say("%s: answers are not lost", h.node)
+		h.etcd.SetLossy(false)
+	case n < 96:
+		w.badRecord()
+	case n < 98:
+		h.mu.Lock()
+		h.full = !h.full
+		w.say("%s: disk full %v", h.node, h.full)
+		h.mu.Unlock()
+	default:
+		h.mu.Lock()
+		addr := h.vtep.As4()
+		addr[3] ^= 0x80
+		h.vtep = netip.AddrFrom4(addr)
+		w.moved[h.node] = time.Now()
+		h.mu.Unlock()
+		w.say("%s: moved to %s", h.node, h.vtep)
+		if h.agent != nil {
+			h.agent.wake.set()
+		}
+	}
+}
+
+var badRecords = [][2]string{
+	{"net/blue/blocks/10.42.0.0/24", "host1"}, {"net/blue/blocks/10.99.0.0/29", "host1"}, {"net/blue/blocks/10.42.0.3/29", "x"}, {"net/red/nodes/x", "{"},
+	{"net/red/nodes/x", `{"vtep": "127.0.0.1"}`}, {"net/blue/pins/1.2.3.4", "{}"}, {"nodes/x", "{"}, {"nodes/y", `{"version":1,"vtep":"192.0.2.10"}`},
+	{"networks/green", "{"}, {"networks/green", `{"name":"green","vni":9,"requires":["encryption"],"subnets":[{"prefix":"10.50.0.0/16","blockLength":26}]}`},
+	{"later/key", "x"}, {"net/blue/later/x", "1"},
+}
+
+func (w *world) badRecord() {
+	r := badRecords[w.random.IntN(len(badRecords))]
+	w.say("bad record %s = %s", r[0], r[1])
+	w.etcd.Put("/fairway/v1/"+r[0], r[1])
+}
+
+// heal ends all that is wrong, and waits until hosts have had the time to settle.
+func (w *world) heal() {
+	w.say("all is well again")
+	w.etcd.SetDown(false)
+	w.etcd.SetNoSpace(false)
+	for _, r := range badRecords {
+		w.etcd.Delete("/fairway/v1/" + r[0])
+	}
+	for _, h := range w.hosts {
+		h.etcd.Cut(false)
+		h.etcd.SetLossy(false)
+		h.mu.Lock()
+		h.full = false
+		h.mu.Unlock()
+		h.up()
+	}
+	time.Sleep(10 * time.Minute)
+}
+
+// check holds the invariants that hold at any moment.
+func (w *world) check() {
+	w.t.Helper()
+	holders := make(map[string]string)
+	for _, h := range w.hosts {
+		for network, addrs := range h.containers {
+			for addr := range addrs {
+				key := network + " " + addr.String()
+				if other, twice := holders[key]; twice {
+					w.fail("%s: containers on %s and %s", key, other, h.node)
+				}
+				holders[key] = h.node
+			}
+		}
+	}
+	w.checkBlocks()
+	w.checkTraffic()
+	for network := range w.networks {
+		for _, h := range w.hosts {
+			if _, ok := h.offered[network]; !ok {
+				w.fail("%s: network %s is not offered any more", h.node, network)
+			}
+		}
+	}
+}
+
+// checkBlocks: no block with a living container is another's.
+func (w *world) checkBlocks() {
+	w.t.Helper()
+	blocks := w.etcd.Keys("/fairway/v1/net/")
+	for _, h := range w.hosts {
+		for network, addrs := range h.containers {
+			for addr := range addrs {
+				block, _ := addr.Prefix(29)
+				if owner, ok := blocks["/fairway/v1/net/"+network+"/blocks/"+block.String()]; ok && owner != h.node {
+					w.fail("%s: container %s of %s lies in %s, which is %s's", h.node, addr, network, block, owner)
+				}
+			}
+		}
+	}
+}
+
+// checkTraffic: who once reached a container reaches it, whatever happens to etcd.
+func (w *world) checkTraffic() {
+	w.t.Helper()
+	seen := make(map[[2]string]bool)
+	for _, from := range w.hosts {
+		for _, to := range w.hosts {
+			if from == to || time.Since(w.moved[to.node]) < time.Hour || time.Since(w.moved[from.node]) < time.Hour {
+				continue
+			}
+			for network, addrs := range to.containers {
+				for addr := range addrs {
+					if len(from.containers[network]) == 0 {
+						continue
+					}
+					pair := [2]string{from.node + "#" + fmt.Sprint(from.boot), network + " " + addr.String()}
+					seen[pair] = true
+					routes := slices.ContainsFunc(from.programmed[network].hosts.Peers, func(p overlay.Peer) bool {
+						return p.VTEP == to.vtep && slices.ContainsFunc(p.Blocks, func(b netip.Prefix) bool { return b.Contains(addr) })
+					})
+					if w.routed[pair] && !routes {
+						w.fail("%s reached container %s of %s on %s, and does not any more: %+v", from.node, addr, network, to.node, from.programmed[network].hosts)
+					}
+					w.routed[pair] = routes
+				}
+			}
+		}
+	}
+	maps.DeleteFunc(w.routed, func(pair [2]string, _ bool) bool { return !seen[pair] })
+}
+
+// checkSettled holds what is true when nothing has been wrong for a while.
+func (w *world) checkSettled() {
+	w.t.Helper()
+	keys := w.etcd.Keys("/fairway/v1/")
+	for _, h := range w.hosts {
+		health := h.agent.health("")
+		if !health.Healthy {
+			s, ok := h.agent.cache.state()
+			w.fail("%s is not healthy: %q\nstate %v of %v, joined %v, lost %v, unsettled %v, had %v, %+v", h.node, health.Problems, ok, s.Cluster.Epoch,
+				h.agent.cache.joined, h.agent.cache.lost, h.agent.cache.unsettled, h.agent.cache.blocks, describeNetworks(s))
+		}
+		for network, addrs := range h.containers {
+			for addr := range addrs {
+				block, _ := addr.Prefix(29)
+				if owner := keys["/fairway/v1/net/"+network+"/blocks/"+block.String()]; owner != h.node {
+					w.fail("%s is healthy, and block %s of its container in %s is owned by %q", h.node, block, network, owner)
+				}
+			}
+			if len(addrs) > 0 {
+				w.checkPeers(h, network, keys)
+			}
+		}
+	}
+}
+
+func describeNetworks(s registry.State) (text string) {
+	for name, n := range s.Networks {
+		text += fmt.Sprintf("%s: %+v\n", name, *n)
+	}
+	return text
+}
+
+// checkPeers: a member has the way to all others.
+func (w *world) checkPeers(h *simHost, network string, keys map[string]string) {
+	w.t.Helper()
+	want := make(map[netip.Prefix]netip.Addr)
+	for _, other := range w.hosts {
+		for key, owner := range keys {
+			if text, ok := strings.CutPrefix(key, "/fairway/v1/net/"+network+"/blocks/"); ok && owner == other.node && other != h {
+				want[netip.MustParsePrefix(text)] = other.vtep
+			}
+		}
+	}
+	got := make(map[netip.Prefix]netip.Addr)
+	for _, p := range h.programmed[network].hosts.Peers {
+		if p.Node != h.node {
+			for _, b := range p.Blocks {
+				got[b] = p.VTEP
+			}
+		}
+	}
+	if !maps.Equal(want, got) {
+		w.fail("%s: network %s leads to %v, want %v", h.node, network, got, want)
+	}
+}
+
+// run is one schedule.
+func (w *world) run() {
+	defer func() {
+		for _, h := range w.hosts {
+			h.down()
+		}
+	}()
+	for _, h := range w.hosts {
+		h.up()
+	}
+	time.Sleep(time.Second)
+	client := registry.New(w.etcd.Client(77))
+	for _, name := range simNetworks {
+		if _, err := client.Create(context.Background(), simNetwork(name)); err != nil {
+			w.t.Fatal(err)
+		}
+		w.networks[name] = true
+	}
+	time.Sleep(time.Second)
+	for range 2 {
+		for range 20 {
+			w.step()
+			time.Sleep(time.Duration(w.random.Int64N(int64([]time.Duration{time.Second, 20 * time.Second, 3 * time.Minute}[w.random.IntN(3)]))))
+			synctest.Wait()
+			w.check()
+		}
+		w.heal()
+		synctest.Wait()
+		w.check()
+		w.checkSettled()
+	}
+}
+
+// Random schedules of what happens to hosts, agents and etcd, on a clock and a store that are simulated. After each step, no address
+// is on two hosts, no block of a living container is another's, who reached whom still does, and no network is gone; when all
+// is well again, health says so, and everybody has the way to everybody.
+func TestSimulation(t *testing.T) {
+	if !*simLog {
+		before := slog.Default()
+		slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
+		defer slog.SetDefault(before)
+	}
+	if *simSeed != 0 {
+		synctest.Test(t, func(t *testing.T) { newWorld(t, *simSeed).run() })
+		return
+	}
+	ends, first, count := time.Now().Add(*simFor), uint64(1), 0
+	for seed := first; time.Now().Before(ends); seed++ {
+		ok := t.Run(fmt.Sprint(seed), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { newWorld(t, seed).run() }) })
+		if count++; !ok {
+			t.Fatalf("again by -run TestSimulation -sim.seed=%d -sim.log", seed)
+		}
+	}
+	t.Logf("%d schedules", count)
+}

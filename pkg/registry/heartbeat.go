@@ -1,0 +1,109 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fairway-cni/fairway/pkg/etcd"
+)
+
+// revokeTimeout bounds the clean-up at the end: the machine may be shutting down.
+const revokeTimeout = 2 * time.Second
+
+// Heartbeat keeps a node's heartbeat in etcd: its boot ID, under a lease that is renewed thrice as often as it lasts.
+type Heartbeat struct {
+	Node, BootID string
+	// Machine is the hash of the machine's ID, or empty. A node whose record has another is another machine's.
+	Machine string
+	TTL     time.Duration
+	// Report is called at each renewal with nil, and with each error that keeps the heartbeat from being there: ErrNodeTaken
+	// when another machine of the name is alive, or this one before it was started again, whose heartbeat lasts for up to TTL.
+	// The lease is what other keys of the node may go with.
+	Report func(lease int64, err error)
+}
+
+// Beat keeps the heartbeat until the context ends.
+func (c *Client) Beat(ctx context.Context, h Heartbeat) {
+	var pause backoff
+	for {
+		err := c.beat(ctx, h)
+		if ctx.Err() != nil {
+			return
+		}
+		h.Report(0, err)
+		pause.wait(ctx)
+	}
+}
+
+// beat holds one lease as long as it lasts.
+func (c *Client) beat(ctx context.Context, h Heartbeat) error {
+	lease, err := c.store.Grant(ctx, h.TTL)
+	if err != nil {
+		return err
+	}
+	defer c.revoke(ctx, lease)
+	if err := c.announce(ctx, h, lease); err != nil {
+		return err
+	}
+	h.Report(lease, nil)
+	renewed := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(h.TTL / 3):
+		}
+		err := c.store.Renew(ctx, lease)
+		if err == nil {
+			err = c.confirm(ctx, h, lease)
+		}
+		switch {
+		case err == nil:
+			renewed = time.Now()
+			h.Report(lease, nil)
+		case !errors.Is(err, etcd.ErrUnavailable) || time.Since(renewed) > h.TTL:
+			return fmt.Errorf("heartbeat in etcd: %w", err)
+		}
+	}
+}
+
+// announce sets the heartbeat unless another boot's is there, or the node is another machine's.
+func (c *Client) announce(ctx context.Context, h Heartbeat, lease int64) error {
+	key := heartbeatKey(h.Node)
+	kv, found, err := c.get(ctx, hostKey(h.Node))
+	if err != nil {
+		return err
+	}
+	if record, err := readHost(kv.Value); found && err == nil && record.Machine != "" && h.Machine != "" && record.Machine != h.Machine {
+		return fmt.Errorf("node %s: %w by another machine: give each host its own name by --node, or if this one replaces it for good, "+
+			"call `fairway overlay forget %s` on another host", h.Node, ErrNodeTaken, h.Node)
+	}
+	put := []etcd.Op{etcd.SetWith(key, h.BootID, lease)}
+	response, err := c.attempt(ctx, []etcd.Condition{etcd.Absent(key)}, put, nil)
+	if err != nil || response.Done {
+		return err
+	}
+	response, err = c.attempt(ctx, []etcd.Condition{etcd.Is(key, h.BootID)}, put, nil)
+	if err == nil && !response.Done {
+		err = fmt.Errorf("node %s: %w by another machine that is alive, or by this one until a moment ago: give each host its own name by --node", h.Node, ErrNodeTaken)
+	}
+	return err
+}
+
+// confirm looks whether the key is still this host's: a lease may be renewed although its key was deleted or overwritten.
+func (c *Client) confirm(ctx context.Context, h Heartbeat, lease int64) error {
+	kv, found, err := c.get(ctx, heartbeatKey(h.Node))
+	if err != nil || found && kv.Value == h.BootID {
+		return err
+	}
+	return c.announce(ctx, h, lease)
+}
+
+// revoke ends a lease at the end, so that a host that stops in order says so at once. Without it, the lease ends by itself.
+func (c *Client) revoke(ctx context.Context, lease int64) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
+	defer cancel()
+	_ = c.store.Revoke(ctx, lease) // see above
+}

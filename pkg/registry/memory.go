@@ -1,0 +1,245 @@
+package registry
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/etcd"
+)
+
+// Memory is by what a host knows again the store that it has seen, and finds out that it went back: restored from a backup, or
+// emptied. The zero value is that of a host which has seen none. It has to survive the agent.
+type Memory struct {
+	// ID and Epoch are those of the cluster's record.
+	ID    string `json:"id,omitempty"`
+	Epoch string `json:"epoch,omitempty"`
+	// Cluster is etcd's own ID.
+	Cluster uint64 `json:"cluster,omitempty"`
+	// Revision is the last that was seen, and Mark a key that the revision MarkRevision changed: a store that went back has
+	// another history there, whatever revision it has reached since.
+	Revision     int64  `json:"revision,omitempty"`
+	Mark         string `json:"mark,omitempty"`
+	MarkRevision int64  `json:"markRevision,omitempty"`
+}
+
+// ErrWentBack says that the store is not what it was when this host saw it last.
+var ErrWentBack = errors.New("etcd went back")
+
+// see takes a change into the memory.
+func (m *Memory) see(kv etcd.KV, deleted bool) {
+	m.Revision = max(m.Revision, kv.Modified)
+	if !deleted && kv.Modified > m.MarkRevision {
+		m.Mark, m.MarkRevision = kv.Key, kv.Modified
+	}
+}
+
+// Defaults are what the first host of a cluster decides for all.
+type Defaults struct {
+	ReclaimAfter Duration
+	// Family of the underlay, 4 or 6.
+	Family int
+}
+
+// recognise compares the store with a memory. The memory that it gives is that of the store as it is now; the error is
+// ErrWentBack, with the reason, when it is another than it was. Then the epoch is a new one, for all hosts to find out by.
+func (c *Client) recognise(ctx context.Context, m Memory, d Defaults) (Memory, error) {
+	for range tries {
+		page, err := c.store.Range(ctx, etcd.Range{Key: clusterKey})
+		if err != nil {
+			return m, err
+		}
+		if len(page.KVs) == 0 {
+			if err := c.found(ctx, m, d); err != nil {
+				return m, err
+			}
+			continue
+		}
+		kv := page.KVs[0]
+		record, err := readCluster(kv.Value)
+		if err != nil {
+			return m, fmt.Errorf("%s cannot be read, no record is trusted: %w", clusterKey, err)
+		}
+		now := Memory{ID: record.ID, Epoch: record.Epoch, Cluster: page.Cluster, Revision: page.Revision}
+		if m.ID == "" {
+			return now, nil // seen for the first time
+		}
+		same := record.ID == m.ID && record.Epoch == m.Epoch
+		if !same && slices.Contains(strings.Split(record.Past, ","), m.Epoch) { // and others have found out
+			if record.ID != m.ID {
+				return now, fmt.Errorf("%w: it is another store than this host knows, or was emptied", ErrWentBack)
+			}
+			return now, fmt.Errorf("%w: it was restored from a backup", ErrWentBack)
+		}
+		reason := "another epoch"
+		if same {
+			if reason, err = c.differs(ctx, m, page.Header); err != nil {
+				return m, err
+			}
+		}
+		if reason == "" {
+			now.Revision, now.Mark, now.MarkRevision = m.Revision, m.Mark, m.MarkRevision
+			return now, nil
+		}
+		if err := c.turn(ctx, kv, record, m.Epoch); err != nil {
+			return m, err
+		}
+	}
+	return m, busy("the cluster's record", etcd.ErrUnavailable)
+}
+
+// differs says why the store's history is not the one that was seen; empty when it is.
+func (c *Client) differs(ctx context.Context, m Memory, h etcd.Header) (string, error) {
+	if h.Revision < m.Revision {
+		return fmt.Sprintf("revision %d, %d was seen", h.Revision, m.Revision), nil
+	}
+	if m.Mark == "" {
+		return "", nil
+	}
+	page, err := c.store.Range(ctx, etcd.Range{Key: m.Mark, Revision: m.MarkRevision, KeysOnly: true})
+	switch {
+	case errors.Is(err, etcd.ErrCompacted):
+		if h.Cluster != m.Cluster {
+			return "another cluster, whose history cannot be compared", nil
+		}
+		return "", nil
+	case errors.Is(err, etcd.ErrFuture):
+		return "another history", nil
+	case err != nil:
+		return "", err
+	case len(page.KVs) == 0 || page.KVs[0].Modified != m.MarkRevision:
+		return "another history", nil
+	}
+	return "", nil
+}
+
+// epochsKept is how many past epochs the cluster's record has: a host that was away for more of them begins another.
+const epochsKept = 16
+
+// turn begins another epoch, in which nothing new is claimed at first. seen is the epoch that this host knew.
+func (c *Client) turn(ctx context.Context, kv etcd.KV, record Cluster, seen string) error {
+	past := slices.Compact(append([]string{seen, record.Epoch}, strings.Split(record.Past, ",")...))
+	record.Past = strings.Trim(strings.Join(past[:min(len(past), epochsKept)], ","), ",")
+	record.Epoch = rand.Text()
+	value, err := merged(kv.Value, record)
+	if err != nil {
+		return err
+	}
+	lease, err := c.store.Grant(ctx, SettleFor)
+	if err != nil {
+		return err
+	}
+	// Another host may have been faster; then its epoch is as good.
+	_, err = c.attempt(ctx, []etcd.Condition{etcd.ModifiedAt(clusterKey, kv.Modified)},
+		[]etcd.Op{etcd.Set(clusterKey, value), etcd.SetWith(settling, "", lease)}, nil)
+	return err
+}
+
+// found makes the cluster's record. Where this host remembers another store, this one was emptied or replaced.
+func (c *Client) found(ctx context.Context, m Memory, d Defaults) error {
+	record := Cluster{Version: recordVersion, ID: rand.Text(), Epoch: rand.Text(), ReclaimAfter: d.ReclaimAfter, Family: d.Family}
+	former, err := c.store.Range(ctx, etcd.Range{Key: root, End: etcd.PrefixEnd(root), Limit: 1, KeysOnly: true})
+	if err != nil {
+		return err
+	}
+	record.Mixed = len(former.KVs) > 0
+	value, err := json.Marshal(record)
+	if err != nil {
+		return err
+	}
+	then := []etcd.Op{etcd.Set(clusterKey, string(value))}
+	if m.ID != "" {
+		record.Past = m.Epoch
+		lease, err := c.store.Grant(ctx, SettleFor)
+		if err != nil {
+			return err
+		}
+		then = append(then, etcd.SetWith(settling, "", lease))
+	}
+	_, err = c.attempt(ctx, []etcd.Condition{etcd.Absent(clusterKey)}, then, nil)
+	return err
+}
+
+// Testify notes up to which revision a host had seen a network of the store that went back, while it settles. It says whether none
+// has seen more: who has, knows best what others had.
+func (c *Client) Testify(ctx context.Context, network string, revision int64) (most bool, err error) {
+	for range tries {
+		kv, found, err := c.get(ctx, testimonyKey(network))
+		if err != nil {
+			return false, err
+		}
+		seen, _ := strconv.ParseInt(kv.Value, 10, 64) // 0 for none
+		if found && seen >= revision {
+			return seen == revision, nil
+		}
+		lease, err := c.store.Grant(ctx, SettleFor)
+		if err != nil {
+			return false, err
+		}
+		response, err := c.attempt(ctx, []etcd.Condition{etcd.ModifiedAt(testimonyKey(network), kv.Modified)},
+			[]etcd.Op{etcd.SetWith(testimonyKey(network), strconv.FormatInt(revision, 10), lease)}, nil)
+		if err != nil || response.Done {
+			return response.Done, err
+		}
+	}
+	return false, nil
+}
+
+// RestoreMember writes again what the store has lost of a member that cannot do so itself, as its agent does not run: the host keeps
+// what it had, and counts as one with containers. It says which blocks were written.
+func (c *Client) RestoreMember(ctx context.Context, n *Network, node string, vtep netip.Addr, blocks []netip.Prefix) (written []netip.Prefix, err error) {
+	value, err := json.Marshal(Member{Version: recordVersion, VTEP: vtep})
+	if err != nil {
+		return nil, err
+	}
+	key, silent := memberKey(n.Name, node), etcd.Absent(heartbeatKey(node))
+	if _, err := c.attempt(ctx, []etcd.Condition{exists(n), etcd.Absent(key), silent},
+		[]etcd.Op{etcd.Set(key, string(value)), etcd.Set(usedKey(n.Name, node), "")}, nil); err != nil {
+		return nil, err
+	}
+	for _, block := range blocks {
+		key := blockKey(n.Name, block)
+		response, err := c.attempt(ctx, []etcd.Condition{exists(n), etcd.Absent(key), silent}, []etcd.Op{etcd.Set(key, node)}, nil)
+		if err != nil {
+			return written, err
+		}
+		if response.Done {
+			written = append(written, block)
+		}
+	}
+	return written, nil
+}
+
+// Unmix says that no agent of a former release runs any more.
+func (c *Client) Unmix(ctx context.Context) error {
+	kv, ok, err := c.get(ctx, clusterKey)
+	if err != nil || !ok {
+		return err
+	}
+	record, err := readCluster(kv.Value)
+	if err != nil || !record.Mixed {
+		return err
+	}
+	record.Mixed = false
+	var all map[string]json.RawMessage
+	value, err := merged(kv.Value, record)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal([]byte(value), &all); err != nil {
+		return err
+	}
+	delete(all, "mixed")
+	text, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	_, err = c.attempt(ctx, []etcd.Condition{etcd.ModifiedAt(clusterKey, kv.Modified)}, []etcd.Op{etcd.Set(clusterKey, string(text))}, nil)
+	return err
+}

@@ -1,0 +1,64 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"net/netip"
+
+	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/etcd"
+)
+
+// Pin gives an attachment an address whose block has no owner. Nobody claims the block while the pin is there. The same pin
+// again is a success. Errors are agentapi's: ErrInvalid for an address of no subnet, ErrInUse, ErrNotFound,
+// ErrUnavailable.
+func (c *Client) Pin(ctx context.Context, n *Network, addr netip.Addr, p Pin) error {
+	subnet, ok := subnetOf(n.Definition, addr)
+	if !ok {
+		return invalidf("address %s lies in no subnet of network %s: give one of %s", addr, n.Name, prefixes(n.Definition.Subnets))
+	}
+	value, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	block, pin := blockKey(n.Name, blockOf(subnet, addr)), pinKey(n.Name, addr)
+	response, err := c.attempt(ctx,
+		[]etcd.Condition{exists(n), etcd.Absent(block), etcd.Absent(pin)},
+		[]etcd.Op{etcd.Set(pin, string(value))},
+		[]etcd.Op{etcd.Read(networkKey(n.Name)), etcd.Read(block), etcd.Read(pin)})
+	if err != nil || response.Done {
+		return err
+	}
+	owner, holder := response.Pages[1].KVs, response.Pages[2].KVs
+	switch {
+	case !holds(response, n.Created):
+		return notFound(n.Name)
+	case len(owner) > 0 && owner[0].Value == p.Node:
+		return nil
+	case len(owner) > 0:
+		return inUsef("address %s lies in a block of host %s: attach the container there, or give an address of a free block", addr, owner[0].Value)
+	case holder[0].Value == string(value):
+		return nil
+	}
+	other, _ := readPin(holder[0].Value) // without it, the sentence names nobody
+	return inUsef("address %s is that of container %s on host %s: give another", addr, other.ContainerID, other.Node)
+}
+
+// Unpin takes a node's pin away. Another's stays. Error: etcd.ErrUnavailable.
+func (c *Client) Unpin(ctx context.Context, network string, addr netip.Addr, p Pin) error {
+	value, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	key := pinKey(network, addr)
+	_, err = c.attempt(ctx, []etcd.Condition{etcd.Is(key, string(value))}, []etcd.Op{etcd.Remove(key)}, nil)
+	return err
+}
+
+func prefixes(subnets []agentapi.Subnet) string {
+	text := subnets[0].Prefix.String()
+	for _, s := range subnets[1:] {
+		text += " or " + s.Prefix.String()
+	}
+	return text
+}
