@@ -6,6 +6,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state/bridging"
+	"github.com/fairway-cni/fairway/pkg/state/ports"
 	"github.com/fairway-cni/fairway/pkg/state/ruleset"
 )
 
@@ -33,6 +34,7 @@ func discardBridge(k *kernel.Kernel, b bridging.Bridge) error {
 			return err
 		}
 	}
-	// Gone, and so are its chains: Prune looks for bridges that are not there.
-	return ruleset.PruneBridges(k)
+	// Both look for bridges that are not there any more.
+	nobody := func(string) bool { return false }
+	return errors.Join(ruleset.PruneBridges(k), ports.Prune(k, nobody))
 }
