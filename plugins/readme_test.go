@@ -15,7 +15,7 @@ import (
 
 // TestReadmeExample runs what the READMEs show.
 func TestReadmeExample(t *testing.T) {
-	for _, plugin := range []string{"bridge", "host", "macvlan", "none", "overlay-vxlan"} {
+	for _, plugin := range []string{"bridge", "host", "macvlan", "none", "overlay-vxlan", "ptp"} {
 		t.Run(plugin, func(t *testing.T) {
 			var list struct {
 				CNIVersion, Name string
@@ -28,7 +28,7 @@ func TestReadmeExample(t *testing.T) {
 			a.plugin, a.conf = plugin, maps.Clone(list.Plugins[0])
 			a.conf["cniVersion"], a.conf["name"] = list.CNIVersion, list.Name
 			switch plugin {
-			case "bridge":
+			case "bridge", "ptp":
 				a = a.withIPAM("dataDir", t.TempDir())
 			case "macvlan":
 				a.host.Sh(t, "ip", "link", "add", "eth0", "up", "type", "bridge")
@@ -107,7 +107,7 @@ func example(t *testing.T, plugin string) []byte {
 // TestReadmeSections: all READMEs have the same.
 func TestReadmeSections(t *testing.T) {
 	want := []string{"Name", "Description", "Configuration", "Example", "Result", "See also"}
-	for _, plugin := range append([]string{"bridge", "host", "macvlan", "none", "overlay-vxlan", "host-local", "static"}, chained...) {
+	for _, plugin := range append([]string{"bridge", "host", "macvlan", "none", "overlay-vxlan", "host-local", "static", "ptp"}, chained...) {
 		var got []string
 		for line := range strings.Lines(string(readme(t, plugin))) {
 			if title, ok := strings.CutPrefix(line, "## "); ok {
@@ -122,7 +122,7 @@ func TestReadmeSections(t *testing.T) {
 
 // TestReadmeNamesEveryKey that a mode reads.
 func TestReadmeNamesEveryKey(t *testing.T) {
-	for _, plugin := range append([]string{"bridge", "macvlan"}, chained...) {
+	for _, plugin := range append([]string{"bridge", "macvlan", "ptp"}, chained...) {
 		source, err := os.ReadFile(filepath.Join(plugin, "conf.go"))
 		if err != nil {
 			t.Fatal(err)

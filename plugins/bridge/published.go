@@ -11,7 +11,7 @@ func (c conf) published(r attach.Request, lease attach.Lease) state.Set {
 	switch {
 	case c.Internal && len(c.ports) > 0 && !r.Removal:
 		return state.Set{state.Warning{Text: "ports are not published: the network is internal"}}
-	case !r.Removal && (c.Internal || !c.Publishes()):
+	case !r.Removal && (c.Internal || !c.Publishes() || r.OfAnotherSuite()):
 		return nil
 	}
 	p := attach.Published(r.Owner, c.forwardingLink(), lease, c.ports)

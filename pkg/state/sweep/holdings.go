@@ -7,6 +7,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/admission"
 	"github.com/fairway-cni/fairway/pkg/state/naming"
 	"github.com/fairway-cni/fairway/pkg/state/ports"
 	"github.com/fairway-cni/fairway/pkg/state/ruleset"
@@ -25,7 +26,7 @@ func Holdings(k *kernel.Kernel) ([]ruleset.Holding, error) {
 			held = append(held, ruleset.Holding{Tag: a.Alias, Object: "link " + a.Name})
 		}
 	}
-	for _, table := range []*nftables.Table{ruleset.InetTable(), ruleset.BridgeTable(), ports.Table()} {
+	for _, table := range []*nftables.Table{ruleset.InetTable(), ruleset.BridgeTable(), ports.Table(), admission.Table()} {
 		elements, err := ruleset.TaggedElements(k, table)
 		if err != nil {
 			return nil, err
