@@ -37,3 +37,19 @@ func TestAdoptedBridgeReported(t *testing.T) {
 		}
 	}
 }
+
+// TestGatewayIsNoContainers: an IPAM plugin gives the container the address that the bridge would have.
+func TestGatewayIsNoContainers(t *testing.T) {
+	a, d := bridgeOn(t, testnet.NewNS(t, "c")).delegated(t)
+	before := a.traces(t)
+	for _, answer := range []string{
+		`{"cniVersion": "1.1.0", "ips": [{"address": "10.7.0.1/24"}]}`,
+		`{"cniVersion": "1.1.0", "ips": [{"address": "10.7.0.9/24", "gateway": "10.7.0.9"}]}`,
+	} {
+		d.answer(t, "ADD", answer)
+		if said := a.fail(t, "ADD", 7); !strings.Contains(said, "is also its gateway's, which br0 is to have") {
+			t.Errorf("sentence: %s", said)
+		}
+		a.wantUnchanged(t, before)
+	}
+}

@@ -35,7 +35,7 @@ func TestBadInput(t *testing.T) {
 			"(CONFIG_BRIDGE_VLAN_FILTERING), not supported by the running kernel: remove them, or use a kernel that has it"},
 		{"wrong type", key("mtu", "1500"), 6, "key mtu is a JSON string: give a whole number"},
 		{"wrong type in ipam", key("ipam", map[string]any{"type": "host-local", "ranges": "10.1.0.0/24"}), 6,
-			"ipam.ranges is of JSON type string: write a list"},
+			"key ipam.ranges is a JSON string: give a list"},
 		{"long bridge name", key("bridge", "br0123456789abcd"), 7, `key bridge "br0123456789abcd" has 16 bytes: shorten it to at most 15`},
 		{"bridge name with a slash", key("bridge", "a/b"), 7, `key bridge "a/b" holds '/', ':', '%' or white space: choose another name`},
 		{"bridge name that the kernel changes", key("bridge", "br%d"), 7,

@@ -80,6 +80,7 @@ func (c conf) gatewayState(lease attach.Lease) state.Set {
 	}
 	forward4, forward6 := false, false
 	for _, ip := range lease.IPs {
+		gateway.Leased = append(gateway.Leased, ip.Prefix.Addr())
 		if !ip.Gateway.IsValid() {
 			continue
 		}

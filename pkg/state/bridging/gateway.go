@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/fairway-cni/fairway/pkg/failure"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
@@ -20,6 +21,8 @@ type Gateway struct {
 	Link string
 	// Prefixes are the addresses with the length of their subnets.
 	Prefixes []netip.Prefix
+	// Leased are addresses of the container, none of which can be the link's as well.
+	Leased []netip.Addr
 	// Force replaces a conflicting address instead of refusing.
 	Force bool
 }
@@ -35,6 +38,12 @@ func (g Gateway) String() string {
 // Ensure adds the addresses that are missing. Another IPv4 address on the link, or an IPv6 address whose subnet overlaps,
 // is a conflict: two networks claim one bridge. The error wraps ErrConflict.
 func (g Gateway) Ensure(k *kernel.Kernel) (bool, error) {
+	for _, p := range g.Prefixes {
+		if slices.Contains(g.Leased, p.Addr()) {
+			return false, failure.Of(state.ErrConflict, "the container's address %s is also its gateway's, which %s is to have: "+
+				"give the container another address, or name a gateway in ipam", p.Addr(), g.Link)
+		}
+	}
 	added, err := g.add(k)
 	// Only a new address can conflict, so that an ADD to a bridge in use lists nothing.
 	if err == nil && len(added) > 0 {
