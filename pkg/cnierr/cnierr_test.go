@@ -50,6 +50,7 @@ func TestCode(t *testing.T) {
 		{state.ErrVanished, 11},
 		{overlay.ErrConfig, 7},
 		{overlay.ErrNoBlock, 11},
+		{overlay.ErrFenced, 11},
 
 		{json.Unmarshal([]byte(`{`), &struct{}{}), 6},
 		{json.Unmarshal([]byte(`[]`), &struct{}{}), 6},
@@ -82,7 +83,7 @@ func TestCode(t *testing.T) {
 
 // TestTable keeps TestCode complete.
 func TestTable(t *testing.T) {
-	const rows = 25
+	const rows = 26
 	if len(table) != rows {
 		t.Errorf("the table has %d rows, TestCode knows %d", len(table), rows)
 	}
