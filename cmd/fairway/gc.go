@@ -5,12 +5,11 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/containernetworking/cni/libcni"
 	"github.com/spf13/cobra"
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
-	"github.com/fairway-cni/fairway/pkg/conflist"
 	"github.com/fairway-cni/fairway/pkg/format"
+	"github.com/fairway-cni/fairway/pkg/lifecycle"
 )
 
 func newGC(e *env) *cobra.Command {
@@ -19,7 +18,8 @@ func newGC(e *env) *cobra.Command {
 		Use:   "gc [OPTIONS]",
 		Short: "Remove what containers have left that are gone",
 		Long: `Remove what containers have left whose namespace has gone and that nobody has detached: links, rules and addresses.
-On networks of CNI 1.1.0 their plugins also look for what no container has any more, such as after a plugin was killed.
+On networks of CNI 1.1.0 their plugins also look for what no container has any more, such as after a plugin was killed. Bridges and
+directories of addresses go whose network's file was removed by hand. What no record is known of and lives is kept.
 
 No container is attached by fairway meanwhile. What other runtimes are attaching at the moment is spared; they know nothing of
 it, so that it is better run while they are not starting many containers.`,
@@ -33,7 +33,7 @@ it, so that it is better run while they are not starting many containers.`,
 			return e.gc(ctx, o)
 		},
 	}
-	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would be detached, and remove nothing")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would be removed, and remove nothing")
 	cmd.Flags().StringVar(&o.format, "format", "", `"table", "table TEMPLATE", "json", or a Go template`)
 	must(cmd.RegisterFlagCompletionFunc("format", completeFormat("json", "table")))
 	return cmd
@@ -52,24 +52,29 @@ func (e *env) gc(ctx context.Context, o gcFlags) error {
 	if err != nil {
 		return usageError{err}
 	}
-	if o.dryRun {
-		attached, err := e.runtime().List()
-		if err != nil {
-			return err
-		}
-		return e.printStale(rows, attachment.Stale(attached))
-	}
 	networks, err := e.networks()
 	if err != nil {
 		return err
 	}
-	removed, err := e.runtime().Collect(ctx, collectable(networks.All))
-	return errors.Join(e.printStale(rows, removed), err)
+	if !o.dryRun {
+		removed, left, err := e.host().Collect(ctx, networks)
+		return errors.Join(e.printStale(rows, removed, left), err)
+	}
+	attached, err := e.runtime().List()
+	if err != nil {
+		return err
+	}
+	interrupted, err := e.runtime().Interrupted()
+	if err != nil {
+		return err
+	}
+	left, err := e.host().Leftovers(networks)
+	return errors.Join(e.printStale(rows, append(attachment.Stale(attached), interrupted...), left), err)
 }
 
 // printStale prints nothing, not even headings, when there is nothing stale.
-func (e *env) printStale(rows format.Rows, stale []attachment.Attachment) error {
-	if len(stale) == 0 {
+func (e *env) printStale(rows format.Rows, stale []attachment.Attachment, left []lifecycle.Leftover) error {
+	if len(stale)+len(left) == 0 {
 		return nil
 	}
 	lines := make([]format.Row, len(stale))
@@ -83,15 +88,8 @@ func (e *env) printStale(rows format.Rows, stale []attachment.Attachment) error 
 			"Addresses": strings.Join(addresses, " "),
 		}
 	}
-	return rows.Print(e.stdout, lines)
-}
-
-// collectable is the networks whose plugins may hold something for a container. host and none hold nothing.
-func collectable(all []conflist.Network) (lists []*libcni.NetworkConfigList) {
-	for _, n := range all {
-		if n.List != nil && n.Driver != "host" && n.Driver != "null" {
-			lists = append(lists, n.List)
-		}
+	for _, l := range left {
+		lines = append(lines, format.Row{"Network": l.Network, "Container": l.ContainerID, "ID": l.ContainerID, "Interface": l.IfName, "Addresses": l.Object})
 	}
-	return lists
+	return rows.Print(e.stdout, lines)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
+	"github.com/fairway-cni/fairway/pkg/conflist"
 	"github.com/fairway-cni/fairway/pkg/state/sweep"
 )
 
@@ -23,6 +24,15 @@ func checkLeftovers(_ context.Context, h *Host) ([]Finding, error) {
 			findings = append(findings, warningf("%s of container %s on network %s is there, and no record of it is known", a.IfName, a.ID, a.Network).
 				remedy("fairway disconnect %s %s, unless its runtime keeps records that are not below /var/lib/cni", a.Network, a.ID))
 		}
+	}
+	bridges, err := sweep.OrphanBridges(h.Kernel, func(bridge string) bool {
+		return slices.ContainsFunc(h.Networks.All, func(n conflist.Network) bool { return n.Link == bridge })
+	})
+	for _, bridge := range bridges {
+		findings = append(findings, warningf("bridge %s is of no network: the network's file has gone, and its subnet is taken", bridge).remedy("fairway gc"))
+	}
+	if err != nil {
+		return findings, err
 	}
 	held, err := sweep.Holdings(h.Kernel)
 	if err != nil {

@@ -45,7 +45,7 @@ func (h HostLocal) add(ctx context.Context, conf hostlocal.Config) (Lease, func(
 
 func (h HostLocal) store(conf hostlocal.Config) *hostlocal.Store {
 	store := hostlocal.NewStore(conf)
-	store.Gone = gone(&liveness.Observer{})
+	store.Gone = Gone(&liveness.Observer{})
 	return store
 }
 
@@ -59,8 +59,8 @@ func netnsAt(path string) hostlocal.Netns {
 	return hostlocal.Netns{Mark: mark.String(), Path: path}
 }
 
-// gone asks the kernel for the holder of an address.
-func gone(o *liveness.Observer) hostlocal.Gone {
+// Gone asks the kernel for the holder of an address.
+func Gone(o *liveness.Observer) hostlocal.Gone {
 	return func(_ context.Context, h hostlocal.Holder) bool {
 		mark, ok := liveness.ParseMark(h.Netns.Mark)
 		owner := state.Owner{Network: h.Network, ContainerID: h.Owner.ContainerID, IfName: h.Owner.IfName}

@@ -23,17 +23,18 @@ import (
 // Observer looks at the host when it is first asked, and remembers what it found: many questions cost one look. It is for
 // one decision, made under the lock that keeps new attachments away, and for one goroutine.
 type Observer struct {
-	// Release is called once before Stays waits: whoever else holds namespaces of containers that have gone is asked to leave them. Nil: nobody
+	// Release is called once, before anything is looked for that holds a namespace: whoever else holds namespaces of containers that have gone is asked to leave them. Nil: nobody
 	// is known.
 	Release func()
 
-	view    *view
-	ends    *ends
-	holders *holders
-	settled time.Time                          // until when Stays waits
-	numbers map[int]string                     // paths, by the host's numbers of namespaces
-	inside  []inside                           // what namespaces hold; nil: not looked at yet
-	claimed map[state.Owner]kernel.NamespaceID // nil: not read yet
+	view     *view
+	ends     *ends
+	holders  *holders
+	released bool
+	settled  time.Time                          // until when Stays waits
+	numbers  map[int]string                     // paths, by the host's numbers of namespaces
+	inside   []inside                           // what namespaces hold; nil: not looked at yet
+	claimed  map[state.Owner]kernel.NamespaceID // nil: not read yet
 	// pathsOnly does without the kernel's numbers of namespaces, as before Linux 6.18.
 	pathsOnly bool
 }
@@ -63,14 +64,12 @@ func (o *Observer) Exists(m Mark) (exists, certain bool) {
 	return exists, err == nil
 }
 
-// Stays asks again, for half a second in all, whether something is there: the kernel ends a namespace some time after its last
+// Stays asks again, for three seconds in all, whether something is there: the kernel ends a namespace some time after its last
 // holder, as when that was a netlink socket, and takes its veths away after that.
 func (o *Observer) Stays(there func() bool) bool {
-	const settling, interval = 500 * time.Millisecond, 20 * time.Millisecond
+	const settling, interval = 3 * time.Second, 20 * time.Millisecond
 	if o.settled.IsZero() {
-		if o.Release != nil {
-			o.Release()
-		}
+		o.release()
 		o.settled = time.Now().Add(settling)
 	}
 	for there() {
@@ -81,6 +80,13 @@ func (o *Observer) Stays(there func() bool) bool {
 		o.ends = nil
 	}
 	return false
+}
+
+func (o *Observer) release() {
+	if o.Release != nil && !o.released {
+		o.released = true
+		o.Release()
+	}
 }
 
 // Ended says whether a namespace has certainly ended. The path is a hint.
@@ -117,8 +123,10 @@ func (o *Observer) Find(m Mark, hint string) (path string, ok bool) {
 	if at, err := kernel.Identify(hint); err == nil && at.Is(m.id) {
 		return hint, true
 	}
+	o.release()
 	path, ok = o.held().at[m.id.Inode]
-	return path, ok && o.holders.hold(m.id)
+	at, err := kernel.Identify(path)
+	return path, ok && err == nil && at.Is(m.id)
 }
 
 // ClaimOf is the namespace in which an owner has a link that has no end on the host, such as a macvlan. ok is false where

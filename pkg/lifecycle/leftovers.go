@@ -1,0 +1,187 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/containernetworking/cni/libcni"
+
+	"github.com/fairway-cni/fairway/pkg/attachment"
+	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/hostlocal"
+	"github.com/fairway-cni/fairway/pkg/ipam"
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/liveness"
+	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/lan"
+	"github.com/fairway-cni/fairway/pkg/state/sweep"
+)
+
+// Leftover is something on the host that gc takes away, beside attachments whose container has gone.
+type Leftover struct {
+	// Network is empty for what is of none.
+	Network string
+	// ContainerID and IfName are the owner's; empty: it has none, or they are not known.
+	ContainerID, IfName string
+	// Object names it, such as "link veth0" or "address 10.5.0.2".
+	Object string
+}
+
+// Leftovers lists what no attachment that is alive owns, on networks whose plugins know GC: links, nftables elements and addresses. And what
+// networks have left whose files have gone: bridges, and directories of addresses in which nothing is reserved for anybody who may live.
+// It changes nothing. Plugins of others may find more.
+func (h Host) Leftovers(networks conflist.Networks) ([]Leftover, error) {
+	attached, err := h.Runtime.List()
+	if err != nil {
+		return nil, err
+	}
+	valid := map[state.Owner]bool{}
+	tags := map[string]bool{}
+	for _, a := range attached {
+		owner := state.Owner{Network: a.Network, ContainerID: a.ID, IfName: a.IfName}
+		valid[owner], tags[owner.Tag()] = true, true // the stale ones are listed by themselves
+	}
+	k, err := kernel.Open("")
+	if err != nil {
+		return nil, err
+	}
+	defer k.Close()
+	var all []Leftover
+	held, err := sweep.Holdings(k)
+	errs := []error{err}
+	for _, holding := range held {
+		fields := strings.Split(holding.Tag, " ")
+		if tags[holding.Tag] || len(fields) < 3 || !collects(networks, fields[1]) {
+			continue
+		}
+		l := Leftover{Network: fields[1], ContainerID: fields[2], Object: holding.Object}
+		if len(fields) > 3 {
+			l.IfName = fields[3]
+		}
+		all = append(all, l)
+	}
+	for _, n := range networks.All {
+		if collects(networks, n.Name) {
+			addresses, err := leftAddresses(n, valid)
+			all, errs = append(all, addresses...), append(errs, err)
+		}
+	}
+	bridges, err := sweep.OrphanBridges(k, func(bridge string) bool { return hasBridge(networks, bridge) })
+	for _, name := range bridges {
+		all = append(all, Leftover{Object: "bridge " + name})
+	}
+	errs = append(errs, err)
+	for _, name := range orphanDirectories(networks, attached) {
+		all = append(all, Leftover{Network: name, Object: "directory of addresses"})
+	}
+	return all, errors.Join(errs...)
+}
+
+// collects says whether the plugins of a network are asked to collect what is left: from CNI 1.1.0 on.
+func collects(networks conflist.Networks, name string) bool {
+	return slices.ContainsFunc(networks.All, func(n conflist.Network) bool {
+		return n.Name == name && n.List != nil && n.List.CNIVersion >= "1.1.0"
+	})
+}
+
+func hasBridge(networks conflist.Networks, bridge string) bool {
+	return slices.ContainsFunc(networks.All, func(n conflist.Network) bool { return n.Link == bridge })
+}
+
+// leftAddresses are what host-local keeps for nobody. An owner of the host's own is none of a container.
+func leftAddresses(n conflist.Network, valid map[state.Owner]bool) ([]Leftover, error) {
+	named, err := libcni.InjectConf(n.List.Plugins[0], map[string]any{"name": n.Name, "cniVersion": n.List.CNIVersion})
+	if err != nil {
+		return nil, err
+	}
+	c, err := hostlocal.Parse(named.Bytes, "")
+	if err != nil {
+		return nil, nil // of another IPAM plugin, or a matter of doctor's
+	}
+	reserved, err := hostlocal.NewStore(c).Reservations()
+	var left []Leftover
+	for _, r := range reserved {
+		owner := state.Owner{Network: n.Name, ContainerID: r.Owner.ContainerID, IfName: r.Owner.IfName}
+		if r.Owner != (hostlocal.Owner{}) && !valid[owner] && owner != lan.HostOwner(n.Name) {
+			left = append(left, Leftover{Network: n.Name, ContainerID: owner.ContainerID, IfName: owner.IfName, Object: "address " + r.Addr.String()})
+		}
+	}
+	return left, err
+}
+
+// orphanDirectories are those of networks that are in no file and on which nobody is, and in which nothing is reserved but for who is
+// certainly gone. Networks of Multus are in no file either.
+func orphanDirectories(networks conflist.Networks, attached []attachment.Attachment) (names []string) {
+	entries, _ := os.ReadDir(hostlocal.DefaultDataDir) // where there is none, there is nothing
+	for _, e := range entries {
+		name := e.Name()
+		known := slices.ContainsFunc(networks.All, func(n conflist.Network) bool { return n.Name == name }) ||
+			slices.ContainsFunc(attached, func(a attachment.Attachment) bool { return a.Network == name && a.Alive() })
+		if !e.IsDir() || known || conflist.CheckName(name) != nil {
+			continue
+		}
+		reserved, err := orphanStore(name).Reservations()
+		if err == nil && !slices.ContainsFunc(reserved, func(r hostlocal.Reservation) bool { return !r.Void }) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func orphanStore(network string) *hostlocal.Store {
+	store := hostlocal.NewStore(hostlocal.Config{Network: network, DataDir: hostlocal.DefaultDataDir})
+	store.Gone = ipam.Gone(&liveness.Observer{})
+	return store
+}
+
+// Collect takes away what containers and networks have left, and gives what that was. It goes on past errors.
+func (h Host) Collect(ctx context.Context, networks conflist.Networks) (removed []attachment.Attachment, left []Leftover, err error) {
+	before, err := h.Leftovers(networks)
+	errs := []error{err}
+	var lists []*libcni.NetworkConfigList
+	for _, n := range networks.All {
+		if n.List != nil && n.Driver != "host" && n.Driver != "null" { // which hold nothing
+			lists = append(lists, n.List)
+		}
+	}
+	removed, err = h.Runtime.Collect(ctx, lists)
+	errs = append(errs, err, h.discardOrphans(ctx))
+	after, err := h.Leftovers(networks)
+	errs = append(errs, err)
+	left = slices.DeleteFunc(before, func(l Leftover) bool { return slices.Contains(after, l) })
+	return removed, left, errors.Join(errs...)
+}
+
+// discardOrphans takes away what networks have left whose files have gone. Nobody makes a network meanwhile.
+func (h Host) discardOrphans(ctx context.Context) error {
+	lock, err := conflist.Acquire(h.Netconf)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	networks, err := conflist.Load(h.Netconf)
+	if err != nil {
+		return err
+	}
+	attached, err := h.Runtime.List()
+	if err != nil {
+		return err
+	}
+	k, err := kernel.Open("")
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	bridges, err := sweep.OrphanBridges(k, func(bridge string) bool { return hasBridge(networks, bridge) })
+	errs := []error{err}
+	for _, bridge := range bridges {
+		errs = append(errs, sweep.DiscardBridge(k, bridge))
+	}
+	for _, name := range orphanDirectories(networks, attached) {
+		errs = append(errs, orphanStore(name).Discard(ctx))
+	}
+	return errors.Join(errs...)
+}
