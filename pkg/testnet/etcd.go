@@ -57,6 +57,8 @@ func (m EtcdMember) Endpoint() string {
 	return scheme + "://" + net.JoinHostPort(m.Address, etcdClientPort)
 }
 
+func (m EtcdMember) dataDir() string { return filepath.Join(m.Dir, m.Name) }
+
 func (m EtcdMember) peerURL() string { return "http://" + net.JoinHostPort(m.Address, etcdPeerPort) }
 
 // command runs the member, anew or on the data that it has.
@@ -66,7 +68,7 @@ func (m EtcdMember) command(cluster []EtcdMember) *exec.Cmd {
 		all = append(all, other.Name+"="+other.peerURL())
 	}
 	args := []string{
-		"--name=" + m.Name, "--data-dir=" + filepath.Join(m.Dir, m.Name), "--initial-cluster=" + strings.Join(all, ","),
+		"--name=" + m.Name, "--data-dir=" + m.dataDir(), "--initial-cluster=" + strings.Join(all, ","),
 		"--listen-client-urls=" + m.Endpoint(), "--advertise-client-urls=" + m.Endpoint(),
 		"--listen-peer-urls=" + m.peerURL(), "--initial-advertise-peer-urls=" + m.peerURL(),
 		"--logger=zap", "--log-outputs=stderr",
@@ -175,4 +177,39 @@ func (e *Etcd) Close() error {
 		errs = append(errs, e.Kill(i))
 	}
 	return errors.Join(errs...)
+}
+
+// run runs a command where a member's data is.
+func (m EtcdMember) run(name string, args ...string) error {
+	cmd := exec.Command(name, args...)
+	if m.In != nil {
+		cmd = m.In.Command(name, args...)
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out)
+	}
+	return nil
+}
+
+// Lose ends a member that was killed or not, and takes away its data.
+func (e *Etcd) Lose(i int) error {
+	return errors.Join(e.Kill(i), e.members[i].run("rm", "-r", e.members[i].dataDir()))
+}
+
+// Backup copies the data of a member, which it stops for that.
+func (e *Etcd) Backup(i int) error {
+	m := e.members[i]
+	if err := errors.Join(e.Kill(i), m.run("cp", "-r", m.dataDir(), m.dataDir()+".backup")); err != nil {
+		return err
+	}
+	return e.Restart(i)
+}
+
+// Restore makes the data of a member what Backup has copied, and starts it.
+func (e *Etcd) Restore(i int) error {
+	m := e.members[i]
+	if err := errors.Join(e.Lose(i), m.run("cp", "-r", m.dataDir()+".backup", m.dataDir())); err != nil {
+		return err
+	}
+	return e.Restart(i)
 }
