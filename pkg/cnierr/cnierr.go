@@ -69,6 +69,7 @@ var table = []struct {
 	{hostlocal.ErrBusy, TryAgain},
 	{claims.ErrBusy, TryAgain},
 	{hostlocal.ErrNotReserved, Drift},
+	{kernel.ErrBusy, TryAgain},
 	{kernel.ErrNoNamespace, Namespace},
 	{kernel.ErrNotNamespace, Namespace},
 	{overlay.ErrConfig, Config},

@@ -37,6 +37,7 @@ func TestCode(t *testing.T) {
 		{hostlocal.ErrBusy, 11},
 		{claims.ErrBusy, 11},
 		{hostlocal.ErrNotReserved, 100},
+		{kernel.ErrBusy, 11},
 		{kernel.ErrNoNamespace, 8},
 		{kernel.ErrNotNamespace, 8},
 		{state.ErrDrift, 100},

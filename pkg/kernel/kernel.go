@@ -37,6 +37,8 @@ type Kernel struct {
 	buffer  []byte                   // for listings
 	pathMTU *int                     // nil: not asked for yet
 	later   []func() error
+	sharing sharing
+	lock    int // the descriptor, unless sharing is apart
 }
 
 // Open opens the host's handles and, unless path is empty, those of the namespace bound to path.
@@ -101,6 +103,7 @@ func openHandle(fd int) (*netlink.Handle, error) {
 
 // Close closes all handles.
 func (k *Kernel) Close() {
+	k.unlockHost()
 	k.Host.close()
 	if k.Container != nil {
 		k.Container.close()

@@ -140,6 +140,16 @@ func (n *Namespace) remember(name string, link netlink.Link) {
 	n.links[name] = link
 }
 
+// Refresh drops what Link remembers of any link: each try of an attachment begins with it, as others may have removed what the
+// last one has seen.
+func (k *Kernel) Refresh() {
+	for _, n := range []*Namespace{k.Host, k.Container} {
+		if n != nil {
+			n.links = nil
+		}
+	}
+}
+
 // Forget drops what Link remembers of a name; to be called after a link was changed or removed.
 func (n *Namespace) Forget(name string) { delete(n.links, name) }
 

@@ -50,7 +50,7 @@ func (a Address) Ensure(k *kernel.Kernel) (bool, error) {
 	case errors.Is(err, unix.EEXIST):
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("%s: %w", a, withoutIPv6(a.family(), err))
+		return false, fmt.Errorf("%s: %w", a, AsVanished(withoutIPv6(a.family(), err)))
 	}
 	if a.DAD && a.Prefix.Addr().Is6() {
 		return true, a.waitForDAD(n, link)

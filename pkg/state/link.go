@@ -60,7 +60,7 @@ func HostPrefix(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr, ad
 
 // AsVanished marks an error that says that a link has gone meanwhile.
 func AsVanished(err error) error {
-	if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENETDOWN) {
+	if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENETDOWN) || kernel.IsNotFound(err) {
 		return fmt.Errorf("%w: %w", err, ErrVanished)
 	}
 	return err

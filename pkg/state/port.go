@@ -17,7 +17,7 @@ func RaisePort(k *kernel.Kernel, port, bridge, alias string) error {
 	if bridge != "" {
 		link, err := k.Host.Link(bridge)
 		if err != nil {
-			return err
+			return AsVanished(err)
 		}
 		master = link.Attrs().Index
 	}

@@ -54,6 +54,12 @@ type (
 		// Retire removes it. Absence is success.
 		Retire(*kernel.Kernel) error
 	}
+	// Joiner is an object by which what attachments share is in use: whoever would take that back finds it.
+	Joiner interface {
+		Object
+		// Joins does nothing: it tells such objects from others.
+		Joins()
+	}
 	// Rule is an object that filters or translates packets.
 	Rule interface {
 		Object
@@ -100,6 +106,13 @@ func (s Set) Apply(k *kernel.Kernel) (undo func() error, err error) {
 		}
 		return errors.Join(append(errs, k.Finish())...)
 	}
+	// What was seen before, by an earlier try as well, may have gone since.
+	k.Refresh()
+	release, err := s.share(k)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { release() }()
 	for _, declared := range s {
 		object := own(declared)
 		made, err := ensure(object, k)
@@ -113,8 +126,20 @@ func (s Set) Apply(k *kernel.Kernel) (undo func() error, err error) {
 			created = append(created, object)
 			slog.Debug("created", "namespace", Where(object), "object", object.String())
 		}
+		if _, joins := object.(Joiner); joins {
+			release() // by it, what is shared is in use
+		}
 	}
 	return undo, nil
+}
+
+// share keeps others from taking back what the set's objects share with theirs, from the first look at it.
+func (s Set) share(k *kernel.Kernel) (release func(), err error) {
+	common := slices.ContainsFunc(s, func(o Object) bool { _, is := o.(shared); return is })
+	if !common {
+		return func() {}, nil
+	}
+	return k.Share()
 }
 
 // ensure makes an error of an object's panic.

@@ -36,7 +36,13 @@ type Veth struct {
 	RecordedHostLink string
 }
 
-var _ Anchor = Veth{}
+var (
+	_ Anchor = Veth{}
+	_ Joiner = Veth{}
+)
+
+// Joins marks it as one by which a bridge, or an overlay network's device, is in use.
+func (Veth) Joins() {}
 
 func (v Veth) String() string {
 	text := fmt.Sprintf("ip link add %s type veth peer name %s address %s netns container",

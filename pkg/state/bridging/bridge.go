@@ -59,7 +59,7 @@ func (b Bridge) Ensure(k *kernel.Kernel) (bool, error) {
 	if err != nil {
 		return created, err
 	}
-	if err := b.adopt(k, link); err != nil {
+	if err := state.AsVanished(b.adopt(k, link)); err != nil {
 		if created {
 			err = errors.Join(err, b.Remove(k))
 		}
@@ -215,6 +215,17 @@ func digit(on bool) int {
 	return 0
 }
 
+// inUse says whether a bridge has ports other than the host's interfaces in its VLANs.
+func inUse(k *kernel.Kernel, bridge string) (bool, error) {
+	k.Host.Forget(bridge)
+	link, err := k.Host.Link(bridge)
+	if err != nil {
+		return false, state.IgnoreNotFound(err)
+	}
+	ports, err := portsOf(k, link)
+	return slices.ContainsFunc(ports, func(port netlink.Link) bool { return port.Attrs().Alias != state.BridgeTag(bridge) }), err
+}
+
 // portsOf lists the ports of a bridge.
 func portsOf(k *kernel.Kernel, bridge netlink.Link) (ports []netlink.Link, err error) {
 	links, err := kernel.Dump(k.Host.LinkList)
@@ -293,19 +304,23 @@ func (b Bridge) Verify(k *kernel.Kernel) error {
 
 // Remove removes the bridge, and the host's interfaces in its VLANs, unless it has other ports.
 func (b Bridge) Remove(k *kernel.Kernel) error {
-	k.Host.Forget(b.Name)
+	return k.TakeBack(func() error { return b.remove(k) })
+}
+
+func (b Bridge) remove(k *kernel.Kernel) error {
+	used, err := inUse(k, b.Name)
+	if used || err != nil {
+		return err
+	}
 	link, err := k.Host.Link(b.Name)
 	if err != nil {
 		return state.IgnoreNotFound(err)
 	}
-	ports, err := portsOf(k, link)
+	gateways, err := portsOf(k, link)
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(ports, func(port netlink.Link) bool { return port.Attrs().Alias != state.BridgeTag(b.Name) }) {
-		return nil
-	}
-	for _, gateway := range ports {
+	for _, gateway := range gateways {
 		if err := state.DeleteLink(k.Host, gateway); err != nil {
 			return err
 		}

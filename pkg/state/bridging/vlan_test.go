@@ -60,6 +60,9 @@ func TestVLANs(t *testing.T) {
 	statetest.Verifies(t, container, gateway)
 	statetest.Ensure(t, k, gateway, false)
 	statetest.Removes(t, container, gateway)
+	statetest.Verifies(t, container, gateway) // containers are on the bridge
+	testnet.Sh(t, "ip", "link", "del", statetest.Owner("a").HostLink())
+	statetest.Removes(t, container, gateway)
 	statetest.Drifts(t, container, gateway, "link br0.10 is gone")
 }
 

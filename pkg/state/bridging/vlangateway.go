@@ -52,7 +52,7 @@ func (g VLANGateway) Ensure(k *kernel.Kernel) (bool, error) {
 		_, err = g.vlans().Ensure(k)
 	}
 	if err != nil {
-		return false, errors.Join(err, g.Remove(k))
+		return false, errors.Join(err, state.RemoveLink(k.Host, g.port())) // nobody uses it yet
 	}
 	return true, nil
 }
@@ -63,5 +63,13 @@ func (g VLANGateway) Verify(k *kernel.Kernel) error {
 	return errors.Join(err, g.vlans().Verify(k), state.VerifyIgnoresRouters(k, g.Link()))
 }
 
-// Remove deletes the pair.
-func (g VLANGateway) Remove(k *kernel.Kernel) error { return state.RemoveLink(k.Host, g.port()) }
+// Remove deletes the pair, unless containers are on the bridge, which others may have joined meanwhile.
+func (g VLANGateway) Remove(k *kernel.Kernel) error {
+	return k.TakeBack(func() error {
+		used, err := inUse(k, g.Bridge)
+		if used || err != nil {
+			return err
+		}
+		return state.RemoveLink(k.Host, g.port())
+	})
+}

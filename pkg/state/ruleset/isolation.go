@@ -83,6 +83,10 @@ func (i Isolation) Verify(k *kernel.Kernel) error {
 // Remove takes the link out of the sets, unless the bridge has ports: the elements are the link's, whoever came first, and an
 // ADD that fails must not open it for the others.
 func (i Isolation) Remove(k *kernel.Kernel) error {
+	return k.TakeBack(func() error { return i.remove(k) })
+}
+
+func (i Isolation) remove(k *kernel.Kernel) error {
 	links, err := kernel.Dump(k.Host.LinkList)
 	if err != nil {
 		return fmt.Errorf("ip link show master %s: %w", i.Bridge, err)

@@ -198,6 +198,10 @@ func (o Overlay) Repair(k *kernel.Kernel) error {
 
 // Remove takes everything away, unless containers of the network are left.
 func (o Overlay) Remove(k *kernel.Kernel) error {
+	return k.TakeBack(func() error { return o.remove(k) })
+}
+
+func (o Overlay) remove(k *kernel.Kernel) error {
 	used, err := o.Used(k)
 	if err != nil || used {
 		return err
