@@ -61,7 +61,7 @@ func containerCommands(e *env) []*cobra.Command {
 
 // hostCommands are those about the host as a whole. Docker has no such.
 func hostCommands(e *env) []*cobra.Command {
-	return []*cobra.Command{newDoctor(e), newGC(e), newInstall(e), newOverlay(e), newTopology(e)}
+	return []*cobra.Command{newDoctor(e), newGC(e), newInstall(e), newOverlay(e), newRepair(e), newTopology(e)}
 }
 
 // newNetwork makes `fairway network`, for fingers trained on `docker network`.

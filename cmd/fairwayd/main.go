@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/pflag"
@@ -41,6 +42,7 @@ func run(args []string) int {
 		return status(answerAlone(ctx))
 	}
 	go answerBeside(ctx)
+	go keepRules(ctx, filepath.SplitList(o.cniPath))
 	if err := agent.Run(ctx, o.agent, func() { notify(daemon.SdNotifyReady) }); err != nil {
 		return status(err)
 	}

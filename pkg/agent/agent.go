@@ -143,7 +143,7 @@ func Run(ctx context.Context, c Config, ready func()) error {
 	l.cache.mark(&l.cache.local)
 	l.reconcile(ctx)
 	tasks, ctx := errgroup.WithContext(ctx)
-	for _, task := range append(a.tasks(l), server.serve, a.events, a.watchReservations) {
+	for _, task := range append(a.tasks(l), server.serve, a.events, a.rules, a.watchReservations) {
 		tasks.Go(func() error { return task(ctx) })
 	}
 	slog.Info("running", "node", a.node(), "underlay", a.cache.place().address, "socket", server.socket, "networks", len(a.cache.networks()))

@@ -135,6 +135,9 @@ func (m chained[C]) check(_ context.Context, c *call) error {
 		return err
 	}
 	set, _ := m.Plan(conf, link)
+	if c.env.Redeclare != "" {
+		return set.Redeclare(k, c.env.Redeclare == RedeclareAll)
+	}
 	return errors.Join(set.Repair(k), set.Verify(k))
 }
 

@@ -19,12 +19,15 @@ type Env struct {
 	Args string
 	// NetnsOverride allows Netns to be the plugin's own (CNI library, CNI_NETNS_OVERRIDE).
 	NetnsOverride bool
+	// Redeclare is RedeclareVariable. Empty: CHECK is CHECK.
+	Redeclare string
 }
 
 func readEnv(getenv func(string) string) Env {
 	return Env{
 		Command: getenv("CNI_COMMAND"), ContainerID: getenv("CNI_CONTAINERID"), IfName: getenv("CNI_IFNAME"),
 		Netns: getenv("CNI_NETNS"), Args: getenv("CNI_ARGS"),
+		Redeclare:     getenv(RedeclareVariable),
 		NetnsOverride: getenv("CNI_NETNS_OVERRIDE") == "1" || strings.EqualFold(getenv("CNI_NETNS_OVERRIDE"), "true"),
 	}
 }

@@ -66,6 +66,9 @@ func (m mode[C]) check(ctx context.Context, c *call) error {
 	request.Recorded = true
 	r.addressing.Held = lease.Addresses()
 	set, _ := m.Plan(r.conf, request, lease)
+	if c.env.Redeclare != "" {
+		return c.redeclare(r.kernel, request.HostLink(), set)
+	}
 	set = append(set, c.record(request.Owner, lease)...)
 	return errors.Join(set.Repair(r.kernel), set.Verify(r.kernel), ipam.For(r.addressing).Check(ctx))
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
@@ -47,11 +48,15 @@ func (r Runtime) libcni() *libcni.CNIConfig { return r.libcniIn(r.dir()) }
 
 // libcniIn is for the records of one cache.
 func (r Runtime) libcniIn(cache string) *libcni.CNIConfig {
+	return libcni.NewCNIConfigWithCacheDir(r.Plugins, cache, r.exec())
+}
+
+func (r Runtime) exec() invoke.Exec {
 	stderr := r.Stderr
 	if stderr == nil {
 		stderr = io.Discard
 	}
-	return libcni.NewCNIConfigWithCacheDir(r.Plugins, cache, &execution{stderr: stderr})
+	return &execution{stderr: stderr}
 }
 
 // Attach runs ADD. When it fails, or the network does not give what was requested, DEL has been run as well. The error

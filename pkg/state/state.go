@@ -230,6 +230,26 @@ func (s Set) Repair(k *kernel.Kernel) error {
 	})
 }
 
+// Redeclare ensures again what filters and translates the packets of an attachment that is there, and with it what all
+// attachments share: others may have flushed it. It goes on past errors.
+func (s Set) Redeclare(k *kernel.Kernel, withShared bool) error {
+	release, err := k.Share()
+	if err != nil {
+		return err
+	}
+	defer release()
+	var errs []error
+	for _, declared := range s {
+		_, common := declared.(shared)
+		_, rule := own(declared).(Rule)
+		if rule || common && withShared {
+			_, err := ensure(own(declared), k)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Retire takes away what outlives each container and serves no other network, when the network has no container left. It
 // goes on past errors.
 func (s Set) Retire(k *kernel.Kernel) error {

@@ -1,0 +1,82 @@
+package kernel
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/nftables/userdata"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// RuleEvent is a loss in an nftables table of fairway.
+type RuleEvent struct {
+	// Tags are the comments of elements that were deleted. Nil: something else was, or events were missed.
+	Tags []string
+}
+
+// RuleMonitor hears of what is deleted from the nftables of the host.
+type RuleMonitor struct{ socket *nl.NetlinkSocket }
+
+// MonitorRules begins to listen, in the namespace of the caller's thread.
+func MonitorRules() (*RuleMonitor, error) {
+	socket, err := nl.Subscribe(unix.NETLINK_NETFILTER, unix.NFNLGRP_NFTABLES)
+	if err != nil {
+		return nil, fmt.Errorf("nft monitor: %w", err)
+	}
+	return &RuleMonitor{socket}, nil
+}
+
+// Run calls f when something is deleted from tables of a name, of whatever family, or events were missed, until the context
+// ends, and closes the monitor. What fairway deletes itself is among it.
+func (r *RuleMonitor) Run(ctx context.Context, table string, f func(RuleEvent)) error {
+	defer r.socket.Close()
+	const wakeUp = 1 // seconds: a receiver of netlink is woken by nothing else
+	if err := r.socket.SetReceiveTimeout(&unix.Timeval{Sec: wakeUp}); err != nil {
+		return fmt.Errorf("nft monitor: %w", err)
+	}
+	for ctx.Err() == nil {
+		messages, _, err := r.socket.Receive()
+		switch {
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ENOBUFS):
+			f(RuleEvent{})
+			continue
+		case err != nil:
+			return fmt.Errorf("nft monitor: %w", err)
+		}
+		for _, m := range messages {
+			if e, ok := ruleEvent(m.Header.Type, m.Data, table); ok {
+				f(e)
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// ruleEvent reads a message; ok is false for one that is about nothing lost, or another table. In all of them the first
+// attribute is the table's name.
+func ruleEvent(kind uint16, data []byte, table string) (e RuleEvent, ok bool) {
+	if len(data) < sizeofGenmsg {
+		return e, false
+	}
+	attributes := data[sizeofGenmsg:]
+	if string(bytes.TrimRight(attribute(attributes, unix.NFTA_TABLE_NAME), "\x00")) != table {
+		return e, false
+	}
+	switch kind &^ (unix.NFNL_SUBSYS_NFTABLES << 8) {
+	case unix.NFT_MSG_DELTABLE, unix.NFT_MSG_DELCHAIN, unix.NFT_MSG_DELRULE, unix.NFT_MSG_DELSET:
+		return e, true
+	case unix.NFT_MSG_DELSETELEM:
+		eachAttribute(attribute(attributes, unix.NFTA_SET_ELEM_LIST_ELEMENTS), func(_ uint16, element []byte) {
+			comment := userdata.Get(attribute(element, unix.NFTA_SET_ELEM_USERDATA), userdata.NFTNL_UDATA_SET_ELEM_COMMENT)
+			e.Tags = append(e.Tags, strings.TrimRight(string(comment), "\x00"))
+		})
+		return e, len(e.Tags) > 0
+	}
+	return e, false
+}

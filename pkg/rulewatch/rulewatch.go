@@ -1,0 +1,107 @@
+// Package rulewatch notices what others delete of fairway's nftables, such as by `nft flush ruleset`, and has it declared
+// again. It runs in the host's network namespace and needs CAP_NET_ADMIN.
+package rulewatch
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state"
+)
+
+// settle is how long more deletions are waited for: what comes after them, as of a firewall that is loaded again, and a
+// container's DEL, whose link goes after its elements.
+const settle = 200 * time.Millisecond
+
+// table is the name of fairway's tables.
+const table = "fairway"
+
+// Watch calls repair after something was deleted that is still declared, until the context ends. What the DEL of an attachment
+// deletes is not: its link goes as well.
+func Watch(ctx context.Context, repair func(context.Context)) error {
+	monitor, err := kernel.MonitorRules()
+	if err != nil {
+		return err
+	}
+	losses := make(chan kernel.RuleEvent, 1024)
+	failed := make(chan error, 1)
+	go func() {
+		failed <- monitor.Run(ctx, table, func(e kernel.RuleEvent) {
+			select {
+			case losses <- e:
+			default: // as many as that are known of already
+			}
+		})
+	}()
+	for {
+		select {
+		case err := <-failed:
+			return err
+		case first := <-losses:
+			if lost := gather(ctx, first, losses); needsRepair(lost) {
+				slog.Info("rules were deleted, declaring them again")
+				repair(ctx)
+				drain(losses) // what was written afresh is deleted first
+			}
+		}
+	}
+}
+
+// gather is a loss with those that follow it shortly.
+func gather(ctx context.Context, first kernel.RuleEvent, losses <-chan kernel.RuleEvent) []kernel.RuleEvent {
+	all := []kernel.RuleEvent{first}
+	end := time.After(settle)
+	for {
+		select {
+		case <-ctx.Done():
+			return all
+		case <-end:
+			return all
+		case e := <-losses:
+			all = append(all, e)
+		}
+	}
+}
+
+func drain(losses <-chan kernel.RuleEvent) {
+	for {
+		select {
+		case <-losses:
+		default:
+			return
+		}
+	}
+}
+
+// needsRepair says whether something is gone that is still to be there: rules, what a network has, or an element of an
+// attachment whose link is there.
+func needsRepair(lost []kernel.RuleEvent) bool {
+	var tags []string
+	for _, e := range lost {
+		if e.Tags == nil {
+			return true
+		}
+		tags = append(tags, e.Tags...)
+	}
+	if slices.ContainsFunc(tags, func(tag string) bool { return !state.IsTag(tag) }) {
+		return true
+	}
+	k, err := kernel.Open("")
+	if err != nil {
+		return true
+	}
+	defer k.Close()
+	links, err := kernel.Dump(k.Host.LinkList)
+	if err != nil {
+		return true
+	}
+	for _, link := range links {
+		if slices.Contains(tags, link.Attrs().Alias) {
+			return true
+		}
+	}
+	return false
+}
