@@ -65,7 +65,7 @@ func TestRepair(t *testing.T) {
 			t.Errorf("%s, then repair (-before +after):\n%s", loss, diff)
 		}
 		for name, reaches := range map[string]bool{"isolated": true, "internal": false, "plain": true, "overlay": true} {
-			_, err := containers[name].Command("ping", "-c", "1", "-W", "1", "192.0.2.1").CombinedOutput()
+			_, err := containers[name].Command("busybox", "ping", "-c", "1", "-W", "1", "192.0.2.1").CombinedOutput()
 			if (err == nil) != reaches {
 				t.Errorf("%s, then repair: %s reaches the outside: %v, want %t", loss, name, err, reaches)
 			}

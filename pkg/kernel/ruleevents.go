@@ -30,9 +30,9 @@ func MonitorRules() (*RuleMonitor, error) {
 	return &RuleMonitor{socket}, nil
 }
 
-// Run calls f when something is deleted from tables of a name, of whatever family, or events were missed, until the context
+// Run calls f when something is deleted from tables whose names begin with a prefix, or events were missed, until the context
 // ends, and closes the monitor. What fairway deletes itself is among it.
-func (r *RuleMonitor) Run(ctx context.Context, table string, f func(RuleEvent)) error {
+func (r *RuleMonitor) Run(ctx context.Context, prefix string, f func(RuleEvent)) error {
 	defer r.socket.Close()
 	const wakeUp = 1 // seconds: a receiver of netlink is woken by nothing else
 	if err := r.socket.SetReceiveTimeout(&unix.Timeval{Sec: wakeUp}); err != nil {
@@ -50,7 +50,7 @@ func (r *RuleMonitor) Run(ctx context.Context, table string, f func(RuleEvent)) 
 			return fmt.Errorf("nft monitor: %w", err)
 		}
 		for _, m := range messages {
-			if e, ok := ruleEvent(m.Header.Type, m.Data, table); ok {
+			if e, ok := ruleEvent(m.Header.Type, m.Data, prefix); ok {
 				f(e)
 			}
 		}
@@ -60,12 +60,12 @@ func (r *RuleMonitor) Run(ctx context.Context, table string, f func(RuleEvent)) 
 
 // ruleEvent reads a message; ok is false for one that is about nothing lost, or another table. In all of them the first
 // attribute is the table's name.
-func ruleEvent(kind uint16, data []byte, table string) (e RuleEvent, ok bool) {
+func ruleEvent(kind uint16, data []byte, prefix string) (e RuleEvent, ok bool) {
 	if len(data) < sizeofGenmsg {
 		return e, false
 	}
 	attributes := data[sizeofGenmsg:]
-	if string(bytes.TrimRight(attribute(attributes, unix.NFTA_TABLE_NAME), "\x00")) != table {
+	if !bytes.HasPrefix(attribute(attributes, unix.NFTA_TABLE_NAME), []byte(prefix)) {
 		return e, false
 	}
 	switch kind &^ (unix.NFNL_SUBSYS_NFTABLES << 8) {

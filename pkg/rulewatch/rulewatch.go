@@ -16,8 +16,8 @@ import (
 // container's DEL, whose link goes after its elements.
 const settle = 200 * time.Millisecond
 
-// table is the name of fairway's tables.
-const table = "fairway"
+// tables begin the names of fairway's tables.
+const tables = "fairway"
 
 // Watch calls repair after something was deleted that is still declared, until the context ends. What the DEL of an attachment
 // deletes is not: its link goes as well.
@@ -29,7 +29,7 @@ func Watch(ctx context.Context, repair func(context.Context)) error {
 	losses := make(chan kernel.RuleEvent, 1024)
 	failed := make(chan error, 1)
 	go func() {
-		failed <- monitor.Run(ctx, table, func(e kernel.RuleEvent) {
+		failed <- monitor.Run(ctx, tables, func(e kernel.RuleEvent) {
 			select {
 			case losses <- e:
 			default: // as many as that are known of already
