@@ -5,7 +5,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/fairway-cni/fairway/pkg/hostlocal"
+	"github.com/fairway-cni/fairway/pkg/liveness"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
@@ -39,4 +42,45 @@ func TestGCOfNetworkWithoutFile(t *testing.T) {
 		t.Errorf("left: %q", left)
 	}
 	s.succeed(t, "create", "--subnet", "10.5.0.0/24", "hand")
+}
+
+// An address whose holder's namespace lives is kept, although no record and no link of ours tells of the holder: another plugin may have
+// made the interface, and its runtime may keep its records anywhere. It goes when the namespace has ended.
+func TestGCKeepsAddressesOfTheLiving(t *testing.T) {
+	s := newShell(t)
+	s.network(t, "hand", `[[{"subnet": "10.5.0.0/24"}]]`)
+	ns, err := testnet.New("elsewhere")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf, err := hostlocal.Parse([]byte(`{"cniVersion": "1.1.0", "name": "hand", "type": "other", "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.5.0.0/24"}]]}}`), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mark, err := liveness.MarkAt(ns.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := hostlocal.Owner{ContainerID: "foreign", IfName: "net1"}
+	if _, err := hostlocal.NewStore(conf).Add(t.Context(), foreign, hostlocal.Netns{Mark: mark.String(), Path: ns.Path}); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"gc", "--dry-run"}, {"gc"}} {
+		if said := s.succeed(t, args...); said != "" {
+			t.Errorf("fairway %s while it lives: %q", strings.Join(args, " "), said)
+		}
+	}
+	if _, err := os.Stat("/var/lib/cni/networks/hand/10.5.0.2"); err != nil {
+		t.Error(err)
+	}
+	if err := ns.Close(); err != nil {
+		t.Fatal(err)
+	}
+	said := ""
+	for end := time.Now().Add(time.Minute); said == "" && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		said = s.succeed(t, "gc") // the kernel ends a namespace some time after its last holder
+	}
+	if !strings.Contains(said, "address 10.5.0.2") {
+		t.Errorf("gc after its end: %q", said)
+	}
 }

@@ -100,5 +100,10 @@ func (r Runtime) gc(ctx context.Context, network *libcni.NetworkConfigList, left
 		}
 		valid = append(valid, types.GCAttachment{ContainerID: a.ID, IfName: a.IfName})
 	}
+	if r.Holders != nil {
+		for _, o := range r.Holders(network) {
+			valid = append(valid, types.GCAttachment{ContainerID: o.ContainerID, IfName: o.IfName})
+		}
+	}
 	return pluginError(network.Name, r.libcni().GCNetworkList(ctx, network, &libcni.GCArgs{ValidAttachments: valid}))
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/conflist"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/liveness"
+	"github.com/fairway-cni/fairway/pkg/state"
 )
 
 // Runtime executes CNI plugins, as a container runtime does.
@@ -30,6 +31,8 @@ type Runtime struct {
 	// Netconf is the directory of the networks' files. They are read for attachments whose record holds no configuration. Empty: there are
 	// none.
 	Netconf string
+	// Holders tells of owners on a network who may live, beyond those that records and links tell of. Nil: there are none.
+	Holders func(*libcni.NetworkConfigList) []state.Owner
 	// Warn is told of what does not stop the work. Nil: it is dropped.
 	Warn func(error)
 }

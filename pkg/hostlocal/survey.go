@@ -65,6 +65,8 @@ type Reservation struct {
 	Owner Owner
 	// Void: the owner's namespace or boot is certainly gone.
 	Void bool
+	// Lives: the record names the owner's namespace, and the kernel does not prove that it is gone. It takes a Store with Gone.
+	Lives bool
 	// Made is when the reservation was written.
 	Made time.Time
 }
@@ -89,7 +91,8 @@ func (st *Store) Reservations() ([]Reservation, error) {
 		}
 		holder, r, err := s.holderAndRecord(e.addr)
 		void := err == nil && s.isGone(context.Background(), holder, r)
-		all = append(all, Reservation{Addr: e.addr, Owner: e.owner, Void: void, Made: time.Unix(made.Mtim.Unix())})
+		lives := err == nil && !void && s.gone != nil && r.netns.Mark != ""
+		all = append(all, Reservation{Addr: e.addr, Owner: e.owner, Void: void, Lives: lives, Made: time.Unix(made.Mtim.Unix())})
 	}
 	slices.SortFunc(all, func(a, b Reservation) int { return a.Addr.Compare(b.Addr) })
 	return all, st.unusable(unread)

@@ -93,7 +93,23 @@ func hasBridge(networks conflist.Networks, bridge string) bool {
 
 // leftAddresses are what host-local keeps for nobody. An owner of the host's own is none of a container.
 func leftAddresses(n conflist.Network, valid map[state.Owner]bool) ([]Leftover, error) {
-	named, err := libcni.InjectConf(n.List.Plugins[0], map[string]any{"name": n.Name, "cniVersion": n.List.CNIVersion})
+	reserved, err := reservations(n.List)
+	var left []Leftover
+	for _, r := range reserved {
+		owner := state.Owner{Network: n.Name, ContainerID: r.Owner.ContainerID, IfName: r.Owner.IfName}
+		if !r.Lives && r.Owner != (hostlocal.Owner{}) && !valid[owner] && owner != lan.HostOwner(n.Name) {
+			left = append(left, Leftover{Network: n.Name, ContainerID: owner.ContainerID, IfName: owner.IfName, Object: "address " + r.Addr.String()})
+		}
+	}
+	return left, err
+}
+
+// reservations lists what host-local keeps on a network; with another IPAM plugin, nothing.
+func reservations(list *libcni.NetworkConfigList) ([]hostlocal.Reservation, error) {
+	if len(list.Plugins) == 0 {
+		return nil, nil
+	}
+	named, err := libcni.InjectConf(list.Plugins[0], map[string]any{"name": list.Name, "cniVersion": list.CNIVersion})
 	if err != nil {
 		return nil, err
 	}
@@ -101,15 +117,21 @@ func leftAddresses(n conflist.Network, valid map[state.Owner]bool) ([]Leftover, 
 	if err != nil {
 		return nil, nil // of another IPAM plugin, or a matter of doctor's
 	}
-	reserved, err := hostlocal.NewStore(c).Reservations()
-	var left []Leftover
+	store := hostlocal.NewStore(c)
+	store.Gone = ipam.Gone(&liveness.Observer{})
+	return store.Reservations()
+}
+
+// holders are those who have an address on a network and whose namespace lives, whoever attached them and wherever the records of that
+// are.
+func holders(list *libcni.NetworkConfigList) (owners []state.Owner) {
+	reserved, _ := reservations(list) // what cannot be read, the plugins' GC cannot read either
 	for _, r := range reserved {
-		owner := state.Owner{Network: n.Name, ContainerID: r.Owner.ContainerID, IfName: r.Owner.IfName}
-		if r.Owner != (hostlocal.Owner{}) && !valid[owner] && owner != lan.HostOwner(n.Name) {
-			left = append(left, Leftover{Network: n.Name, ContainerID: owner.ContainerID, IfName: owner.IfName, Object: "address " + r.Addr.String()})
+		if r.Lives {
+			owners = append(owners, state.Owner{Network: list.Name, ContainerID: r.Owner.ContainerID, IfName: r.Owner.IfName})
 		}
 	}
-	return left, err
+	return owners
 }
 
 // orphanDirectories are those of networks that are in no file and on which nobody is, and in which nothing is reserved but for who is
@@ -147,7 +169,9 @@ func (h Host) Collect(ctx context.Context, networks conflist.Networks) (removed 
 			lists = append(lists, n.List)
 		}
 	}
-	removed, err = h.Runtime.Collect(ctx, lists)
+	runtime := h.Runtime
+	runtime.Holders = holders
+	removed, err = runtime.Collect(ctx, lists)
 	errs = append(errs, err, h.discardOrphans(ctx))
 	after, err := h.Leftovers(networks)
 	errs = append(errs, err)
