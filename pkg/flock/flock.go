@@ -96,7 +96,11 @@ func lock(ctx context.Context, fd, how int, patience time.Duration) error {
 	case errors.Is(err, unix.EWOULDBLOCK) && patience > 0:
 		return wait(ctx, fd, how, patience)
 	case errors.Is(err, unix.EWOULDBLOCK):
-		err = ErrBusy // at once: a waiter would have the lock later, if only for a moment
+		// At once: a waiter would have the lock later, if only for a moment.
+		var file unix.Stat_t
+		if err = unix.Fstat(fd, &file); err == nil {
+			err = heldBy(file)
+		}
 	}
 	_ = unix.Close(fd) // nothing was written
 	return err
