@@ -22,6 +22,7 @@ type cache struct {
 	reserved  map[string][]netip.Addr // addresses of containers, by network
 	active    map[string]time.Time    // when a network was last asked for or had a container
 	draining  map[string]map[netip.Prefix]time.Time
+	documents map[string]document // of the plugin, as they were written, by network
 	joined    map[string]bool     // networks that this host is, or becomes, a member of
 	settled   time.Time           // until when what the store has lost is kept
 	unsettled bool                // and this host has not yet claimed again what it had
@@ -42,6 +43,13 @@ type heartbeat struct {
 	err       error
 }
 
+// document is what the plugin reads of a network: a snapshot, and the blocks in it that are offered. The snapshot is the zero value
+// when an earlier run of the agent wrote it.
+type document struct {
+	snapshot
+	offered []netip.Prefix
+}
+
 // changes are networks to look at.
 type changes struct {
 	all   bool
@@ -51,7 +59,8 @@ type changes struct {
 func newCache() *cache {
 	return &cache{
 		snapshots: make(map[string]snapshot), reserved: make(map[string][]netip.Addr), blocks: make(map[string][]netip.Prefix), since: time.Now(),
-		active: make(map[string]time.Time), draining: make(map[string]map[netip.Prefix]time.Time), lost: make(map[string]bool), joined: make(map[string]bool),
+		active: make(map[string]time.Time), draining: make(map[string]map[netip.Prefix]time.Time), documents: make(map[string]document),
+		lost: make(map[string]bool), joined: make(map[string]bool),
 		passed: make(chan struct{}),
 	}
 }
@@ -70,6 +79,7 @@ func (c *cache) remember(all map[string]snapshot) {
 		for name, snap := range all {
 			own := snap.own().Blocks
 			c.blocks[name] = slices.Clone(own)
+			c.documents[name] = document{offered: slices.Clone(own)} // or less: what is withheld is withheld anew
 			if snap.hosts.Self.IsValid() {
 				c.underlay.address = snap.hosts.Self
 			}
@@ -147,6 +157,7 @@ func (c *cache) forget(name string) {
 		delete(c.reserved, name)
 		delete(c.active, name)
 		delete(c.draining, name)
+		delete(c.documents, name)
 		delete(c.lost, name)
 		delete(c.joined, name)
 	})
@@ -250,6 +261,26 @@ func (c *cache) touch(network string) {
 	})
 }
 
+// wrote takes that the plugin's document is written. Of blocks that are being given back, the time begins when it is without them: a
+// disk may be full for long.
+func (c *cache) wrote(snap snapshot, offered []netip.Prefix) {
+	name := snap.definition.Name
+	c.with(func() {
+		for block := range c.draining[name] {
+			if slices.Contains(c.documents[name].offered, block) {
+				c.draining[name][block] = time.Now()
+			}
+		}
+		c.documents[name] = document{snap, slices.Clone(offered)}
+	})
+}
+
+// document is the plugin's of a network.
+func (c *cache) document(network string) (d document) {
+	c.with(func() { d = c.documents[network] })
+	return d
+}
+
 // drain begins to give blocks back: they are not offered to the plugin any more. It gives those that have been so for long enough.
 func (c *cache) drain(network string, blocks []netip.Prefix, patience time.Duration) (over []netip.Prefix, changed bool) {
 	c.with(func() {
@@ -261,7 +292,7 @@ func (c *cache) drain(network string, blocks []netip.Prefix, patience time.Durat
 				since, changed = time.Now(), true
 			}
 			now[block] = since
-			if time.Since(since) >= patience {
+			if time.Since(since) >= patience && !slices.Contains(c.documents[network].offered, block) {
 				over = append(over, block)
 			}
 		}

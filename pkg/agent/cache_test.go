@@ -70,3 +70,27 @@ func TestDrain(t *testing.T) {
 		}
 	})
 }
+
+// A block is not given back while the plugin's document offers it, as it does for as long as the disk is full.
+func TestDrainOfWhatIsOffered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache()
+		snap, _, _ := blueView().describe(blue())
+		c.remember(map[string]snapshot{"blue": snap})
+		own := snap.own().Blocks
+		for range 3 {
+			if over, _ := c.drain("blue", own, time.Minute); len(over) > 0 {
+				t.Errorf("%v are given back, and still offered", over)
+			}
+			time.Sleep(time.Hour)
+		}
+		c.wrote(snap, nil)
+		if over, _ := c.drain("blue", own, time.Minute); len(over) > 0 {
+			t.Errorf("%v are given back at once: an ADD may have read the document before", over)
+		}
+		time.Sleep(time.Minute)
+		if over, _ := c.drain("blue", own, time.Minute); !slices.Equal(over, own) {
+			t.Errorf("after a minute: %v are given back, want %v", over, own)
+		}
+	})
+}

@@ -138,15 +138,14 @@ func (a *Agent) enter(ctx context.Context, name string) error {
 	return problem
 }
 
-// entered says whether the plugin is offered a block of each subnet.
+// entered says whether the plugin is offered a block of each subnet: by its document, which it reads again after the answer.
 func (a *Agent) entered(n agentapi.Network) bool {
-	snap, ok := a.cache.snapshot(n.Name)
-	if !ok {
+	d := a.cache.document(n.Name)
+	if !d.definition.Same(n) {
 		return false
 	}
-	blocks := a.cache.offered(n.Name, snap.own().Blocks)
 	for _, subnet := range n.Subnets {
-		if len(in(subnet.Prefix, blocks)) == 0 {
+		if len(in(subnet.Prefix, d.offered)) == 0 {
 			return false
 		}
 	}
@@ -293,9 +292,9 @@ func (a *Agent) putPin(r *http.Request) (any, error) {
 	return nil, nil
 }
 
-// mayUse says whether the snapshot gives an address to this host.
+// mayUse says whether the plugin's document gives an address to this host.
 func (a *Agent) mayUse(network string, addr netip.Addr) bool {
-	snap, _ := a.cache.snapshot(network)
+	snap := a.cache.document(network).snapshot
 	return slices.Contains(snap.hosts.Pins, overlay.Pin{Address: addr, VTEP: snap.hosts.Self}) ||
 		slices.ContainsFunc(snap.own().Blocks, func(b netip.Prefix) bool { return b.Contains(addr) })
 }

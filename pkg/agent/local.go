@@ -341,10 +341,12 @@ func (l *local) realise(p pass, snap snapshot) error {
 		}
 	}
 	l.cache.setSnapshot(snap)
-	if err := l.files.write(snap, l.mayUse(snap)); err != nil {
+	offered := l.mayUse(snap)
+	if err := l.files.write(snap, offered); err != nil {
 		// A plugin that finds the conflist reads the snapshot.
 		return errors.Join(append(errs, err)...)
 	}
+	l.cache.wrote(snap, offered)
 	return errors.Join(append(errs, l.offers.ensure(snap.definition))...)
 }
 

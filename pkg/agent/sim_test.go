@@ -74,6 +74,7 @@ func (h *simHost) write(s snapshot, offered []netip.Prefix) error {
 	if err != nil {
 		return err
 	}
+	time.Sleep(simDisk) // so that others see what is between a snapshot and its document
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.full {
@@ -270,10 +271,24 @@ func (h *simHost) add(network string) (netip.Addr, bool) {
 			break
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		_ = h.agent.enter(ctx, network)
+		if err := h.agent.enter(ctx, network); err == nil && !h.mayTake(network) {
+			h.world.t.Errorf("%s: a member of %s by the agent's answer, and the plugin's document offers no block", h.node, network)
+		}
 		cancel()
 	}
 	return netip.Addr{}, false
+}
+
+// mayTake says whether the plugin's document offers a block.
+func (h *simHost) mayTake(network string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d, err := overlay.Decode(h.small[network])
+	if err != nil {
+		return false
+	}
+	own, err := d.Own(nil)
+	return err == nil && slices.ContainsFunc(own.Blocks, func(b netip.Prefix) bool { return !slices.Contains(d.Withheld, b) })
 }
 
 func (h *simHost) reserve(network string) (netip.Addr, bool) {
@@ -334,6 +349,7 @@ const (
 	simHold  = 20 * time.Minute
 	simTTL   = time.Minute
 	simLeave = 5 * time.Minute
+	simDisk  = 100 * time.Millisecond
 )
 
 // world is a simulation.
@@ -666,6 +682,35 @@ func (w *world) run() {
 		w.check()
 		w.checkSettled()
 	}
+}
+
+// Who joins is answered when the plugin can read it: a disk may be slow.
+func TestMembershipIsAnsweredByTheDocument(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		h := w.hosts[0]
+		h.up()
+		defer h.down()
+		time.Sleep(time.Second)
+		if _, err := registry.New(w.etcd.Client(77)).Create(context.Background(), simNetwork("blue")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if addr, ok := h.add("blue"); !ok {
+			t.Error("the first ADD got no address")
+		} else {
+			h.del("blue", addr)
+		}
+		time.Sleep(simLeave)
+		h.agent.askRemote()
+		time.Sleep(drainFor / 2)
+		if h.mayTake("blue") {
+			t.Error("the block is not withheld")
+		}
+		if _, ok := h.add("blue"); !ok {
+			t.Error("an ADD while the block was withheld got no address")
+		}
+	})
 }
 
 // Random schedules of what happens to hosts, agents and etcd, on a clock and a store that are simulated. After each step, no address
