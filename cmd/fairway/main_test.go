@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fairway-cni/fairway/pkg/hostlocal"
 	"github.com/fairway-cni/fairway/pkg/sandbox"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
@@ -40,7 +41,8 @@ func newShell(t *testing.T) shell {
 	return shell{dir: t.TempDir()}
 }
 
-// network writes a bridge network into the netconf directory, and removes the bridge after the test.
+// network writes a bridge network into the netconf directory, and removes the bridge and the directories of its addresses after the
+// test: a network without a file is something that gc finds.
 func (s shell) network(t *testing.T, name, subnets string) {
 	t.Helper()
 	conf := fmt.Sprintf(`{"cniVersion": "1.1.0", "name": %q, "plugins": [{"type": "bridge", "bridge": %q, "isDefaultGateway": true,
@@ -48,7 +50,14 @@ func (s shell) network(t *testing.T, name, subnets string) {
 	if err := os.WriteFile(filepath.Join(s.dir, name+".conflist"), []byte(conf), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", name+"0").Run() }) // a test need not attach to it
+	t.Cleanup(func() {
+		_ = exec.Command("ip", "link", "del", name+"0").Run() // a test need not attach to it
+		for _, dir := range []string{name, ".fairway/" + name} {
+			if err := os.RemoveAll(filepath.Join(hostlocal.DefaultDataDir, dir)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }
 
 // run gives what a command line prints on both outputs, and its exit status.
