@@ -17,7 +17,7 @@ import (
 )
 
 // diagnoseTimeout is enough for a handshake with a member that answers at all.
-const diagnoseTimeout = 2 * time.Second
+const diagnoseTimeout = 5 * time.Second
 
 // diagnosis is why requests fail, as it was found out last. An etcd that is overloaded gets no connection for each request that
 // it does not answer.

@@ -53,6 +53,7 @@ func TestHostAccess(t *testing.T) {
 	testnet.Sh(t, "ip", "link", "set", "wire", "up")
 	testnet.Sh(t, "ip", "link", "set", "lan0", "up")
 	testnet.Sh(t, "ip", "addr", "add", "10.1.0.10/24", "dev", "lan0")
+	awaitCarriers(t, 2)
 	before := testnet.Sh(t, "ip", "-brief", "link")
 	container := testnet.NewNS(t, "c")
 	l := new(lender)

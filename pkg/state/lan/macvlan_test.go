@@ -21,11 +21,17 @@ func newCable(t *testing.T) (*kernel.Kernel, *testnet.Namespace) {
 	testnet.Sh(t, "ip", "link", "add", "lan0", "address", "02:00:00:00:00:0a", "type", "veth", "peer", "name", "wire")
 	testnet.Sh(t, "ip", "link", "set", "wire", "up")
 	testnet.Sh(t, "ip", "link", "set", "lan0", "up")
-	// The kernel finds the carrier a moment later, in the background; tests compare links as they were and are.
-	for strings.Count(testnet.Sh(t, "ip", "link"), "state UP") < 2 {
+	awaitCarriers(t, 2)
+	return k, container
+}
+
+// awaitCarriers waits until as many links of the host have their carrier: the kernel finds it a moment later, in the background, and
+// tests compare links as they were and are.
+func awaitCarriers(t *testing.T, links int) {
+	t.Helper()
+	for strings.Count(testnet.Sh(t, "ip", "link"), "state UP") < links {
 		time.Sleep(time.Millisecond)
 	}
-	return k, container
 }
 
 // macvlan is the link of a container on lan0.
