@@ -29,15 +29,16 @@ func Try(dir int, name string) (fd int, err error) {
 	return at(context.Background(), dir, name, unix.LOCK_EX, 0)
 }
 
+// at measures the time itself, as a context with a deadline has a timer even where nobody waits: as long as there is one, the
+// runtime keeps a thread in epoll_wait(2), which then wakes for every answer of netlink that the process gets.
 func at(ctx context.Context, dir int, name string, how int, patience time.Duration) (fd int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	end := time.Now().Add(patience)
 	for {
 		fd, err := openat(dir, name)
 		if err != nil {
 			return -1, err
 		}
-		if err := lock(ctx, fd, how, patience); err != nil {
+		if err := lock(ctx, fd, how, time.Until(end)); err != nil {
 			return -1, err
 		}
 		named, err := Names(dir, name, fd)
@@ -48,7 +49,7 @@ func at(ctx context.Context, dir int, name string, how int, patience time.Durati
 		if err != nil {
 			return -1, err
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || !time.Now().Before(end) {
 			return -1, ErrBusy
 		}
 	}
