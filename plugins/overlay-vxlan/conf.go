@@ -42,6 +42,7 @@ type conf struct {
 	document    overlay.Document // the file; the zero value without one
 	partial     bool             // of what is known: peers may be missing
 	own         overlay.Peer
+	joins       bool // STATUS: the first container makes the host a member, with blocks that are not known yet
 	underlayMTU int
 	declared    *vxlan.Overlay // an ADD is planned twice
 }

@@ -24,11 +24,16 @@ type addressRange struct {
 	Gateway    netip.Addr   `json:"gateway"`
 }
 
-// addressing gives each family a range set of the host's own blocks, and of what is pinned to it and asked for.
+// addressing gives each family a range set of the host's own blocks, and of what is pinned to it and asked for. A host that is to
+// join has the subnets instead, of which its blocks will be: host-local is asked whether it works, not for an address.
 func addressing(c conf) any {
 	s := section{Type: "host-local", DataDir: c.IPAM.DataDir, ResolvConf: c.IPAM.ResolvConf, Routes: c.IPAM.Routes}
 	for _, subnet := range c.network.Subnets {
 		var set []addressRange
+		if c.joins {
+			s.Ranges = append(s.Ranges, c.ranges(subnet))
+			continue
+		}
 		for _, block := range c.own.Blocks {
 			if subnet.Overlaps(block) && !slices.Contains(c.document.Withheld, block) {
 				set = append(set, c.ranges(block)...)

@@ -68,12 +68,25 @@ func (a Agent) Join(network string) error {
 	}
 	ok, err := a.ask("PUT", "/v1/networks/"+url.PathEscape(network)+"/membership", joinTimeout, &refusal)
 	if err != nil {
-		return fmt.Errorf("the node agent does not answer, start fairwayd: %w", err)
+		return noAnswer(err)
 	}
 	if !ok {
 		return errors.New(refusal.Sentence)
 	}
 	return nil
+}
+
+// Answers says whether anybody listens that a first container can ask for a block. The error says why not.
+func (a Agent) Answers() error {
+	var health struct{}
+	if _, err := a.ask("GET", "/v1/health?network="+url.QueryEscape(a.Network), agentTimeout, &health); err != nil {
+		return noAnswer(err)
+	}
+	return nil
+}
+
+func noAnswer(err error) error {
+	return fmt.Errorf("the node agent does not answer, start fairwayd: %w", err)
 }
 
 // ask sends a request to the agent (package agentapi), and says whether it was a success. A plugin does without net/http, whose
