@@ -104,6 +104,18 @@ func (c *cache) had(network string, own []netip.Prefix) (missing []netip.Prefix)
 	return missing
 }
 
+// offers remembers blocks that the plugin is about to be offered: containers may have addresses of them from then on, whether or not
+// this host has been able to write to the store since it claimed them.
+func (c *cache) offers(network string, blocks []netip.Prefix) {
+	c.with(func() {
+		for _, block := range blocks {
+			if !slices.Contains(c.blocks[network], block) {
+				c.blocks[network] = append(slices.Clone(c.blocks[network]), block)
+			}
+		}
+	})
+}
+
 // missing are the blocks that this host has had of a network and does not own now.
 func (c *cache) missing(network string, own []netip.Prefix) (list []netip.Prefix) {
 	c.with(func() {

@@ -342,6 +342,7 @@ func (l *local) realise(p pass, snap snapshot) error {
 	}
 	l.cache.setSnapshot(snap)
 	offered := l.mayUse(snap)
+	l.cache.offers(name, offered)
 	if err := l.files.write(snap, offered); err != nil {
 		// A plugin that finds the conflist reads the snapshot.
 		return errors.Join(append(errs, err)...)
