@@ -152,7 +152,6 @@ func (c *cache) snapshot(name string) (snap snapshot, ok bool) {
 
 func (c *cache) setSnapshot(s snapshot)             { c.with(func() { c.snapshots[s.definition.Name] = s }) }
 func (c *cache) place() (u underlay)                { c.with(func() { u = c.underlay }); return u }
-func (c *cache) setFollows(is bool)                 { c.setConnection(func() { c.follows = is }) }
 func (c *cache) setLinked(is bool)                  { c.setConnection(func() { c.linked = is }) }
 func (c *cache) passes() (p <-chan struct{})        { c.with(func() { p = c.passed }); return p }
 func (c *cache) connected() (is bool)               { c.with(func() { is = c.follows && c.linked }); return is }
@@ -181,6 +180,15 @@ func (c *cache) supersede(name string) {
 		delete(c.snapshots, name)
 		delete(c.blocks, name)
 		delete(c.draining, name)
+	})
+}
+
+// setFollows notes whether the watches stand. A host that does not hear while the store settles does not know what others have claimed
+// again: it settles anew when it does.
+func (c *cache) setFollows(is bool) {
+	c.setConnection(func() {
+		c.follows = is
+		c.unsettled = c.unsettled || !is && time.Now().Before(c.settled)
 	})
 }
 

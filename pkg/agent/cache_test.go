@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/fairway-cni/fairway/pkg/registry"
 )
 
 func TestProblemsGoWithTheirNetworks(t *testing.T) {
@@ -91,6 +93,31 @@ func TestDrainOfWhatIsOffered(t *testing.T) {
 		time.Sleep(time.Minute)
 		if over, _ := c.drain("blue", own, time.Minute); !slices.Equal(over, own) {
 			t.Errorf("after a minute: %v are given back, want %v", over, own)
+		}
+	})
+}
+
+// A host that hears nothing while the store settles cannot know what others have claimed again meanwhile.
+func TestSettlesWhenItHears(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache()
+		c.setFollows(true)
+		c.wentBack()
+		c.claimedAgain()
+		c.setFollows(false)
+		time.Sleep(2 * registry.SettleFor)
+		if c.settlesIn() <= 0 {
+			t.Error("it has settled, and has heard nothing")
+		}
+		c.setFollows(true)
+		c.claimedAgain()
+		time.Sleep(registry.SettleFor)
+		if c.settlesIn() > 0 {
+			t.Error("it has not settled")
+		}
+		c.setFollows(false)
+		if c.settlesIn() > 0 {
+			t.Error("it settles for no reason")
 		}
 	})
 }
