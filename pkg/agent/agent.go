@@ -54,9 +54,10 @@ type Agent struct {
 	remote   trigger     // the publisher
 	claimed  atomic.Bool // since the memory of the store was written
 	counting sync.Mutex
-	fencing  sync.Mutex  // of what follows
-	fenced   fence.Fence // as written
-	saved    time.Time   // identity
+	fencing  sync.Mutex      // of what follows
+	fenced   fence.Fence     // as written
+	saved    time.Time       // identity
+	kept     registry.Memory // that is written instead of the present one; the zero value: none
 }
 
 // offers are networks as the runtimes find them.
@@ -152,8 +153,7 @@ func Run(ctx context.Context, c Config, ready func()) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}
-	a.saved = time.Time{}
-	a.saveIdentity(a.identity.Memory, true)
+	a.saveMemory()
 	return err
 }
 

@@ -408,6 +408,9 @@ func (c *cache) setLost() {
 	})
 }
 
+// lacks says whether the store has not again all networks that it has lost.
+func (c *cache) lacks() (does bool) { c.with(func() { does = len(c.lost) > 0 }); return does }
+
 func (c *cache) found(name string) { c.with(func() { delete(c.lost, name) }) }
 
 // mark asks for networks to be looked at, or for all with none named.

@@ -71,6 +71,7 @@ func (f follower) takeCluster(c registry.Cluster) {
 func (f follower) Remember(m registry.Memory, wentBack error) {
 	if wentBack != nil {
 		f.problems.happened("%v: this host claims again what it had", wentBack)
+		f.keepMemory()
 		f.cache.setLost()
 		f.cache.wentBack()
 		f.whenSettled()
@@ -86,6 +87,7 @@ func (a *Agent) whenSettled() {
 			a.whenSettled()
 			return
 		}
+		a.saveMemory()
 		a.cache.mark(&a.cache.local)
 		a.wake.set()
 		a.askRemote()
@@ -180,10 +182,31 @@ func (a *Agent) setFence(err error) {
 // saveEvery is how often the memory of the store is written, beside what matters at once.
 const saveEvery = 10 * time.Second
 
+// keepMemory keeps on disk the memory of the store as it was before it went back, until this host has what the store had lost: after a
+// restart it finds out again. By the new one, what is lost would count as deleted.
+func (a *Agent) keepMemory() {
+	a.fencing.Lock()
+	defer a.fencing.Unlock()
+	if a.kept.ID == "" {
+		a.kept = a.identity.Memory
+	}
+}
+
 // saveIdentity writes who this host is to the cluster.
 func (a *Agent) saveIdentity(m registry.Memory, now bool) {
 	a.fencing.Lock()
 	defer a.fencing.Unlock()
+	a.writeIdentity(m, now)
+}
+
+// saveMemory writes what is known.
+func (a *Agent) saveMemory() {
+	a.fencing.Lock()
+	defer a.fencing.Unlock()
+	a.writeIdentity(a.identity.Memory, true)
+}
+
+func (a *Agent) writeIdentity(m registry.Memory, now bool) {
 	// A block is offered only after that: the memory has to know of it.
 	now = a.claimed.Swap(false) || now || m.ID != a.identity.Memory.ID || m.Epoch != a.identity.Memory.Epoch
 	a.identity.Memory, a.identity.Hold = m, a.hold()
@@ -191,7 +214,14 @@ func (a *Agent) saveIdentity(m registry.Memory, now bool) {
 		return
 	}
 	a.saved = time.Now()
-	if err := a.files.saveIdentity(a.identity); err != nil {
+	if !a.settling() && !a.cache.lacks() {
+		a.kept = registry.Memory{}
+	}
+	written := a.identity
+	if a.kept.ID != "" {
+		written.Memory = a.kept
+	}
+	if err := a.files.saveIdentity(written); err != nil {
 		slog.Warn("the state of the store is not remembered yet", "error", err)
 	}
 }
