@@ -202,3 +202,31 @@ func writeSysctl(path, value string) error {
 func (n *Namespace) SetSysctl(key, value string) error {
 	return n.Do(func() error { return writeSysctl("/proc/sys/"+key, value) })
 }
+
+// Assignment is a value for a kernel parameter.
+type Assignment struct{ Key, Value string }
+
+// SetSysctls writes kernel parameters of the namespace in their order, until one fails: the way there and back costs more than a
+// write.
+func (n *Namespace) SetSysctls(all []Assignment) error {
+	return n.Do(func() error {
+		for _, a := range all {
+			if err := writeSysctl("/proc/sys/"+a.Key, a.Value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// SettleSysctl writes a kernel parameter of the namespace unless it has a value that is right already.
+func (n *Namespace) SettleSysctl(key, value string, right func(value string) bool) (written bool, err error) {
+	err = n.Do(func() error {
+		if found, err := readSysctl("/proc/sys/" + key); err == nil && right(strings.TrimSpace(found)) {
+			return nil
+		}
+		written = true
+		return writeSysctl("/proc/sys/"+key, value)
+	})
+	return written && err == nil, err
+}

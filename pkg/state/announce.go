@@ -76,10 +76,12 @@ func (a Announce) send(k *kernel.Kernel) error {
 	if err := a.awaitPort(k, link); err != nil {
 		return err
 	}
+	var settings []kernel.Assignment
 	for _, key := range a.sysctls() {
-		if err := n.SetSysctl(key, "1"); err != nil {
-			return err
-		}
+		settings = append(settings, kernel.Assignment{Key: key, Value: "1"})
+	}
+	if err := n.SetSysctls(settings); err != nil {
+		return err
 	}
 	return n.LinkSetHardwareAddr(link, link.Attrs().HardwareAddr)
 }

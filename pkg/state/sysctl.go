@@ -22,14 +22,11 @@ func (s Sysctl) String() string { return fmt.Sprintf("sysctl -w %s=%s", s.Key, s
 
 // Ensure writes the parameter unless it has the value: reading is cheap, and writing some takes the kernel's RTNL lock.
 func (s Sysctl) Ensure(k *kernel.Kernel) (bool, error) {
-	n := s.In.In(k)
-	if value, err := n.Sysctl(s.Key); err == nil && s.is(value) {
-		return false, nil
-	}
-	if err := n.SetSysctl(s.Key, s.Value); err != nil {
+	written, err := s.In.In(k).SettleSysctl(s.Key, s.Value, s.is)
+	if err != nil {
 		return false, fmt.Errorf("%s: %w", s, err)
 	}
-	return true, nil
+	return written, nil
 }
 
 // Verify reads the parameter.
