@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -148,6 +149,20 @@ func with(cmd *exec.Cmd, env ...string) *exec.Cmd {
 func writeConf(t *testing.T, conf string) {
 	t.Helper()
 	writeFile(t, filepath.Join(confDir, "10-test.conflist"), conf)
+}
+
+// noAddresses removes the directories of addresses that networks of earlier tests have left: gc finds those without a file.
+func noAddresses(t *testing.T) {
+	t.Helper()
+	left, err := filepath.Glob("/var/lib/cni/networks/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range append(left, "/var/lib/cni/networks/.fairway") {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // removeLink removes a bridge at the end of the test, because plugins leave it for the next container.

@@ -67,6 +67,7 @@ func TestRun(t *testing.T) {
 
 // TestRunLookedAt: a running command is a container like any other: it is inspected, connected and disconnected by its name.
 func TestRunLookedAt(t *testing.T) {
+	noAddresses(t)
 	createNetwork(t, "--subnet", "10.76.0.0/24", "lamp")
 	createNetwork(t, "--subnet", "10.77.0.0/24", "back")
 	web := startRun(t, "--network", "lamp,alias=www", "--name", "web")
@@ -94,6 +95,7 @@ func TestRunLookedAt(t *testing.T) {
 
 // TestRunKilled: neither SIGTERM nor SIGKILL leaves anything. Whoever writes to the pipe has ended when that ends.
 func TestRunKilled(t *testing.T) {
+	noAddresses(t)
 	createNetwork(t, "--subnet", "10.76.0.0/24", "lamp")
 	for _, signal := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
 		t.Run(unix.SignalName(signal), func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,15 +36,21 @@ func open() (*os.File, error) {
 	return file, nil
 }
 
-// lock keeps other calls of up and down away until the file is closed.
+// lock keeps other calls of up and down away until the file is closed. It waits a little: of a call that was killed, a process that it
+// was just starting may have the file for a moment more.
 func lock() (*os.File, error) {
-	for {
+	const patience, pause = 3 * time.Second, 20 * time.Millisecond
+	for begin := time.Now(); ; {
 		file, err := open()
 		if err != nil {
 			return nil, err
 		}
 		if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 			file.Close()
+			if errors.Is(err, unix.EWOULDBLOCK) && time.Since(begin) < patience {
+				time.Sleep(pause)
+				continue
+			}
 			return nil, fmt.Errorf("another `scripts/hosts up` or `down` is at work: wait for its end: lock of %s: %w", base, err)
 		}
 		locked, err := file.Stat()
