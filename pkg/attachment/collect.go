@@ -5,11 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/flock"
 )
 
 // Stale is the attachments whose container has gone.
@@ -51,7 +56,35 @@ func (r Runtime) Collect(ctx context.Context, networks []*libcni.NetworkConfigLi
 		found, err := r.collectOn(ctx, name, lists[name], attaching)
 		removed, errs = append(removed, found...), append(errs, err)
 	}
+	errs = append(errs, r.removeFree(namesDir, nil), r.removeFree(locksDir, func(name string) bool {
+		_, used := lists[name]
+		return used || slices.ContainsFunc(all, func(a Attachment) bool { return a.Network == name })
+	}))
 	return removed, errors.Join(errs...)
+}
+
+// removeFree removes the files of locks that nobody holds: names of containers whose processes were killed, and networks that were
+// removed. Who waits for one finds that it has gone, and makes it anew.
+func (r Runtime) removeFree(name string, used func(string) bool) error {
+	dir, err := r.openDir(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(dir) }() // nothing was written
+	entries, err := os.ReadDir(filepath.Join(r.dir(), name))
+	errs := []error{err}
+	for _, e := range entries {
+		if used != nil && used(e.Name()) {
+			continue
+		}
+		fd, err := flock.Try(dir, e.Name())
+		if err != nil {
+			continue // it is in use
+		}
+		errs = append(errs, unix.Unlinkat(dir, e.Name(), 0))
+		_ = unix.Close(fd) // nothing was written
+	}
+	return errors.Join(errs...)
 }
 
 // collectOn is Collect on one network.

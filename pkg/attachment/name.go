@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -20,12 +21,21 @@ var ErrNameTaken = errors.New("is the name of another container")
 // ReserveName makes a name the caller's, as long as the file is open in any process. ReleaseName removes it. The error wraps
 // ErrNameTaken.
 func (r Runtime) ReserveName(name string) (*os.File, error) {
+	// Who removes a name that nobody has any more holds it for a moment.
+	const tries, interval = 5, 10 * time.Millisecond
 	dir, err := r.openDir(namesDir)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = unix.Close(dir) }() // nothing was written
 	fd, err := flock.Try(dir, name)
+	for range tries {
+		if !errors.Is(err, flock.ErrBusy) {
+			break
+		}
+		time.Sleep(interval)
+		fd, err = flock.Try(dir, name)
+	}
 	if errors.Is(err, flock.ErrBusy) {
 		return nil, fmt.Errorf("%s %w, %w: choose another", name, ErrNameTaken, err)
 	}

@@ -27,6 +27,9 @@ type Lock struct {
 // lockName is not read by libcni, for its ending.
 const lockName = ".fairway.lock"
 
+// asideName is a file that the lock's holder is writing.
+const asideName = ".fairway.new"
+
 // patience bounds the wait for a directory, which nobody holds for longer than plugins need to clean up.
 const patience = time.Minute
 
@@ -46,6 +49,7 @@ func Acquire(dir string) (*Lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("netconf directory: %w", &fs.PathError{Op: "lock", Path: path, Err: err})
 	}
+	_ = os.Remove(filepath.Join(dir, asideName)) // its writer was killed; who writes finds it anyhow if it cannot be removed
 	return &Lock{dir: dir, fd: fd}, nil
 }
 
@@ -84,7 +88,7 @@ func (l *Lock) write(d Definition, place func(from, to string) error) (Network, 
 		return Network{}, err
 	}
 	path := filepath.Join(l.dir, d.fileName())
-	aside := filepath.Join(l.dir, ".fairway.new") // of the lock's holder
+	aside := filepath.Join(l.dir, asideName)
 	if err := writeFile(aside, content); err != nil {
 		return Network{}, fmt.Errorf("network %s: %w", d.Name, err)
 	}

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
+
+	"github.com/google/nftables"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
@@ -99,6 +102,18 @@ func (p Published) beside(link string) []kernel.Element {
 		elements = append(elements, kernel.Element{Set: insideSet(), Key: nftable.IfName(link), Comment: state.BridgeTag(link)})
 	}
 	return elements
+}
+
+// isBeside says whether an element is one that a container has beside its ports.
+func isBeside(e kernel.Element) bool {
+	for _, of := range []netip.Addr{any4, any6} {
+		for _, set := range []*nftables.Set{hairpinSet(of), selfSet(of), hiddenSet(of), directSet(of)} {
+			if e.Set.Name == set.Name {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Ensure publishes the ports. What is in the way is told before anything is made: another container that has published one,
@@ -320,12 +335,21 @@ func Withdraw(k *kernel.Kernel, owner state.Owner, list []Port) error {
 			}
 		}
 	}
+	published := false // beside these
 	gone, err := layout().Remove(k, func(e kernel.Element) bool {
 		_, ok := wanted[e.Set.Name+string(e.Key)]
+		published = published || !ok && e.Comment == tag && !isBeside(e)
 		return ok && e.Comment == tag
 	})
 	if err != nil {
 		return err
+	}
+	if !published {
+		// Only packets that came in by ports are looked up in these.
+		of := []string{hairpinSet(any4).Name, hairpinSet(any6).Name, selfSet(any4).Name, selfSet(any6).Name}
+		if _, err := layout().Remove(k, func(e kernel.Element) bool { return e.Comment == tag && slices.Contains(of, e.Set.Name) }); err != nil {
+			return err
+		}
 	}
 	var entries []entry
 	withdrawn := make(map[Key]bool)

@@ -1,0 +1,334 @@
+package e2e
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/testnet"
+)
+
+// Unless asked for another number, there is an end of time as well: machines differ.
+const (
+	manyKills = 60
+	siegeTime = 15 * time.Second
+)
+
+var (
+	siegeKills = flag.Int("kills", manyKills, "how many commands TestSiege kills")
+	siegeSeed  = flag.Uint64("seed", 0, "what TestSiege begins with (0: the time)")
+)
+
+// siege kills commands of fairway on a host where a container lives on two networks, and looks for what is left.
+type siege struct {
+	t      *testing.T
+	chance *rand.Rand
+	live   runShell
+	box    *testnet.Namespace
+	// middle is by when half of a command's runs are over, learned on the way.
+	middle map[string]time.Duration
+	killed map[string]int
+	before remains
+}
+
+// remains is all that a host has of fairway.
+type remains struct {
+	Lamp, Back, Spare traces
+	Links             []string
+	// Rules are all there are, of networks too; they are looked at in long runs.
+	Rules map[string]int
+	Files []string
+}
+
+// TestSiege kills every command that changes anything, whenever; what is left the next ones take away, and who lives stays connected.
+func TestSiege(t *testing.T) {
+	seed := *siegeSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("seed %d", seed)
+	createNetwork(t, "--subnet", "10.78.0.0/24", "--subnet", "fd78::/64", "lamp")
+	createNetwork(t, "--subnet", "10.79.0.0/24", "back")
+	s := &siege{
+		t: t, chance: rand.New(rand.NewPCG(seed, 0)), middle: map[string]time.Duration{}, killed: map[string]int{},
+		live: lasting(t, "run", "--network", "lamp", "--network", "back", "--name", "live", "sh"), box: testnet.NewNS(t, "box"),
+	}
+	rounds := []func(){s.create, s.connect, s.disconnect, s.remove, s.prune, s.gc, s.run, s.publish, s.unpublish, s.repair}
+	for _, round := range rounds { // what networks share is made by the first of them
+		s.chance, s.middle = rand.New(rand.NewPCG(seed, 1)), map[string]time.Duration{}
+		round()
+		s.settle()
+	}
+	clear(s.killed)
+	s.before = s.look()
+	s.chance = rand.New(rand.NewPCG(seed, 2))
+	began := time.Now()
+	for n, calls := 0, 0; n < *siegeKills && !t.Failed(); calls++ {
+		if *siegeKills == manyKills && time.Since(began) > siegeTime {
+			break
+		}
+		if calls == 5**siegeKills {
+			t.Fatalf("%d of %d commands killed in %d rounds", n, *siegeKills, calls)
+		}
+		i := s.chance.IntN(len(rounds))
+		rounds[i]()
+		s.settle()
+		if diff := cmp.Diff(s.before, s.look()); diff != "" {
+			t.Errorf("round %d, number %d of the commands: left (-want +got):\n%s", calls, i, diff)
+		}
+		n = 0
+		for _, kills := range s.killed {
+			n += kills
+		}
+	}
+	t.Logf("killed: %v", s.killed)
+	s.live.end(t)
+	wantNothing(t, "lamp")
+	wantNothing(t, "back")
+}
+
+// lasting starts a shell that may live longer than commands do otherwise.
+func lasting(t *testing.T, args ...string) runShell {
+	t.Helper()
+	limited := fairway(t, args...)
+	cmd := exec.CommandContext(t.Context(), limited.Path, args...)
+	cmd.Env = limited.Env
+	return runShellBy(t, cmd)
+}
+
+// kill starts a command and kills it at random: its process group, which its plugins and its keeper are not in, its children, or all.
+func (s *siege) kill(args ...string) {
+	s.t.Helper()
+	verb := args[0]
+	if s.middle[verb] == 0 {
+		s.middle[verb] = 60 * time.Millisecond
+	}
+	cmd := fairway(s.t, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	time.Sleep(time.Duration(s.chance.Int64N(2 * int64(s.middle[verb]))))
+	children := childrenOf(cmd.Process.Pid)
+	which := s.chance.IntN(3)
+	if which != 1 || len(children) == 0 {
+		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // it may have ended
+	}
+	if which != 0 {
+		for _, pid := range children {
+			_ = unix.Kill(pid, unix.SIGKILL) // it may have ended
+		}
+	}
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	died := errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled() || which == 1 && err != nil
+	s.middle[verb] = learn(s.middle[verb], died)
+	if died {
+		s.killed[verb]++
+	}
+	if verb == "run" { // its keeper detaches
+		for _, pid := range children {
+			awaitEnd(s.t, pid)
+		}
+	}
+}
+
+// childrenOf are the processes that another has started.
+func childrenOf(pid int) (children []int) {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // none, once it has ended
+	for _, path := range tasks {
+		text, _ := os.ReadFile(path)
+		for _, field := range strings.Fields(string(text)) {
+			var child int
+			if _, err := fmt.Sscan(field, &child); err == nil {
+				children = append(children, child)
+			}
+		}
+	}
+	return children
+}
+
+// awaitEnd waits for the end of a process that is somebody else's child.
+func awaitEnd(t *testing.T, pid int) {
+	t.Helper()
+	for range int(commandLimit / (10 * time.Millisecond)) {
+		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err != nil || strings.Contains(string(stat), ") Z") {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("process %d does not end", pid)
+}
+
+// may runs a command that succeeds, or says one of the sentences.
+func (s *siege) may(sentences []string, args ...string) (done bool) {
+	s.t.Helper()
+	stdout, stderr, err := run(fairway(s.t, args...))
+	if err != nil && !slices.ContainsFunc(sentences, func(text string) bool { return strings.Contains(stderr, text) }) {
+		s.t.Errorf("fairway %s: %v\n%s%s", strings.Join(args, " "), err, stdout, stderr)
+	}
+	return err == nil
+}
+
+var (
+	there        = []string{"already exists"}
+	notThere     = []string{"not found"}
+	notPublished = []string{"is not published"}
+	connected    = []string{"is already connected"}
+	notConnected = []string{"is not connected", "not found", "is on no network"}
+)
+
+func (s *siege) create() {
+	s.kill("create", "--subnet", "10.80.0.0/24", "spare")
+	if s.chance.IntN(2) == 0 {
+		s.may(nil, "gc")
+	}
+	s.may(there, "create", "--subnet", "10.80.0.0/24", "spare")
+}
+
+func (s *siege) connect() {
+	s.kill("connect", s.either(), s.boxRef())
+	s.connectWhole()
+}
+
+// connectWhole connects the box to the network lamp, whatever was before, and expects that to work.
+func (s *siege) connectWhole() {
+	switch s.chance.IntN(3) {
+	case 0:
+		s.may(nil, "gc")
+	case 1:
+		s.may(nil, "run", "--network", "lamp", "--network", "back", "true")
+	}
+	if s.may(connected, "connect", "lamp", s.boxRef()) {
+		ping(s.t, s.box.Path, "10.78.0.1")
+	}
+}
+
+func (s *siege) boxRef() string { return "netns:" + s.box.Path }
+
+func (s *siege) either() string { return []string{"lamp", "back"}[s.chance.IntN(2)] }
+
+func (s *siege) disconnect() {
+	s.may(connected, "connect", "lamp", s.boxRef())
+	s.kill("disconnect", "lamp", s.boxRef())
+	s.connectWhole()
+}
+
+// used makes a network that has a bridge.
+func (s *siege) used() {
+	s.may(there, "create", "--subnet", "10.80.0.0/24", "spare")
+	s.may(nil, "run", "--network", "spare", "true")
+}
+
+func (s *siege) remove() {
+	s.used()
+	s.kill("rm", "spare")
+}
+
+func (s *siege) prune() {
+	s.used()
+	s.kill("prune", "-f")
+	s.may(nil, "prune", "-f")
+}
+
+func (s *siege) gc() {
+	gone, err := testnet.New("gone")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.may(nil, "connect", s.either(), "netns:"+gone.Path)
+	if err := gone.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.kill("gc")
+}
+
+func (s *siege) run() {
+	s.kill("run", "--network", "lamp", "--network", "back", "--name", "victim", "sleep", "0.1")
+	s.connectWhole()
+	s.may(nil, "run", "--network", "back", "--name", "victim", "true")
+}
+
+func (s *siege) publish() {
+	s.kill("publish", "--network", "lamp", "live", "9000:80", "9001:81/udp")
+	s.may(nil, "publish", "--network", "lamp", "live", "9000:80", "9001:81/udp")
+	s.may(nil, "unpublish", "--network", "lamp", "live", "9000:80", "9001:81/udp")
+}
+
+func (s *siege) unpublish() {
+	s.may(nil, "publish", "--network", "lamp", "live", "9000:80")
+	s.kill("unpublish", "--network", "lamp", "live", "9000:80")
+	s.may(notPublished, "unpublish", "--network", "lamp", "live", "9000:80")
+}
+
+func (s *siege) repair() {
+	succeed(s.t, command(s.t, "nft", "flush", "ruleset"))
+	s.kill("repair")
+	s.may(nil, "repair")
+}
+
+// settle is what follows any of it: what should not be there goes.
+func (s *siege) settle() {
+	s.t.Helper()
+	for _, network := range []string{"lamp", "back"} {
+		if a := filepath.Join("/var/lib/cni/results", network+"-"); len(glob(a+"*box*")) > 0 {
+			s.may(notConnected, "disconnect", network, s.boxRef())
+		}
+	}
+	if len(glob(confDir+"/*spare*")) > 0 {
+		s.may(notThere, "rm", "-f", "spare")
+	}
+	s.may(nil, "gc")
+	for _, gateway := range []string{"10.78.0.1", "10.79.0.1"} {
+		s.live.say(s.t, "busybox ping -c 1 -w 3 "+gateway+" >/dev/null && echo lives || echo alone", "lives\n")
+	}
+}
+
+func glob(pattern string) []string {
+	found, _ := filepath.Glob(pattern) // the pattern is sound
+	return found
+}
+
+func (s *siege) look() remains {
+	s.t.Helper()
+	r := remains{
+		Lamp: tracesOf(s.t, "lamp"), Back: tracesOf(s.t, "back"), Spare: tracesOf(s.t, "spare"),
+		Links: strings.Split(succeed(s.t, command(s.t, "ls", "/sys/class/net"))+s.box.Sh(s.t, "ls", "/sys/class/net"), "\n"),
+	}
+	if *siegeKills != manyKills {
+		r.Rules = lines(succeed(s.t, command(s.t, "nft", "list", "ruleset")))
+	}
+	for _, dir := range []string{"/var/lib/cni", confDir, "/run"} {
+		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				return nil
+			case err != nil:
+				return err
+			case strings.HasPrefix(e.Name(), "last_reserved_ip"):
+			case e.Name() == "damaged": // records that were cut short, which are kept for whoever wants to know
+				return fs.SkipDir
+			default:
+				r.Files = append(r.Files, path)
+			}
+			return nil
+		})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return r
+}
