@@ -103,13 +103,14 @@ func (v view) unite(n *registry.Network, peers []overlay.Peer) []overlay.Peer {
 		at[p.Node] = i
 	}
 	for _, was := range v.before.hosts.Peers {
+		i, there := at[was.Node]
 		var lost []netip.Prefix
 		for _, block := range was.Blocks {
-			if _, owned := n.Blocks[block]; !owned {
+			owner, owned := n.Blocks[block]
+			if !owned || !there && owner == was.Node { // its membership alone is lost
 				lost = append(lost, block)
 			}
 		}
-		i, there := at[was.Node]
 		switch {
 		case there && was.Node != v.node && len(lost) > 0:
 			peers[i].Blocks = slices.Concat(peers[i].Blocks, lost)

@@ -87,6 +87,27 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
+// While the store settles, a host whose membership is lost is still reached, whether its blocks are lost, too, or not.
+func TestDescribeWhileTheStoreSettles(t *testing.T) {
+	before, _, _ := blueView().describe(blue())
+	for _, owner := range []string{"b", ""} {
+		v, n := blueView(), blue()
+		v.before = &before
+		delete(n.Members, "b")
+		if owner == "" {
+			delete(n.Blocks, prefix("10.42.1.0/26"))
+		}
+		got, _, _ := v.describe(n)
+		want := overlay.Peer{Node: "b", VTEP: addr("192.0.2.12"), Blocks: []netip.Prefix{prefix("10.42.1.0/26")}}
+		i := slices.IndexFunc(got.hosts.Peers, func(p overlay.Peer) bool { return p.Node == "b" })
+		if i < 0 {
+			t.Errorf("block of %q: no way to b: %v", owner, got.hosts.Peers)
+		} else if diff := cmp.Diff(want, got.hosts.Peers[i], comparable); diff != "" {
+			t.Errorf("block of %q (-want +got):\n%s", owner, diff)
+		}
+	}
+}
+
 func TestSnapshotAtAnotherAddress(t *testing.T) {
 	snap, _, _ := blueView().describe(blue())
 	moved := snap.at(addr("192.0.2.12")) // which was b's

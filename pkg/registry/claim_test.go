@@ -311,3 +311,29 @@ func TestGuess(t *testing.T) {
 		t.Errorf("beside a pin: %v, %v, %v, want none", block, ok, err)
 	}
 }
+
+// What the store has lost of a host is written again as a whole, and by the host itself when it is alive.
+func TestRestoreMember(t *testing.T) {
+	sim, c := newStore(t)
+	n := create(t, c, network("blue", "10.42.0.0/16", 26))
+	block := prefix("10.42.1.0/26")
+	restore := func() []netip.Prefix {
+		written, err := c.RestoreMember(t.Context(), n, "b", addr("192.0.2.12"), []netip.Prefix{block})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return written
+	}
+	alive(t, sim, "b")
+	if written := restore(); written != nil {
+		t.Errorf("%v of a host that is alive", written)
+	}
+	sim.Delete(heartbeatKey("b"))
+	for range 2 { // the answer to the first may be lost
+		restore()
+		now := current(t, c).Networks["blue"]
+		if _, member := now.Members["b"]; !member || now.Blocks[block] != "b" {
+			t.Errorf("members %v, blocks %v", now.Members, now.Blocks)
+		}
+	}
+}

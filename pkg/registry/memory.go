@@ -199,9 +199,13 @@ func (c *Client) RestoreMember(ctx context.Context, n *Network, node string, vte
 		return nil, err
 	}
 	key, silent := memberKey(n.Name, node), etcd.Absent(heartbeatKey(node))
-	if _, err := c.attempt(ctx, []etcd.Condition{exists(n), etcd.Absent(key), silent},
-		[]etcd.Op{etcd.Set(key, string(value)), etcd.Set(usedKey(n.Name, node), "")}, nil); err != nil {
+	response, err := c.attempt(ctx, []etcd.Condition{exists(n), etcd.Absent(key), silent},
+		[]etcd.Op{etcd.Set(key, string(value)), etcd.Set(usedKey(n.Name, node), "")}, []etcd.Op{etcd.Read(key)})
+	if err != nil {
 		return nil, err
+	}
+	if !response.Done && len(response.Pages[0].KVs) == 0 {
+		return nil, nil // its heartbeat is there, and may end in a moment: blocks without a member would lead nowhere
 	}
 	for _, block := range blocks {
 		key := blockKey(n.Name, block)
