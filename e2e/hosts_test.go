@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -191,6 +192,7 @@ func TestHostsKilled(t *testing.T) {
 			if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
+			awaitDeath(t, pid)
 		}
 		refuseHosts(t, "exec 1 true", 1, "host1 has been killed: take all down by `scripts/hosts down`")
 		if said := succeed(t, typedHosts(t, "scripts/hosts ls")); strings.Count(said, "the host has been killed") != 2 {
@@ -219,6 +221,21 @@ func TestHostsKilled(t *testing.T) {
 			succeed(t, typedHosts(t, "scripts/hosts down"))
 			before.same(t)
 		})
+	}
+}
+
+// awaitDeath waits until a process that was killed runs no more: the signal takes effect when it is scheduled.
+func awaitDeath(t *testing.T, pid int) {
+	t.Helper()
+	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		_, state, _ := strings.Cut(string(stat), ") ")
+		if err != nil || strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X") {
+			return
+		}
+		if time.Since(begin) > patience {
+			t.Fatalf("process %d was killed and runs on", pid)
+		}
 	}
 }
 
