@@ -158,7 +158,10 @@ func (b Bridge) settleVLANs(k *kernel.Kernel, bridge *netlink.Bridge) error {
 			return err
 		}
 	}
-	if err := k.Host.BridgeSetVlanFiltering(bridge, b.VLANFiltering); err != nil {
+	// Without the link's other attributes, which the library would send back: the kernel refuses some of a bridge with ports.
+	only := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: b.Name, Index: bridge.Index, TxQLen: -1}}
+	k.Host.Forget(b.Name)
+	if err := k.Host.BridgeSetVlanFiltering(only, b.VLANFiltering); err != nil {
 		return fmt.Errorf("ip link set %s type bridge vlan_filtering %d: %w", b.Name, digit(b.VLANFiltering), vlanError(err))
 	}
 	return nil

@@ -144,6 +144,13 @@ func TestBridgeVLANFiltering(t *testing.T) {
 	if filtersVLANs(t) {
 		statetest.Ensure(t, statetest.Open(t, nil), bridge, true)
 		statetest.Verifies(t, nil, bridge)
+		// One that has ports.
+		testnet.Sh(t, "ip", "link", "add", "br1", "up", "type", "bridge")
+		testnet.Sh(t, "ip", "link", "add", "port", "master", "br1", "type", "veth", "peer", "name", "other")
+		bridge.Name = "br1"
+		statetest.Drifts(t, nil, bridge, "does not filter VLANs")
+		statetest.Ensure(t, statetest.Open(t, nil), bridge, false)
+		statetest.Verifies(t, nil, bridge)
 		return
 	}
 	_, err := bridge.Ensure(statetest.Open(t, nil))
