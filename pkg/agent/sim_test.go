@@ -48,6 +48,7 @@ type simHost struct {
 	programmed map[string]snapshot
 	containers map[string]map[netip.Addr]bool // by network
 	full       bool                           // nothing can be written
+	cut        bool                           // off from etcd
 
 	agent *Agent // nil: it does not run
 	stop  func()
@@ -248,6 +249,11 @@ func (h *simHost) up() {
 	}
 }
 
+func (h *simHost) setCut(is bool) {
+	h.cut = is
+	h.etcd.Cut(is)
+}
+
 // down kills the agent: what it would say at its end is not heard.
 func (h *simHost) down() {
 	if h.agent == nil {
@@ -255,7 +261,16 @@ func (h *simHost) down() {
 	}
 	h.etcd.Cut(true)
 	h.stop()
-	h.etcd.Cut(false)
+	h.etcd.Cut(h.cut)
+}
+
+// knows says whether this host can tell the store who has a block.
+func (h *simHost) knows(network string, block netip.Prefix) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.agent != nil && !h.cut && slices.ContainsFunc(h.programmed[network].hosts.Peers, func(p overlay.Peer) bool {
+		return slices.Contains(p.Blocks, block)
+	})
 }
 
 // add does what the plugin does for a container, and says whether it got an address.
@@ -367,12 +382,14 @@ type world struct {
 	routed map[[2]string]bool
 	// moved is when a host's address changed last.
 	moved map[string]time.Time
+	// forgotten are blocks that the store has lost while nobody who runs knew of them, by key.
+	forgotten map[string]bool
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, random: rand.New(rand.NewPCG(seed, 99)), start: time.Now(), etcd: etcdsim.New(), networks: make(map[string]bool),
-		routed: make(map[[2]string]bool), moved: make(map[string]time.Time),
+		routed: make(map[[2]string]bool), moved: make(map[string]time.Time), forgotten: make(map[string]bool),
 	}
 	for i := range 4 {
 		w.hosts = append(w.hosts, w.newHost(fmt.Sprint("host", i), i, seed*100+uint64(i)))
@@ -430,11 +447,11 @@ func (w *world) step() {
 		h.reboot()
 	case n < 63:
 		w.say("%s: cut off from etcd", h.node)
-		h.etcd.Cut(true)
+		h.setCut(true)
 	case n < 70:
 		w.say("all cuts mended")
 		for _, h := range w.hosts {
-			h.etcd.Cut(false)
+			h.setCut(false)
 		}
 	case n < 72:
 		w.say("etcd down")
@@ -513,7 +530,7 @@ func (w *world) heal() {
 		w.etcd.Delete("/fairway/v1/" + r[0])
 	}
 	for _, h := range w.hosts {
-		h.etcd.Cut(false)
+		h.setCut(false)
 		h.etcd.SetLossy(false)
 		h.mu.Lock()
 		h.full = false
@@ -526,6 +543,7 @@ func (w *world) heal() {
 // check holds the invariants that hold at any moment.
 func (w *world) check() {
 	w.t.Helper()
+	w.attachAnew()
 	holders := make(map[string]string)
 	for _, h := range w.hosts {
 		for network, addrs := range h.containers {
@@ -544,6 +562,32 @@ func (w *world) check() {
 		for _, h := range w.hosts {
 			if _, ok := h.offered[network]; !ok {
 				w.fail("%s: network %s is not offered any more", h.node, network)
+			}
+		}
+	}
+}
+
+// attachAnew removes containers of blocks that were given to others because nobody could know of them. Only members know who has which
+// block of a network (docs/design.md, Membership): when no agent that knows runs after the store has lost a block, it is free when the
+// store has settled, and health of the host that had it asks for its containers to be attached anew.
+func (w *world) attachAnew() {
+	blocks := w.etcd.Keys("/fairway/v1/net/")
+	for _, h := range w.hosts {
+		for network, addrs := range h.containers {
+			for addr := range addrs {
+				block, _ := addr.Prefix(29)
+				key := "/fairway/v1/net/" + network + "/blocks/" + block.String()
+				owner := blocks[key]
+				switch {
+				case owner == h.node:
+					delete(w.forgotten, key)
+				case !slices.ContainsFunc(w.hosts, func(h *simHost) bool { return h.knows(network, block) }):
+					w.forgotten[key] = true
+				}
+				if owner != "" && owner != h.node && w.forgotten[key] {
+					w.say("%s: %s of %s was forgotten by all", h.node, addr, network)
+					h.del(network, addr)
+				}
 			}
 		}
 	}
