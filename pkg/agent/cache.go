@@ -411,7 +411,16 @@ func (c *cache) setLost() {
 // lacks says whether the store has not again all networks that it has lost.
 func (c *cache) lacks() (does bool) { c.with(func() { does = len(c.lost) > 0 }); return does }
 
-func (c *cache) found(name string) { c.with(func() { delete(c.lost, name) }) }
+// found notes that the store has again a network that it had lost, or does not need it. It says whether the store still shows it so:
+// it may have gone back again since the caller looked.
+func (c *cache) found(name string, absent bool) (is bool) {
+	c.with(func() {
+		if is = c.read != nil && c.read.Networks[name].Absent() == absent; is {
+			delete(c.lost, name)
+		}
+	})
+	return is
+}
 
 // mark asks for networks to be looked at, or for all with none named.
 func (c *cache) mark(which *changes, names ...string) {

@@ -121,3 +121,24 @@ func TestSettlesWhenItHears(t *testing.T) {
 		}
 	})
 }
+
+// A store that goes back twice has lost again what was found in between.
+func TestFoundInTheStoreAsItIs(t *testing.T) {
+	c := newCache()
+	snap, _, _ := blueView().describe(blue())
+	c.remember(map[string]snapshot{"blue": snap})
+	c.setState(registry.State{Networks: map[string]*registry.Network{"blue": blue()}})
+	c.wentBack()
+	c.setLost()
+	if c.found("blue", false) || !c.isLost("blue") {
+		t.Error("found in the store before")
+	}
+	c.setState(registry.State{})
+	if c.found("blue", false) || !c.isLost("blue") {
+		t.Error("found in a store that does not have it")
+	}
+	c.setState(registry.State{Networks: map[string]*registry.Network{"blue": blue()}})
+	if !c.found("blue", false) || c.isLost("blue") {
+		t.Error("not found where it is")
+	}
+}

@@ -167,7 +167,8 @@ func (p *publisher) offerBack(ctx context.Context, s registry.State) error {
 		if !p.cache.isLost(name) {
 			continue
 		}
-		if n := s.Networks[name]; n.Absent() && len(snap.definition.Subnets) > 0 && snap.created != 0 {
+		n := s.Networks[name]
+		if n.Absent() && len(snap.definition.Subnets) > 0 && snap.created != 0 {
 			err := p.registry.Restore(ctx, snap.definition)
 			switch {
 			case errors.Is(err, agentapi.ErrExists), errors.Is(err, agentapi.ErrInvalid):
@@ -179,7 +180,9 @@ func (p *publisher) offerBack(ctx context.Context, s registry.State) error {
 			p.problems.happened("network %s, which the store had lost, was made again", name)
 			continue // until it is seen
 		}
-		p.cache.found(name)
+		if !p.cache.found(name, n.Absent()) {
+			continue
+		}
 		p.cache.mark(&p.cache.local, name)
 		p.wake.set()
 	}

@@ -72,8 +72,8 @@ func (f follower) Remember(m registry.Memory, wentBack error) {
 	if wentBack != nil {
 		f.problems.happened("%v: this host claims again what it had", wentBack)
 		f.keepMemory()
+		f.cache.wentBack() // first: with no state, nothing that is lost counts as found
 		f.cache.setLost()
-		f.cache.wentBack()
 		f.whenSettled()
 		f.askRemote()
 	}
