@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
+
+	"github.com/fairway-cni/fairway/pkg/state"
 )
 
 // inventory counts what the host holds for its containers.
@@ -29,7 +31,8 @@ func (i inventory) String() string {
 	return fmt.Sprintf("%d links, %d nftables elements, %d reserved addresses", i.links, i.elements, i.reservations)
 }
 
-// ownedElements counts the elements of nftables sets and maps that carry a comment, which names their owner.
+// ownedElements counts the elements of nftables sets and maps whose comment names a container. What is declared of a bridge stays
+// with it.
 func ownedElements() (n int, err error) {
 	conn, err := nftables.New()
 	if err != nil {
@@ -50,7 +53,7 @@ func ownedElements() (n int, err error) {
 				return 0, err
 			}
 			for _, e := range elements {
-				if e.Comment != "" {
+				if state.IsTag(e.Comment) {
 					n++
 				}
 			}
