@@ -53,7 +53,7 @@ func addChunk(k *kernel.Kernel, elements []kernel.Element) (added []kernel.Eleme
 		}
 		// A set of intervals says ENOTEMPTY where two overlap in part.
 		if !errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.ENOENT) {
-			return nil, unsupported(err)
+			return nil, Unsupported(err)
 		}
 		var stale, missing []kernel.Element
 		if stale, missing, err = compare(k, elements); err != nil {
@@ -94,7 +94,7 @@ func LookUp(k *kernel.Kernel, e kernel.Element) (kernel.Element, error) {
 	if errors.Is(err, unix.ENOENT) {
 		return kernel.Element{}, nil
 	}
-	return held, unsupported(err)
+	return held, Unsupported(err)
 }
 
 // VerifyElements looks for elements, what they lead to and their tags.
@@ -118,10 +118,15 @@ func VerifyElements(k *kernel.Kernel, elements []kernel.Element) error {
 
 // Remove deletes the elements that are stale from all sets, and gives back what they were.
 func (l Layout) Remove(k *kernel.Kernel, stale func(kernel.Element) bool) (gone []kernel.Element, err error) {
+	return Remove(k, l.Sets, stale)
+}
+
+// Remove deletes the elements that are stale from sets, and gives back what they were.
+func Remove(k *kernel.Kernel, sets []*nftables.Set, stale func(kernel.Element) bool) (gone []kernel.Element, err error) {
 	// An element may go between listing and deleting, with its own owner's DEL; what is left is listed again.
 	const rounds = 64
 	for range rounds {
-		left, err := l.list(k, stale)
+		left, err := list(k, sets, stale)
 		if err != nil || len(left) == 0 {
 			return gone, err
 		}
@@ -132,15 +137,15 @@ func (l Layout) Remove(k *kernel.Kernel, stale func(kernel.Element) bool) (gone 
 				return gone, nil
 			}
 		case !errors.Is(err, unix.ENOENT):
-			return gone, fmt.Errorf("nft delete element inet %s %s: %w", l.Table.Name, batch[0].Set.Name, err)
+			return gone, fmt.Errorf("nft delete element %s %s: %w", TableName(batch[0].Set.Table), batch[0].Set.Name, err)
 		}
 	}
 	return gone, fmt.Errorf("nft delete element: %w", state.ErrVanished)
 }
 
-// list lists the elements of all sets that are of interest. A set that does not exist has none.
-func (l Layout) list(k *kernel.Kernel, wanted func(kernel.Element) bool) (found []kernel.Element, err error) {
-	for _, set := range l.Sets {
+// list lists the elements of sets that are of interest.
+func list(k *kernel.Kernel, sets []*nftables.Set, wanted func(kernel.Element) bool) (found []kernel.Element, err error) {
+	for _, set := range sets {
 		elements, err := ElementsOf(k, set)
 		if err != nil {
 			return nil, err
@@ -150,14 +155,23 @@ func (l Layout) list(k *kernel.Kernel, wanted func(kernel.Element) bool) (found 
 	return found, nil
 }
 
-// ElementsOf lists the elements of a set. One that does not exist has none, and so has a kernel without nftables.
+// ElementsOf is Elements for who takes a kernel without nftables for one that has none.
 func ElementsOf(k *kernel.Kernel, set *nftables.Set) ([]kernel.Element, error) {
+	elements, err := Elements(k, set)
+	if Without(k, err) {
+		return nil, nil
+	}
+	return elements, err
+}
+
+// Elements lists the elements of a set. A set that does not exist has none.
+func Elements(k *kernel.Kernel, set *nftables.Set) ([]kernel.Element, error) {
 	elements, err := k.Elements(set)
-	if errors.Is(err, unix.ENOENT) || withoutNftables(err) {
+	if errors.Is(err, unix.ENOENT) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("nft list set inet %s %s: %w", set.Table.Name, set.Name, err)
+		return nil, fmt.Errorf("nft list set %s %s: %w", TableName(set.Table), set.Name, Unsupported(err))
 	}
 	return elements, nil
 }

@@ -81,7 +81,7 @@ func (l Layout) build(k *kernel.Kernel) error {
 		}
 	}
 	if err := errors.Join(append(errs, conn.Flush())...); err != nil {
-		return fmt.Errorf("nft table inet %s: %w", l.Table.Name, unsupported(err))
+		return fmt.Errorf("nft table inet %s: %w", l.Table.Name, Unsupported(err))
 	}
 	return nil
 }
@@ -96,7 +96,7 @@ func (l Layout) Verify(k *kernel.Kernel) error {
 	for _, c := range l.Chains {
 		rules, err := conn.GetRules(l.Table, c.Chain)
 		if err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("nft list chain inet %s %s: %w", l.Table.Name, c.Name, unsupported(err))
+			return fmt.Errorf("nft list chain inet %s %s: %w", l.Table.Name, c.Name, Unsupported(err))
 		}
 		if !l.stands(c, rules) {
 			errs = append(errs, state.Driftf("chain %s of nftables table inet %s has not the rules of this version", c.Name, l.Table.Name))
@@ -125,21 +125,41 @@ func Ready(k *kernel.Kernel) error {
 		return err
 	}
 	if _, err := conn.ListTablesOfFamily(nftables.TableFamilyINet); err != nil {
-		return fmt.Errorf("nftables cannot be used (nft list tables inet): %w", unsupported(err))
+		return fmt.Errorf("nftables cannot be used (nft list tables inet): %w", Unsupported(err))
 	}
 	return nil
 }
 
-// unsupported names the feature when the kernel lacks it.
-func unsupported(err error) error {
+// Unsupported names the feature when the kernel lacks it.
+func Unsupported(err error) error {
+	if errors.Is(err, state.ErrUnsupported) {
+		return err // it does so already
+	}
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPROTONOSUPPORT) {
 		return fmt.Errorf("nftables (CONFIG_NF_TABLES, CONFIG_NFT_NAT, CONFIG_NFT_FIB_INET) is %w: %w", state.ErrUnsupported, err)
 	}
 	return err
 }
 
-// withoutNftables says whether a listing failed because the kernel has no nftables, and so nothing to list. It says EINVAL
-// for a subsystem that it does not have (nfnetlink_rcv_msg).
-func withoutNftables(err error) bool {
-	return errors.Is(unsupported(err), state.ErrUnsupported) || errors.Is(err, unix.EINVAL)
+// Without says whether a listing failed because the kernel has no nftables, and so nothing to list. EINVAL, which is the
+// answer then (nfnetlink_rcv_msg), may also say that the listing was asked for wrongly.
+func Without(k *kernel.Kernel, err error) bool {
+	if !errors.Is(err, unix.EINVAL) {
+		return errors.Is(Unsupported(err), state.ErrUnsupported)
+	}
+	has, err := k.HasNftables()
+	return err == nil && !has
+}
+
+// TableName is a table as nft names it, with its family.
+func TableName(t *nftables.Table) string {
+	switch t.Family {
+	case nftables.TableFamilyBridge:
+		return "bridge " + t.Name
+	case nftables.TableFamilyIPv4:
+		return "ip " + t.Name
+	case nftables.TableFamilyIPv6:
+		return "ip6 " + t.Name
+	}
+	return "inet " + t.Name
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/nftable"
 )
 
 // ForwardDrop is a chain of somebody else, usually a firewall, that drops what the host forwards unless one of its own
@@ -74,7 +75,7 @@ func ForwardDrops(k *kernel.Kernel) ([]ForwardDrop, error) {
 			return nil, err
 		}
 		if in {
-			drops = append(drops, ForwardDrop{Table: tableName(c.Table), Chain: c.Name, firewall: firewallOf(c, all)})
+			drops = append(drops, ForwardDrop{Table: nftable.TableName(c.Table), Chain: c.Name, firewall: firewallOf(c, all)})
 		}
 	}
 	return drops, nil

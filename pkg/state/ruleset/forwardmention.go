@@ -9,6 +9,7 @@ import (
 	"github.com/google/nftables/expr"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state/nftable"
 )
 
 // Mentions gives a function that says whether a rule of the chain's table names a link, as the rule of an administrator does
@@ -24,7 +25,7 @@ func (d ForwardDrop) Mentions(k *kernel.Kernel) (func(link string) bool, error) 
 	}
 	var names []linkMatch
 	for _, c := range chains {
-		if tableName(c.Table) != d.Table {
+		if nftable.TableName(c.Table) != d.Table {
 			continue
 		}
 		rules, err := conn.GetRules(c.Table, c)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/nftable"
 )
 
 // Isolation is what the host forwards from and to a bridge, or one of its VLANs. The host itself stays reachable, on the
@@ -55,10 +56,10 @@ func (i Isolation) Ensure(k *kernel.Kernel) (created bool, err error) {
 		err = d.ensure(k)
 	}
 	switch {
-	case withoutNftables(k, err) && i.Unlimited():
+	case nftable.Without(k, err) && i.Unlimited():
 		return false, nil // nothing is limited without nftables
 	case err != nil:
-		return false, fmt.Errorf("%s: %w", i, unsupported(err))
+		return false, fmt.Errorf("%s: %w", i, nftable.Unsupported(err))
 	}
 	return created, nil
 }
@@ -68,13 +69,13 @@ func (i Isolation) Ready(k *kernel.Kernel) error {
 	if i.Unlimited() {
 		return nil
 	}
-	return NftReady(k)
+	return nftable.Ready(k)
 }
 
 // Verify looks for the link in the sets, and for the rules that use them.
 func (i Isolation) Verify(k *kernel.Kernel) error {
 	err := i.declared().verify(k)
-	if withoutNftables(k, err) && i.Unlimited() {
+	if nftable.Without(k, err) && i.Unlimited() {
 		return nil
 	}
 	return err

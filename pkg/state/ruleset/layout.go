@@ -14,6 +14,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/nftable"
 )
 
 // version is a hash of all rules and sets, which TestVersion computes. Each rule carries it, with its place in the chain:
@@ -106,9 +107,9 @@ func verifyChains(k *kernel.Kernel, table *nftables.Table, chains []string) erro
 	for _, name := range chains {
 		switch ok, err := standing(k, table, name); {
 		case err != nil:
-			errs = append(errs, fmt.Errorf("nft list chain %s %s: %w", tableName(table), name, unsupported(err)))
+			errs = append(errs, fmt.Errorf("nft list chain %s %s: %w", nftable.TableName(table), name, nftable.Unsupported(err)))
 		case !ok:
-			errs = append(errs, state.Driftf("chain %s of nftables table %s has not the rules of this version (%s)", name, tableName(table), version))
+			errs = append(errs, state.Driftf("chain %s of nftables table %s has not the rules of this version (%s)", name, nftable.TableName(table), version))
 		}
 	}
 	return errors.Join(errs...)
@@ -123,7 +124,7 @@ func build(k *kernel.Kernel, l layout) error {
 	}
 	old, err := chainsOf(conn, l.table)
 	if err != nil {
-		return unsupported(err)
+		return nftable.Unsupported(err)
 	}
 	if len(old) > 0 {
 		if l, err = l.withoutSets(conn); err != nil {
@@ -131,7 +132,7 @@ func build(k *kernel.Kernel, l layout) error {
 		}
 	}
 	if err := k.AddTypeofSets(l.table, l.typeof); err != nil {
-		return unsupported(err)
+		return nftable.Unsupported(err)
 	}
 	if len(old) > 0 && l.table.Family == nftables.TableFamilyINet {
 		if err := migrate(k, conn, l); err != nil {
@@ -143,7 +144,7 @@ func build(k *kernel.Kernel, l layout) error {
 		err = l.write(conn, old) // a chain of the name that has another hook or priority
 	}
 	if err != nil {
-		return unsupported(err)
+		return nftable.Unsupported(err)
 	}
 	return removeOld(conn, l.table, old)
 }
@@ -153,7 +154,7 @@ func build(k *kernel.Kernel, l layout) error {
 func (l layout) withoutSets(conn *nftables.Conn) (layout, error) {
 	there, err := conn.GetSets(l.table)
 	if err != nil {
-		return l, fmt.Errorf("nft list sets %s: %w", tableName(l.table), err)
+		return l, fmt.Errorf("nft list sets %s: %w", nftable.TableName(l.table), err)
 	}
 	has := func(name string) bool {
 		return slices.ContainsFunc(there, func(s *nftables.Set) bool { return s.Name == name })
@@ -214,14 +215,14 @@ func removeOld(conn *nftables.Conn, table *nftables.Table, old []*nftables.Chain
 		conn.FlushChain(c)
 		conn.DelChain(c)
 		if err := conn.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("nft delete chain %s %s: %w", tableName(table), c.Name, err)
+			return fmt.Errorf("nft delete chain %s %s: %w", nftable.TableName(table), c.Name, err)
 		}
 	}
 	for _, name := range oldSets {
 		conn.DelSet(&nftables.Set{Table: table, Name: name})
 		// An administrator's rule may use it.
 		if err := conn.Flush(); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY) {
-			return fmt.Errorf("nft delete set %s %s: %w", tableName(table), name, err)
+			return fmt.Errorf("nft delete set %s %s: %w", nftable.TableName(table), name, err)
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/nftable"
 )
 
 // Masquerade gives packets from a container to the outside of its subnet the host's address, except multicast.
@@ -66,7 +67,7 @@ func (m Masquerade) Ensure(k *kernel.Kernel) (bool, error) {
 		err = put(k, m.layout, m.elements())
 	}
 	if err != nil {
-		return false, fmt.Errorf("%s: %w", m, unsupported(err))
+		return false, fmt.Errorf("%s: %w", m, nftable.Unsupported(err))
 	}
 	return true, nil
 }
@@ -75,11 +76,11 @@ func (m Masquerade) Ensure(k *kernel.Kernel) (bool, error) {
 func removeHeld(k *kernel.Kernel, elements []kernel.Element) error {
 	var errs []error
 	for _, e := range elements {
-		held, err := lookUp(k, e)
+		held, err := nftable.LookUp(k, e)
 		if err == nil && held.Key != nil {
 			err = k.DeleteElements([]kernel.Element{held})
 		}
-		if errors.Is(err, unix.ENOENT) || withoutNftables(k, err) {
+		if errors.Is(err, unix.ENOENT) || nftable.Without(k, err) {
 			err = nil
 		}
 		errs = append(errs, err)
@@ -91,9 +92,9 @@ func removeHeld(k *kernel.Kernel, elements []kernel.Element) error {
 func heldElements(k *kernel.Kernel, elements []kernel.Element) error {
 	var errs []error
 	for _, e := range elements {
-		held, err := lookUp(k, e)
+		held, err := nftable.LookUp(k, e)
 		switch {
-		case withoutNftables(k, err):
+		case nftable.Without(k, err):
 		case err != nil:
 			errs = append(errs, err)
 		case held.Key != nil:
@@ -108,7 +109,7 @@ func (m Masquerade) Ready(k *kernel.Kernel) error {
 	if m.Off {
 		return nil
 	}
-	return NftReady(k)
+	return nftable.Ready(k)
 }
 
 // Verify looks for the container's elements and for the rules they lead to.

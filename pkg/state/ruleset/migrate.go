@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/nftable"
 )
 
 // migrate gives what an earlier release has in its sets a place in those there are now, before its rules go: containers are
@@ -34,7 +35,7 @@ func migrate(k *kernel.Kernel, conn *nftables.Conn, l layout) error {
 	errs = append(errs, conn.Flush())
 	for _, e := range moved {
 		if err := k.AddElements([]kernel.Element{e}); err != nil && !errors.Is(err, unix.EEXIST) {
-			errs = append(errs, fmt.Errorf("nft add element %s %s: %w", tableName(l.table), e.Set.Name, err))
+			errs = append(errs, fmt.Errorf("nft add element %s %s: %w", nftable.TableName(l.table), e.Set.Name, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -99,7 +100,7 @@ func oldBridges(k *kernel.Kernel) (moved []kernel.Element, err error) {
 // oldElements are those of sets of any type. A set that does not exist has none.
 func oldElements(k *kernel.Kernel, names ...string) (all []kernel.Element, err error) {
 	for _, name := range names {
-		found, err := elementsOf(k, &nftables.Set{Table: InetTable(), Name: name})
+		found, err := nftable.Elements(k, &nftables.Set{Table: InetTable(), Name: name})
 		if err != nil {
 			return nil, err
 		}

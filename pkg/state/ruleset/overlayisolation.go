@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/nftable"
 )
 
 // OverlayIsolation limits what the host forwards between an overlay network and others. The network's links, its device
@@ -44,7 +45,7 @@ func (i OverlayIsolation) Ensure(k *kernel.Kernel) (bool, error) {
 }
 
 // Ready says whether nftables can be used.
-func (OverlayIsolation) Ready(k *kernel.Kernel) error { return NftReady(k) }
+func (OverlayIsolation) Ready(k *kernel.Kernel) error { return nftable.Ready(k) }
 
 // Verify looks for the network in the sets, and for the rules that use them.
 func (i OverlayIsolation) Verify(k *kernel.Kernel) error { return i.declared().verify(k) }

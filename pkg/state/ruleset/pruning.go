@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/nftable"
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 )
@@ -40,7 +41,7 @@ func pruneChains(k *kernel.Kernel) error {
 		chains, err = conn.ListChainsOfTableFamily(nftables.TableFamilyINet)
 	}
 	switch {
-	case withoutNftables(k, err):
+	case nftable.Without(k, err):
 		return nil
 	case err != nil:
 		return fmt.Errorf("nft list chains inet: %w", err)
@@ -79,17 +80,17 @@ func TaggedElements(k *kernel.Kernel, table *nftables.Table) ([]Holding, error) 
 		if absent, lookup := withoutTable(k, conn, table); absent || lookup != nil {
 			return nil, lookup
 		}
-		return nil, fmt.Errorf("nft list sets %s: %w", tableName(table), err)
+		return nil, fmt.Errorf("nft list sets %s: %w", nftable.TableName(table), err)
 	}
 	var held []Holding
 	for _, set := range sets {
-		elements, err := elementsOf(k, set)
+		elements, err := nftable.Elements(k, set)
 		if err != nil {
 			return nil, err
 		}
 		for _, e := range elements {
 			if state.IsTag(e.Comment) {
-				held = append(held, Holding{Tag: e.Comment, Object: "element of nftables " + kindOfSet(set) + " " + tableName(table) + " " + set.Name})
+				held = append(held, Holding{Tag: e.Comment, Object: "element of nftables " + kindOfSet(set) + " " + nftable.TableName(table) + " " + set.Name})
 			}
 		}
 	}
@@ -99,7 +100,7 @@ func TaggedElements(k *kernel.Kernel, table *nftables.Table) ([]Holding, error) 
 // withoutTable says whether there is no such table, or no nftables.
 func withoutTable(k *kernel.Kernel, conn *nftables.Conn, table *nftables.Table) (bool, error) {
 	tables, err := conn.ListTablesOfFamily(table.Family)
-	if withoutNftables(k, err) {
+	if nftable.Without(k, err) {
 		return true, nil
 	}
 	if err != nil {
@@ -119,7 +120,7 @@ func kindOfSet(set *nftables.Set) string {
 func Masqueraded(k *kernel.Kernel) ([]netip.Addr, error) {
 	var addrs []netip.Addr
 	for _, set := range masqueradeMaps() {
-		elements, err := elementsOf(k, set)
+		elements, err := nftable.Elements(k, set)
 		if err != nil {
 			return nil, err
 		}

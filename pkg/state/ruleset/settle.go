@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/nftable"
 )
 
 // declared is what is in some sets as one piece of state: of the elements that are its own, those declared are there and
@@ -50,14 +51,14 @@ func (d declared) ensure(k *kernel.Kernel) error {
 	for _, e := range surplus {
 		stale[elementID(e)] = true
 	}
-	_, err = removeElementsIf(k, d.sets, func(e kernel.Element) bool { return stale[elementID(e)] && d.own(e) })
+	_, err = nftable.Remove(k, d.sets, func(e kernel.Element) bool { return stale[elementID(e)] && d.own(e) })
 	return err
 }
 
 func (d declared) ensureRules(k *kernel.Kernel) error {
 	switch ok, err := allStanding(k, InetTable(), d.chains); {
 	case err != nil:
-		return unsupported(err)
+		return nftable.Unsupported(err)
 	case !ok:
 		return build(k, inetLayout())
 	}
@@ -90,7 +91,7 @@ func (d declared) compare(k *kernel.Kernel) (missing, surplus []kernel.Element, 
 			}
 		})
 		if err != nil && !errors.Is(err, unix.ENOENT) { // a set that does not exist has none
-			return nil, nil, fmt.Errorf("nft list set %s %s: %w", tableName(set.Table), set.Name, unsupported(err))
+			return nil, nil, fmt.Errorf("nft list set %s %s: %w", nftable.TableName(set.Table), set.Name, nftable.Unsupported(err))
 		}
 	}
 	for _, e := range d.elements {
@@ -104,7 +105,7 @@ func (d declared) compare(k *kernel.Kernel) (missing, surplus []kernel.Element, 
 // stands looks the first elements up, and the rules: a look that costs next to nothing.
 func (d declared) stands(k *kernel.Kernel, first int) (bool, error) {
 	for _, e := range d.elements[:first] {
-		if held, err := lookUp(k, e); err != nil || held.Comment != e.Comment {
+		if held, err := nftable.LookUp(k, e); err != nil || held.Comment != e.Comment {
 			return false, err
 		}
 	}
@@ -147,7 +148,7 @@ func joinFew(errs []error) error {
 
 // remove deletes its own elements.
 func (d declared) remove(k *kernel.Kernel) error {
-	_, err := removeElementsIf(k, d.sets, d.own)
+	_, err := nftable.Remove(k, d.sets, d.own)
 	return err
 }
 

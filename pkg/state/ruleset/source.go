@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/nftable"
 )
 
 // SourceFilter drops packets of an overlay network that come from a host which is no peer, or not by the way to it, and those
@@ -45,7 +46,7 @@ func (f SourceFilter) Ensure(k *kernel.Kernel) (bool, error) {
 }
 
 // Ready says whether nftables can be used.
-func (SourceFilter) Ready(k *kernel.Kernel) error { return NftReady(k) }
+func (SourceFilter) Ready(k *kernel.Kernel) error { return nftable.Ready(k) }
 
 // Verify looks for the network, its peers, and the rules that use them.
 func (f SourceFilter) Verify(k *kernel.Kernel) error { return f.declared().verify(k) }

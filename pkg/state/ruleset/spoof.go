@@ -10,6 +10,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/nftable"
 )
 
 // SpoofCheck drops frames from a container whose source MAC is not its own. It works in the bridge family, because
@@ -43,7 +44,7 @@ func (s SpoofCheck) String() string {
 func (s SpoofCheck) Ensure(k *kernel.Kernel) (bool, error) {
 	err := s.dropLeftover(k)
 	if s.Off {
-		if withoutNftables(k, err) {
+		if nftable.Without(k, err) {
 			err = nil
 		}
 		return false, err
@@ -59,16 +60,16 @@ func (s SpoofCheck) Ensure(k *kernel.Kernel) (bool, error) {
 		err = put(k, spoofLayout, s.elements())
 	}
 	if err != nil {
-		return false, fmt.Errorf("%s: %w", s, unsupported(err))
+		return false, fmt.Errorf("%s: %w", s, nftable.Unsupported(err))
 	}
 	return true, nil
 }
 
 // dropLeftover removes what an interrupted ADD of the same owner left: it may allow another MAC.
 func (s SpoofCheck) dropLeftover(k *kernel.Kernel) error {
-	left, err := lookUp(k, s.elements()[0])
+	left, err := nftable.LookUp(k, s.elements()[0])
 	if err != nil || left.Key == nil {
-		return unsupported(err)
+		return nftable.Unsupported(err)
 	}
 	return s.Remove(k)
 }
@@ -78,7 +79,7 @@ func (s SpoofCheck) Ready(k *kernel.Kernel) error {
 	if s.Off {
 		return nil
 	}
-	return NftReady(k)
+	return nftable.Ready(k)
 }
 
 // Verify looks for both elements and the rule that uses them.

@@ -12,6 +12,7 @@ import (
 	"github.com/google/nftables/expr"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state/nftable"
 )
 
 // TestVersion: whoever changes a rule or a set changes the version with it, or hosts would keep the old rules.
@@ -20,13 +21,13 @@ func TestVersion(t *testing.T) {
 	sum := sha256.New()
 	for _, l := range []layout{subnets.layout(), spoofLayout()} {
 		for _, s := range l.sets {
-			fmt.Fprintln(sum, tableName(s.Table), s.Name, s.KeyType.Name, s.IsMap, s.Concatenation, s.Comment)
+			fmt.Fprintln(sum, nftable.TableName(s.Table), s.Name, s.KeyType.Name, s.IsMap, s.Concatenation, s.Comment)
 		}
 		for _, s := range l.typeof {
-			fmt.Fprintln(sum, tableName(s.Table), s.Name, s.KeyType.Name, s.Key, s.Comment)
+			fmt.Fprintln(sum, nftable.TableName(s.Table), s.Name, s.KeyType.Name, s.Key, s.Comment)
 		}
 		for _, c := range l.chains {
-			fmt.Fprintln(sum, tableName(c.Table), c.Name, c.Type)
+			fmt.Fprintln(sum, nftable.TableName(c.Table), c.Name, c.Type)
 			if c.Hooknum != nil {
 				fmt.Fprintln(sum, *c.Hooknum, *c.Priority)
 			}

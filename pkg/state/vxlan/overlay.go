@@ -15,6 +15,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/nftable"
 	"github.com/fairway-cni/fairway/pkg/state/ruleset"
 )
 
@@ -166,7 +167,7 @@ func (o Overlay) Ready(k *kernel.Kernel) error {
 	if err == nil && link == nil {
 		err = errors.Join(o.conflict(k), o.Device.sameVNI(k))
 	}
-	return errors.Join(err, ruleset.NftReady(k))
+	return errors.Join(err, nftable.Ready(k))
 }
 
 // Verify compares all parts with what is declared, or the device and whether there are filters when an agent attends to the
