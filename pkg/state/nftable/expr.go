@@ -51,7 +51,7 @@ func equals(key expr.MetaKey, value []byte) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: key, Register: Reg}, &expr.Cmp{Op: expr.CmpOpEq, Register: Reg, Data: value}}
 }
 
-// Address loads the address of a packet: the source's, or the destination's.
+// Source loads the address that a packet comes from.
 func Source(of netip.Addr, register uint32) expr.Any {
 	if of.Is6() {
 		return network(8, net.IPv6len, register) // RFC 8200, 3

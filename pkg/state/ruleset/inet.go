@@ -3,6 +3,7 @@ package ruleset
 import (
 	"net/netip"
 
+	"github.com/fairway-cni/fairway/pkg/state/nftable"
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
@@ -43,22 +44,22 @@ func forwardChain() chain {
 	overlays, closed, overlaysInternal := groupSet("overlays"), groupSet("overlays_isolated"), groupSet("overlays_internal")
 	c := filterChain(chainForward, nftables.ChainHookForward, nftables.ChainPriorityFilter)
 	c.rules = append([]rule{
-		{"no container sends VXLAN packets of a network of this host", match(vxlanPacket(), []expr.Any{lookup(portReg, vniSet().Set)}, drop())},
+		{"no container sends VXLAN packets of a network of this host", nftable.Match(vxlanPacket(), []expr.Any{lookup(portReg, vniSet().Set)}, drop())},
 	}, append(unreadable(),
-		rule{"frames between ports of a bridge come here with br_netfilter", match(inOut(withinSet()), accept())},
-		rule{"within an overlay network", match(inOut(overlayWithin()), accept())},
-		rule{"nothing leaves an internal bridge", match(in(internal), drop())},
-		rule{"nothing enters an internal bridge", match(out(internal), drop())},
-		rule{"nothing leaves an internal overlay network", match(in(overlaysInternal), drop())},
-		rule{"nothing enters an internal overlay network", match(out(overlaysInternal), drop())},
-		rule{"from an isolated bridge to another network", match(in(isolated), out(bridges), drop())},
-		rule{"from an isolated bridge to an overlay network", match(in(isolated), out(overlays), drop())},
-		rule{"from an overlay network to a bridge, unless it is open", match(in(closed), out(bridges), drop())},
-		rule{"from an overlay network to another, unless it is open", match(in(closed), out(overlays), drop())},
-		rule{"to an isolated bridge from another network", match(out(isolated), in(bridges), drop())},
-		rule{"to an isolated bridge from an overlay network", match(out(isolated), in(overlays), drop())},
-		rule{"to an overlay network from a bridge, unless it is open", match(out(closed), in(bridges), drop())},
-		rule{"to an overlay network from another, unless it is open", match(out(closed), in(overlays), drop())},
+		rule{"frames between ports of a bridge come here with br_netfilter", nftable.Match(inOut(withinSet()), accept())},
+		rule{"within an overlay network", nftable.Match(inOut(overlayWithin()), accept())},
+		rule{"nothing leaves an internal bridge", nftable.Match(in(internal), drop())},
+		rule{"nothing enters an internal bridge", nftable.Match(out(internal), drop())},
+		rule{"nothing leaves an internal overlay network", nftable.Match(in(overlaysInternal), drop())},
+		rule{"nothing enters an internal overlay network", nftable.Match(out(overlaysInternal), drop())},
+		rule{"from an isolated bridge to another network", nftable.Match(in(isolated), out(bridges), drop())},
+		rule{"from an isolated bridge to an overlay network", nftable.Match(in(isolated), out(overlays), drop())},
+		rule{"from an overlay network to a bridge, unless it is open", nftable.Match(in(closed), out(bridges), drop())},
+		rule{"from an overlay network to another, unless it is open", nftable.Match(in(closed), out(overlays), drop())},
+		rule{"to an isolated bridge from another network", nftable.Match(out(isolated), in(bridges), drop())},
+		rule{"to an isolated bridge from an overlay network", nftable.Match(out(isolated), in(overlays), drop())},
+		rule{"to an overlay network from a bridge, unless it is open", nftable.Match(out(closed), in(bridges), drop())},
+		rule{"to an overlay network from another, unless it is open", nftable.Match(out(closed), in(overlays), drop())},
 	)...)
 	return c
 }
@@ -71,10 +72,10 @@ func iccChain() chain {
 	hopLimit := &expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: 7, Len: 1, DestRegister: firstReg}
 	begin := &expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: 8, Len: 2, DestRegister: firstReg}
 	c.rules = []rule{
-		{"what the host routes has lost a hop", match(family(any6), []expr.Any{hopLimit, equals(firstReg, []byte{255})}, accept())},
-		{"link-local addresses are not routed", match(family(any6),
+		{"what the host routes has lost a hop", nftable.Match(nftable.Family(any6), []expr.Any{hopLimit, equals(firstReg, []byte{255})}, accept())},
+		{"link-local addresses are not routed", nftable.Match(nftable.Family(any6),
 			[]expr.Any{begin, masked(firstReg, []byte{0xff, 0xc0}, 2), equals(firstReg, []byte{0xfe, 0x80})}, accept())},
-		{"icc false: nor by way of the host", match(inOut(iccSet()), drop())},
+		{"icc false: nor by way of the host", nftable.Match(inOut(iccSet()), drop())},
 	}
 	return c
 }
@@ -96,7 +97,7 @@ func masqueradeChain() chain {
 func inputChain() chain {
 	c := filterChain(chainVXLANInput, nftables.ChainHookInput, nftables.ChainPriorityFilter)
 	c.rules = append([]rule{
-		{"packets of networks of this host", match(vxlanPacket(), []expr.Any{lookup(portReg, vniSet().Set)}, jump(chainVXLANSource))},
+		{"packets of networks of this host", nftable.Match(vxlanPacket(), []expr.Any{lookup(portReg, vniSet().Set)}, nftable.Jump(chainVXLANSource))},
 	}, unreadable()...)
 	return c
 }
@@ -105,12 +106,12 @@ func sourceChain() chain {
 	return chain{
 		Chain: &nftables.Chain{Table: InetTable(), Name: chainVXLANSource},
 		rules: []rule{
-			{"no peer is on this host", match([]expr.Any{
+			{"no peer is on this host", nftable.Match([]expr.Any{
 				meta(expr.MetaKeyIIFTYPE, firstReg), equals(firstReg, binaryutil.NativeEndian.PutUint16(unix.ARPHRD_LOOPBACK)),
 			}, drop())},
 			{"the source is no peer of the network", strangers(any4)},
 			{"the source is no peer of the network", strangers(any6)},
-			{"the peer is not reached by the link that it came by", match(noWayBack(), drop())},
+			{"the peer is not reached by the link that it came by", nftable.Match(noWayBack(), drop())},
 		},
 	}
 }
@@ -119,17 +120,17 @@ func sourceChain() chain {
 // it. Without its first fragment, no packet is put together again.
 func unreadable() []rule {
 	return []rule{
-		{"the first fragment of a packet", match(family(any4), udp(), []expr.Any{
+		{"the first fragment of a packet", nftable.Match(nftable.Family(any4), udp(), []expr.Any{
 			&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: 6, Len: 2, DestRegister: firstReg}, // RFC 791: flags, offset
 			masked(firstReg, []byte{0x3f, 0xff}, 2), equals(firstReg, []byte{0x20, 0}),
-		}, jump(chainUnreadable))},
-		{"the first fragment of a packet", match(family(any6), udp(), []expr.Any{
+		}, nftable.Jump(chainUnreadable))},
+		{"the first fragment of a packet", nftable.Match(nftable.Family(any6), udp(), []expr.Any{
 			// RFC 8200, 4.5. In one comparison, nft would print less than there is.
 			&expr.Exthdr{Type: unix.IPPROTO_FRAGMENT, Offset: 2, Len: 2, DestRegister: firstReg},
 			masked(firstReg, []byte{0xff, 0xf8}, 2), equals(firstReg, []byte{0, 0}), // offset
 			&expr.Exthdr{Type: unix.IPPROTO_FRAGMENT, Offset: 3, Len: 1, DestRegister: firstReg},
 			masked(firstReg, []byte{1}, 1), equals(firstReg, []byte{1}), // more fragments
-		}, jump(chainUnreadable))},
+		}, nftable.Jump(chainUnreadable))},
 	}
 }
 
@@ -137,7 +138,7 @@ func unreadableChain() chain {
 	return chain{
 		Chain: &nftables.Chain{Table: InetTable(), Name: chainUnreadable},
 		rules: []rule{
-			{"the header is all there", match([]expr.Any{
+			{"the header is all there", nftable.Match([]expr.Any{
 				vni(firstReg), masked(firstReg, make([]byte, vniLen), vniLen), equals(firstReg, make([]byte, vniLen)),
 			}, returns())},
 			{"too short for a network's identifier to be seen", drop()},
@@ -150,7 +151,7 @@ func unreadableChain() chain {
 func ownSourceChain() chain {
 	c := filterChain(chainOwnSource, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
 	c.rules = []rule{
-		{"a container of an overlay network has its own addresses", match(in(groupSet("overlays")), inKind("veth"), noWayBack(), drop())},
+		{"a container of an overlay network has its own addresses", nftable.Match(in(groupSet("overlays")), inKind("veth"), noWayBack(), drop())},
 	}
 	return c
 }
@@ -182,5 +183,5 @@ const (
 
 // strangers drops a packet of a network in vniSet from an address that is not in the set of its peers.
 func strangers(of netip.Addr) []expr.Any {
-	return match(family(of), vxlanPacket(), []expr.Any{source(of, portReg+2), missing(portReg, peerSet(of).Set)}, drop())
+	return nftable.Match(nftable.Family(of), vxlanPacket(), []expr.Any{nftable.Source(of, portReg+2), missing(portReg, peerSet(of).Set)}, drop())
 }

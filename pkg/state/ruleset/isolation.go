@@ -109,7 +109,7 @@ func (i Isolation) chains() []string {
 }
 
 func (i Isolation) declared() declared {
-	name := ifName(i.Link)
+	name := nftable.IfName(i.Link)
 	return declared{
 		sets: isolationSets(), chains: i.chains(), elements: i.elements(),
 		own: func(e kernel.Element) bool { return bytes.HasPrefix(e.Key, name) },
@@ -117,8 +117,8 @@ func (i Isolation) declared() declared {
 }
 
 func (i Isolation) elements() []kernel.Element {
-	name, tag := ifName(i.Link), state.BridgeTag(i.Bridge)
-	pair := append(ifName(i.Link), name...)
+	name, tag := nftable.IfName(i.Link), state.BridgeTag(i.Bridge)
+	pair := append(nftable.IfName(i.Link), name...)
 	elements := []kernel.Element{
 		{Set: linkSet(InetTable(), "bridges"), Key: name, Comment: i.describe()},
 		{Set: withinSet(), Key: pair, Comment: tag},

@@ -149,7 +149,7 @@ func (m Masquerade) elements() []kernel.Element {
 	var elements []kernel.Element
 	for _, p := range m.Prefixes {
 		elements = append(elements, kernel.Element{
-			Set: masqueradeMap(p.Addr()), Key: append(ifName(m.Link), p.Addr().AsSlice()...),
+			Set: masqueradeMap(p.Addr()), Key: append(nftable.IfName(m.Link), p.Addr().AsSlice()...),
 			Jump: subnetChainName(p), Comment: m.Owner.Tag(),
 		})
 	}
@@ -197,8 +197,8 @@ func subnetChain(p netip.Prefix) chain {
 	return chain{
 		Chain: &nftables.Chain{Table: InetTable(), Name: subnetChainName(p)},
 		rules: []rule{
-			{"within the subnet", match(to(p.Masked()), returns())},
-			{"answers to multicast go to its source", match(to(multicast(p.Addr())), returns())},
+			{"within the subnet", nftable.Match(nftable.Within(nftable.Destination, p.Masked()), returns())},
+			{"answers to multicast go to its source", nftable.Match(nftable.Within(nftable.Destination, multicast(p.Addr())), returns())},
 			{"to the outside with the host's address", []expr.Any{&expr.Masq{}}},
 		},
 	}
@@ -214,8 +214,8 @@ func subnetChainName(p netip.Prefix) string {
 
 // masqueradeBy is `iifname . ip saddr vmap @masquerade_from4`, or the same for IPv6.
 func masqueradeBy(of netip.Addr) []expr.Any {
-	return match(family(of), []expr.Any{
-		meta(expr.MetaKeyIIFNAME, firstReg), source(of, wideReg(1)),
+	return nftable.Match(nftable.Family(of), []expr.Any{
+		meta(expr.MetaKeyIIFNAME, firstReg), nftable.Source(of, wideReg(1)),
 		&expr.Lookup{SourceRegister: firstReg, SetName: masqueradeMap(of).Name, DestRegister: verdictReg, IsDestRegSet: true},
 	})
 }

@@ -55,7 +55,7 @@ func oldMasquerades(k *kernel.Kernel) (moved []kernel.Element, err error) {
 		addr, _ := netip.AddrFromSlice(e.Key)
 		for _, link := range from[e.Comment] {
 			moved = append(moved, kernel.Element{
-				Set: masqueradeMap(addr), Key: append(ifName(link), e.Key...), Jump: e.Jump, Comment: e.Comment,
+				Set: masqueradeMap(addr), Key: append(nftable.IfName(link), e.Key...), Jump: e.Jump, Comment: e.Comment,
 			})
 		}
 	}
@@ -90,7 +90,7 @@ func oldBridges(k *kernel.Kernel) (moved []kernel.Element, err error) {
 	for _, link := range links {
 		if a := link.Attrs(); link.Type() == "bridge" && a.Group == state.BridgeGroup {
 			moved = append(moved, kernel.Element{
-				Set: linkSet(InetTable(), "bridges"), Key: ifName(a.Name), Comment: state.BridgeTag(a.Name) + " of an earlier release",
+				Set: linkSet(InetTable(), "bridges"), Key: nftable.IfName(a.Name), Comment: state.BridgeTag(a.Name) + " of an earlier release",
 			})
 		}
 	}

@@ -98,9 +98,9 @@ func (s SpoofCheck) Remove(k *kernel.Kernel) error {
 }
 
 func (s SpoofCheck) elements() []kernel.Element {
-	link := ifName(s.Owner.HostLink())
+	link := nftable.IfName(s.Owner.HostLink())
 	// Each part of a concatenation is filled up to a multiple of four bytes.
-	pair := append(append(ifName(s.Owner.HostLink()), s.MAC...), 0, 0)
+	pair := append(append(nftable.IfName(s.Owner.HostLink()), s.MAC...), 0, 0)
 	return []kernel.Element{
 		{Set: checkedSet(), Key: link, Comment: s.Owner.Tag()},
 		{Set: genuineSet(), Key: pair, Comment: s.Owner.Tag()},
@@ -129,7 +129,7 @@ func spoofLayout() layout {
 			Table: BridgeTable(), Name: chainSpoof, Type: nftables.ChainTypeFilter,
 			Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityFilter,
 		},
-		rules: []rule{{"a checked container sends from its own MAC alone", match(in(checkedSet()), []expr.Any{
+		rules: []rule{{"a checked container sends from its own MAC alone", nftable.Match(in(checkedSet()), []expr.Any{
 			&expr.Payload{Base: expr.PayloadBaseLLHeader, Offset: 6, Len: 6, DestRegister: wideReg(1)},
 			missing(firstReg, genuineSet()),
 		}, drop())}},
