@@ -64,46 +64,6 @@ type peer struct {
 // folded is how many containers or peers a picture shows in one lane; of more, the last place tells how many there are.
 const folded = 15
 
-// index finds what belongs to a node without looking through the graph each time.
-type index struct {
-	nodes map[string]topology.Node
-	from  map[string][]topology.Edge
-	to    map[string][]topology.Edge
-	// attached has the containers that hang on something.
-	attached map[string]bool
-}
-
-func indexOf(g topology.Graph) index {
-	x := index{map[string]topology.Node{}, map[string][]topology.Edge{}, map[string][]topology.Edge{}, map[string]bool{}}
-	for _, n := range g.Nodes {
-		x.nodes[n.ID] = n
-	}
-	for _, e := range g.Edges {
-		x.from[e.From] = append(x.from[e.From], e)
-		x.to[e.To] = append(x.to[e.To], e)
-		if end := x.nodes[e.To]; e.Kind == topology.Attached {
-			x.attached[cmp.Or(end.Container, end.ID)] = true
-		}
-	}
-	return x
-}
-
-// stands says whether a link stands on another, or is a port of one.
-func (x index) stands(id string) bool {
-	return slices.ContainsFunc(x.to[id], func(e topology.Edge) bool { return e.Kind == topology.Below || e.Kind == topology.Port })
-}
-
-// ends are the nodes to which edges of a kind lead from a node.
-func (x index) ends(id string, kind topology.EdgeKind) []topology.Node {
-	var all []topology.Node
-	for _, e := range x.from[id] {
-		if e.Kind == kind {
-			all = append(all, x.nodes[e.To])
-		}
-	}
-	return all
-}
-
 // pageOf arranges a graph.
 func pageOf(g topology.Graph) page {
 	x := indexOf(g)
@@ -261,60 +221,6 @@ func (p *page) standsOn(x index, id, link string) bool {
 		}
 	}
 	return false
-}
-
-// chipsOf are the containers that hang on a node, by network.
-func chipsOf(x index, n topology.Node) map[string][]chip {
-	chips := make(map[string][]chip)
-	for _, e := range x.from[n.ID] {
-		if e.Kind != topology.Attached {
-			continue
-		}
-		end := x.nodes[e.To]
-		network := ""
-		for _, name := range end.Networks {
-			if slices.Contains(n.Networks, name) {
-				network = name
-			}
-		}
-		if n.Kind == topology.Shared {
-			network = slices.MinFunc(append(slices.Clone(n.Networks), ""), func(a, b string) int { return -cmp.Compare(a, b) })
-		}
-		chips[network] = append(chips[network], chipOf(x, end, e.Label))
-	}
-	return chips
-}
-
-// chipOf describes an interface of a container, or a container that is in the host's namespace.
-func chipOf(x index, end topology.Node, label string) chip {
-	if end.Kind == topology.Container {
-		return chip{container: end.ID, name: clip(end.Name)}
-	}
-	c := chip{container: end.Container, name: clip(x.nodes[end.Container].Name), down: end.Down, lines: addresses(end)}
-	if end.Name != "eth0" {
-		c.faint = append(c.faint, clip(end.Name))
-	}
-	for _, mark := range end.Marks {
-		if mark != "default route" { // which nearly all have
-			c.faint = append(c.faint, clip(mark))
-		}
-	}
-	if label != "" {
-		c.faint = append(c.faint, clip(label))
-	}
-	if end.Down {
-		c.faint = append(c.faint, "down")
-	}
-	return c
-}
-
-// peersOf are the other hosts behind a tunnel.
-func peersOf(x index, n topology.Node) []peer {
-	var peers []peer
-	for _, to := range x.ends(n.ID, topology.Tunnel) {
-		peers = append(peers, peer{name: clip(to.Name), blocks: addresses(to)})
-	}
-	return peers
 }
 
 // addLoose makes a lane of the containers that hang on nothing.
