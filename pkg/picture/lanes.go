@@ -28,12 +28,10 @@ type way struct {
 
 // lane is one network on this host, or a link that carries containers of no known network.
 type lane struct {
-	node   string // ID of the bridge, tunnel, segment or group
 	name   string // the network's, as people call it
 	kind   string // driver and link: "bridge br-1234"
 	addrs  []string
 	badges []string // what packets may do, in a few words each
-	down   bool
 	exits  []exit
 	chips  []chip
 	peers  []peer // other hosts of an overlay
@@ -137,7 +135,7 @@ func (l lane) rank() int {
 
 // laneOf describes a network by its node and its definition, which is zero for a link without a network.
 func laneOf(n topology.Node, d topology.Definition) lane {
-	l := lane{node: n.ID, name: clip(d.Name), kind: n.Type, down: n.Down, addrs: addresses(n)}
+	l := lane{name: clip(d.Name), kind: n.Type, addrs: addresses(n)}
 	switch n.Kind {
 	case topology.VXLAN:
 		l.kind = "overlay " + n.Name

@@ -33,12 +33,11 @@ func (r rect) right() float64  { return r.x + r.width }
 // block is a titled box with lines: a way, a chip, a peer.
 type block struct {
 	rect
-	class, id   string
-	title       string
-	lines       []string
-	faint       []string
-	also        []int
-	unimportant bool // that which says how many more there are
+	class string // way, chip, peer, or more: that which says how many more there are
+	title string
+	lines []string
+	faint []string
+	also  []int
 }
 
 // height is what the block's text needs.
@@ -121,7 +120,7 @@ func lay(p page) *sheet {
 func (s *sheet) layWays() float64 {
 	widest, y := 0.0, float64(margin+headHeight)
 	for _, w := range s.ways {
-		b := &block{class: "way", id: w.id, title: clip(w.name), lines: w.lines}
+		b := &block{class: "way", title: clip(w.name), lines: w.lines}
 		if w.down {
 			b.class += " down"
 		}
@@ -166,7 +165,7 @@ func layLane(number int, l lane, x, y, room float64) *strip {
 	bottom := y + laneHead - lineHeight + float64(len(st.head))*lineHeight
 	var chips, peers []*block
 	for _, c := range l.chips {
-		b := &block{class: "chip", id: c.container, title: c.name, lines: c.lines, faint: wrap(c.faint, longest), also: c.also}
+		b := &block{class: "chip", title: c.name, lines: c.lines, faint: wrap(c.faint, longest), also: c.also}
 		if c.down {
 			b.class += " down"
 		}
@@ -198,7 +197,7 @@ func fold(blocks []*block, what string) []*block {
 	if len(blocks) <= folded {
 		return blocks
 	}
-	more := &block{class: "more", title: fmt.Sprintf("and %d more %s", len(blocks)-folded+1, what), unimportant: true}
+	more := &block{class: "more", title: fmt.Sprintf("and %d more %s", len(blocks)-folded+1, what)}
 	return append(blocks[:folded-1:folded-1], more)
 }
 

@@ -79,7 +79,7 @@ func (b *block) draw(out *strings.Builder) {
 		fmt.Fprintf(out, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">%s</text>", class, b.x+padding, y, escape(text))
 		y += lineHeight
 	}
-	if b.unimportant {
+	if b.class == "more" {
 		write("faint", b.title)
 	} else {
 		write("title", b.title)
