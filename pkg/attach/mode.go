@@ -40,7 +40,10 @@ func (m mode[C]) resolve(c *call, open func() (*kernel.Kernel, error)) (r resolv
 			return r, unready{err}
 		}
 	}
-	r.addressing, err = m.addressing(c, r.conf)
+	if r.addressing, err = m.addressing(c, r.conf); err != nil || r.kernel.Container == nil {
+		return r, err
+	}
+	r.addressing.Namespace, err = r.kernel.Container.ID()
 	return r, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
+	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/liveness"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
@@ -35,7 +36,7 @@ func (h HostLocal) AddAny(ctx context.Context) (Lease, error) {
 
 func (h HostLocal) add(ctx context.Context, conf hostlocal.Config) (Lease, func() error, error) {
 	store := h.store(conf)
-	got, err := store.Add(ctx, h.Owner, netnsAt(h.Netns))
+	got, err := store.Add(ctx, h.Owner, h.namespace())
 	if err != nil {
 		return Lease{}, nil, err
 	}
@@ -49,14 +50,21 @@ func (h HostLocal) store(conf hostlocal.Config) *hostlocal.Store {
 	return store
 }
 
-// netnsAt identifies the namespace at a path. Of one that cannot be identified nothing is recorded, and its address is not
+// namespace is what is recorded of the owner's. Of one that cannot be identified nothing is recorded, and its address is not
 // reclaimed.
-func netnsAt(path string) hostlocal.Netns {
-	mark, err := liveness.MarkAt(path)
+func (r Request) namespace() hostlocal.Netns {
+	mark, err := r.mark()
 	if err != nil {
 		return hostlocal.Netns{}
 	}
-	return hostlocal.Netns{Mark: mark.String(), Path: path}
+	return hostlocal.Netns{Mark: mark.String(), Path: r.Netns}
+}
+
+func (r Request) mark() (liveness.Mark, error) {
+	if r.Namespace != (kernel.NamespaceID{}) {
+		return liveness.MarkOf(r.Namespace)
+	}
+	return liveness.MarkAt(r.Netns)
 }
 
 // Gone asks the kernel for the holder of an address.

@@ -9,6 +9,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
+	"github.com/fairway-cni/fairway/pkg/kernel"
 )
 
 // Lease is what an IPAM plugin handed out. The zero lease is that of a network without addresses.
@@ -35,7 +36,9 @@ type Request struct {
 	Stdin []byte
 	// Args is CNI_ARGS, Netns is CNI_NETNS.
 	Args, Netns string
-	Owner       Owner
+	// Namespace is the one at Netns, as far as it has been identified already. The zero value: it has not.
+	Namespace kernel.NamespaceID
+	Owner     Owner
 	// Held are the addresses of the owner's lease, for a CHECK. None: any address will do.
 	Held []netip.Addr
 	// Valid are the attachments of a GC. Nil: the runtime did not say.

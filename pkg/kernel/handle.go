@@ -3,7 +3,6 @@ package kernel
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,9 +39,9 @@ func (id NamespaceID) Exists() (bool, error) {
 
 // open opens a namespace by its number. The error wraps ErrNoNamespace or ErrNoHandles.
 func (id NamespaceID) open() (int, error) {
-	at, err := unix.Open(hostNamespace, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	at, err := ownNamespace()
 	if err != nil {
-		return -1, fmt.Errorf("%s: %w", hostNamespace, err)
+		return -1, err
 	}
 	defer func() { _ = unix.Close(at) }() // only read
 	if id.Cookie == 0 || !hasHandles(at) {
@@ -61,20 +60,10 @@ func hasHandles(own int) bool {
 	if err != nil || found.Type() != handleKind {
 		return false
 	}
-	id, err := identifyHost(own)
+	id, err := identifyOwn(own)
 	if err != nil {
 		return false
 	}
 	expected := id.handle()
 	return string(found.Bytes()) == string(expected.Bytes())
-}
-
-func identifyHost(own int) (id NamespaceID, err error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(own, &st); err != nil {
-		return id, err
-	}
-	id.Dev, id.Inode = st.Dev, st.Ino
-	id.Cookie, err = HostCookie()
-	return id, err
 }

@@ -63,23 +63,50 @@ func Identify(path string) (NamespaceID, error) {
 	if kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
 		return NamespaceID{}, fmt.Errorf("%s: %w", path, ErrNotNamespace)
 	}
-	return identify(fd)
+	err = inside(fd, func() (err error) {
+		id, err = identifyOwn(fd)
+		return err
+	})
+	return id, err
 }
 
-// ID identifies the namespace of a container.
-func (n *Namespace) ID() (NamespaceID, error) { return identify(n.Fd()) }
+// ID identifies the namespace of a container. It costs next to nothing, as a socket of the namespace is at hand.
+func (n *Namespace) ID() (NamespaceID, error) {
+	id, err := numbersOf(n.Fd())
+	if err != nil {
+		return id, err
+	}
+	id.Cookie, err = cookieOf(n.socket.Socket.GetFd())
+	return id, err
+}
 
-func identify(fd int) (NamespaceID, error) {
+// HostID identifies the namespace that the process runs in.
+func HostID() (NamespaceID, error) {
+	fd, err := ownNamespace()
+	if err != nil {
+		return NamespaceID{}, err
+	}
+	defer unix.Close(fd)
+	return identifyOwn(fd)
+}
+
+// identifyOwn identifies the namespace that the thread is in, and a descriptor of it.
+func identifyOwn(fd int) (NamespaceID, error) {
+	id, err := numbersOf(fd)
+	if err != nil {
+		return id, err
+	}
+	id.Cookie, err = HostCookie()
+	return id, err
+}
+
+// numbersOf are the numbers of a namespace's file, without the cookie.
+func numbersOf(fd int) (NamespaceID, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return NamespaceID{}, fmt.Errorf("namespace: %w", err)
 	}
-	id := NamespaceID{Dev: st.Dev, Inode: st.Ino}
-	err := inside(fd, func() (err error) {
-		id.Cookie, err = HostCookie()
-		return err
-	})
-	return id, err
+	return NamespaceID{Dev: st.Dev, Inode: st.Ino}, nil
 }
 
 // Visit opens the namespace for the time of f: by its number where the kernel can, or else by a path at which it was seen. The
@@ -149,7 +176,12 @@ func HostCookie() (uint64, error) {
 		return 0, fmt.Errorf("socket of the host: %w", err)
 	}
 	defer func() { _ = unix.Close(fd) }() // nothing was written
-	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	return cookieOf(fd)
+}
+
+// cookieOf is that of the namespace in which a socket was opened.
+func cookieOf(socket int) (uint64, error) {
+	cookie, err := unix.GetsockoptUint64(socket, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
 	if errors.Is(err, unix.ENOPROTOOPT) {
 		return 0, nil
 	}

@@ -72,7 +72,7 @@ func openNamespace(path string) (*Namespace, error) {
 		return nil, fmt.Errorf("%s: %w", path, namespaceError(path, err))
 	}
 	n := &Namespace{netNS: netNS}
-	if n.Handle, err = openHandle(int(netNS.Fd())); err != nil {
+	if err := n.openSockets(); err != nil {
 		_ = netNS.Close() // the error that matters is the one at hand
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -88,17 +88,21 @@ func namespaceError(path string, err error) error {
 	return err
 }
 
-// openHandle opens an rtnetlink socket in a namespace. nsfs holds namespaces of every kind, and /proc more than those.
-func openHandle(fd int) (*netlink.Handle, error) {
-	if kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
-		return nil, ErrNotNamespace
+// openSockets opens the rtnetlink sockets of a container's namespace: both on one way there, which costs more than a socket. nsfs
+// holds namespaces of every kind, and /proc more than those.
+func (n *Namespace) openSockets() error {
+	if kind, err := unix.IoctlRetInt(n.Fd(), unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
+		return ErrNotNamespace
 	}
-	var handle *netlink.Handle
-	err := inside(fd, func() (err error) {
-		handle, err = netlink.NewHandle(unix.NETLINK_ROUTE)
+	return n.Do(func() (err error) {
+		if n.socket, err = openSocket(); err != nil {
+			return err
+		}
+		if n.Handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+			n.socket.Close()
+		}
 		return err
 	})
-	return handle, err
 }
 
 // Close closes all handles.

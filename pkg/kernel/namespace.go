@@ -22,7 +22,7 @@ type Namespace struct {
 
 	netNS  ns.NetNS // nil: the process's own
 	links  map[string]netlink.Link
-	socket *nl.SocketHandle // for messages of our own, nil until there is one
+	socket *nl.SocketHandle // for messages of our own; of the host nil until there is one
 }
 
 func (n *Namespace) close() {
@@ -93,20 +93,23 @@ func ownNamespace() (int, error) {
 // execute sends a request of rtnetlink from inside the namespace and receives its answer.
 func (n *Namespace) execute(request *nl.NetlinkRequest) error {
 	if n.socket == nil {
-		err := n.Do(func() error {
-			socket, err := nl.Subscribe(unix.NETLINK_ROUTE)
-			if err == nil {
-				n.socket = &nl.SocketHandle{Socket: socket}
-			}
+		var err error
+		if n.socket, err = openSocket(); err != nil {
 			return err
-		})
-		if err != nil {
-			return fmt.Errorf("rtnetlink socket of the container: %w", err)
 		}
 	}
 	request.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: n.socket}
 	_, err := request.Execute(unix.NETLINK_ROUTE, 0)
 	return err
+}
+
+// openSocket opens an rtnetlink socket in the namespace that the thread is in.
+func openSocket() (*nl.SocketHandle, error) {
+	socket, err := nl.Subscribe(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("rtnetlink socket: %w", err)
+	}
+	return &nl.SocketHandle{Socket: socket}, nil
 }
 
 // Link finds a link by name and remembers it, as the objects of one attachment ask for the same few. When there is none,

@@ -56,9 +56,9 @@ func (k *Kernel) TakeBack(f func() error) error {
 }
 
 func (k *Kernel) lockHost(lock func(context.Context, int, time.Duration) error, as sharing) error {
-	fd, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := ownNamespace()
 	if err != nil {
-		return fmt.Errorf("the host's network namespace: %w", err)
+		return err
 	}
 	if err := lock(context.Background(), fd, sharingPatience); err != nil {
 		if errors.Is(err, flock.ErrBusy) {

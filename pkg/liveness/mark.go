@@ -31,6 +31,11 @@ func MarkAt(path string) (Mark, error) {
 	if err != nil {
 		return Mark{}, err
 	}
+	return MarkOf(id)
+}
+
+// MarkOf identifies a namespace of this boot. Errors are those of the operating system.
+func MarkOf(id kernel.NamespaceID) (Mark, error) {
 	view, err := thisView()
 	return Mark{id, view}, err
 }
@@ -40,7 +45,7 @@ func (m Mark) Is(other Mark) bool { return m.id.Is(other.id) && m.boot == other.
 
 // IsHost says whether the mark is of the namespace that the process runs in.
 func (m Mark) IsHost() bool {
-	own, err := kernel.Identify("/proc/thread-self/ns/net")
+	own, err := kernel.HostID()
 	return err == nil && own.Is(m.id)
 }
 
