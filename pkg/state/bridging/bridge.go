@@ -159,7 +159,8 @@ func (b Bridge) settleVLANs(k *kernel.Kernel, bridge *netlink.Bridge) error {
 		}
 	}
 	// Without the link's other attributes, which the library would send back: the kernel refuses some of a bridge with ports.
-	only := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: b.Name, Index: bridge.Index, TxQLen: -1}}
+	// Nor its index, which beside the name would be a wish to rename it: EBUSY before Linux 6.2 for a link that is up.
+	only := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: b.Name, TxQLen: -1}}
 	k.Host.Forget(b.Name)
 	if err := k.Host.BridgeSetVlanFiltering(only, b.VLANFiltering); err != nil {
 		return fmt.Errorf("ip link set %s type bridge vlan_filtering %d: %w", b.Name, digit(b.VLANFiltering), vlanError(err))
