@@ -200,10 +200,11 @@ func (f *Following) take(n news) error {
 	return nil
 }
 
-// interrupted says how to go on after a feed has ended.
+// interrupted says how to go on after a feed has ended. What one feed has missed, the others may have missed as well: everything
+// is read anew at once, and not one feed after each further interruption.
 func (f *Following) interrupted(n news) error {
 	if errors.Is(n.err, etcd.ErrCompacted) || errors.Is(n.err, etcd.ErrFuture) {
-		delete(f.at, n.feed)
+		clear(f.at)
 	}
 	return n.err
 }

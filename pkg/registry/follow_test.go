@@ -37,9 +37,12 @@ func TestFollowAfterCompaction(t *testing.T) {
 	sim, c := newStore(t)
 	alive(t, sim, "a")
 	away := sim.Client(9)
-	r := follow(t, New(away), Memory{}, "blue")
-	create(t, c, network("blue", "10.42.0.0/16", 26))
-	r.await(t, "the network", func(s State) bool { return s.Networks["blue"].Readable() })
+	followed := []string{"blue", "green", "red", "white"}
+	r := follow(t, New(away), Memory{}, followed...)
+	for i, name := range followed {
+		create(t, c, network(name, fmt.Sprintf("10.%d.0.0/16", 42+i), 26))
+		r.await(t, "the network", func(s State) bool { return s.Networks[name].Readable() })
+	}
 	away.Cut(true)
 	if err := c.Publish(t.Context(), State{}, "a", "a", Host{VTEP: addr("192.0.2.2")}); err != nil {
 		t.Fatal(err)
@@ -47,6 +50,15 @@ func TestFollowAfterCompaction(t *testing.T) {
 	sim.Compact()
 	away.Cut(false)
 	r.await(t, "the new host", func(s State) bool { return s.Hosts["a"].VTEP == addr("192.0.2.2") })
+	compacted := 0
+	for range len(r.disturbed) {
+		if errors.Is(<-r.disturbed, etcd.ErrCompacted) {
+			compacted++
+		}
+	}
+	if compacted != 1 {
+		t.Errorf("interrupted %d times by one compaction", compacted)
+	}
 	if len(r.wentBack) > 0 {
 		t.Errorf("a compaction is taken for a store that went back: %v", <-r.wentBack)
 	}
