@@ -376,6 +376,12 @@ func (c *cache) claimedAgain() {
 	})
 }
 
+// postponed takes that this host could not write what the store had lost of others. Then they, who may be cut off, do not find it
+// there either: the time to settle begins when it can.
+func (c *cache) postponed() {
+	c.with(func() { c.unsettled = c.unsettled || time.Now().Before(c.settled) })
+}
+
 // settlesIn is for how long what the store has lost is kept still.
 func (c *cache) settlesIn() (d time.Duration) {
 	c.with(func() {

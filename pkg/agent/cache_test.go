@@ -122,6 +122,30 @@ func TestSettlesWhenItHears(t *testing.T) {
 	})
 }
 
+// A host that cannot write what the store has lost of others keeps it until it can.
+func TestSettlesWhenItHasWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache()
+		c.postponed()
+		if c.settlesIn() > 0 {
+			t.Error("it settles for no reason")
+		}
+		c.wentBack()
+		c.claimedAgain()
+		time.Sleep(registry.SettleFor / 2)
+		c.postponed()
+		time.Sleep(registry.SettleFor)
+		if c.settlesIn() <= 0 {
+			t.Error("it has settled, and could not write")
+		}
+		c.claimedAgain()
+		time.Sleep(registry.SettleFor)
+		if c.settlesIn() > 0 {
+			t.Error("it has not settled")
+		}
+	})
+}
+
 // A store that goes back twice has lost again what was found in between.
 func TestFoundInTheStoreAsItIs(t *testing.T) {
 	c := newCache()

@@ -83,7 +83,9 @@ func (p *publisher) all(ctx context.Context, s registry.State) (again time.Durat
 	}
 	if err == nil && p.settling() {
 		again = retryAfter
-		err = p.restorePeers(ctx, s)
+		if err = p.restorePeers(ctx, s); err != nil {
+			p.cache.postponed()
+		}
 	}
 	if err != nil {
 		p.cache.markAll(&p.cache.remote, marked)

@@ -26,6 +26,7 @@ import (
 
 var (
 	simFor  = flag.Duration("sim", 10*time.Second, "how long random schedules are tried")
+	simFrom = flag.Uint64("sim.from", 1, "the first schedule")
 	simSeed = flag.Uint64("sim.seed", 0, "the one schedule to try")
 	simLog  = flag.Bool("sim.log", false, "log what the agents do")
 )
@@ -770,8 +771,8 @@ func TestSimulation(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) { newWorld(t, *simSeed).run() })
 		return
 	}
-	ends, first, count := time.Now().Add(*simFor), uint64(1), 0
-	for seed := first; time.Now().Before(ends); seed++ {
+	ends, count := time.Now().Add(*simFor), 0
+	for seed := *simFrom; time.Now().Before(ends); seed++ {
 		ok := t.Run(fmt.Sprint(seed), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { newWorld(t, seed).run() }) })
 		if count++; !ok {
 			t.Fatalf("again by -run TestSimulation -sim.seed=%d -sim.log", seed)
