@@ -147,7 +147,7 @@ func (d Directory) Read(file string) (Record, error) {
 	if len(text) > maxRecord {
 		return Record{}, fmt.Errorf("%s: %w: larger than %d bytes", path, ErrRecord, maxRecord)
 	}
-	r, err := decode(text)
+	r, err := Decode(text)
 	if err != nil {
 		return Record{}, fmt.Errorf("%s: %w", path, err)
 	}

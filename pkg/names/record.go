@@ -59,7 +59,7 @@ type Record struct {
 	// Addresses are what the names stand for.
 	Addresses []netip.Addr `json:"addresses"`
 	MAC       string       `json:"mac,omitempty"`
-	Netns     Netns        `json:"netns"`
+	Netns     Netns        `json:"netns,omitzero"`
 	// Host are the host's addresses in the network, for host.docker.internal. Empty: the network does not offer them.
 	Host []netip.Addr `json:"host,omitempty"`
 	// Internal: the network leads nowhere, and its containers are not helped to ask outside.
@@ -102,8 +102,9 @@ func (r Record) Check() error {
 	return nil
 }
 
-// decode reads a record and checks it. Keys that it does not know are of later releases of the same form.
-func decode(text []byte) (r Record, err error) {
+// Decode reads a record and checks it. Keys that it does not know are of later releases of the same form. The error wraps
+// ErrRecord.
+func Decode(text []byte) (r Record, err error) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		return Record{}, fmt.Errorf("%w: %w", ErrRecord, err)
 	}

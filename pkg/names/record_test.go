@@ -42,14 +42,14 @@ func TestForm(t *testing.T) {
 	if diff := cmp.Diff(exampleText, string(text)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	got, err := decode([]byte(exampleText))
+	got, err := Decode([]byte(exampleText))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(example(), got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if _, err := decode([]byte(strings.Replace(exampleText, `"mac"`, `"later":{"key":1},"mac"`, 1))); err != nil {
+	if _, err := Decode([]byte(strings.Replace(exampleText, `"mac"`, `"later":{"key":1},"mac"`, 1))); err != nil {
 		t.Errorf("a key of a later release: %v", err)
 	}
 }
@@ -101,7 +101,7 @@ func FuzzRecord(f *testing.F) {
 	f.Add([]byte(exampleText))
 	f.Add([]byte(`{"version":1,"addresses":[""],"netns":null}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		r, err := decode(text)
+		r, err := Decode(text)
 		if err != nil {
 			return
 		}

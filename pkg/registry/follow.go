@@ -338,10 +338,12 @@ func (f *Following) settle(u *update) {
 		}
 		f.first = true
 		for name := range next.Networks {
-			changed.Networks = append(changed.Networks, name)
+			changed.Networks, changed.Names = append(changed.Networks, name), append(changed.Names, name)
 		}
 		slices.Sort(changed.Networks)
 		changed.Networks = slices.Compact(changed.Networks)
+		slices.Sort(changed.Names)
+		changed.Names = slices.Compact(changed.Names)
 	}
 	if first || changed.any() {
 		f.follower.Update(next, changed)

@@ -43,7 +43,7 @@ func (c *Client) beat(ctx context.Context, h Heartbeat) error {
 	if err != nil {
 		return err
 	}
-	defer c.revoke(ctx, lease)
+	defer c.end(ctx, h, lease)
 	if err := c.announce(ctx, h, lease); err != nil {
 		return err
 	}
@@ -101,9 +101,17 @@ func (c *Client) confirm(ctx context.Context, h Heartbeat, lease int64) error {
 	return c.announce(ctx, h, lease)
 }
 
-// revoke ends a lease at the end, so that a host that stops in order says so at once. Without it, the lease ends by itself.
-func (c *Client) revoke(ctx context.Context, lease int64) {
+// end takes the heartbeat away, so that a host that stops in order says so at once. Names stay until the lease ends, as its containers
+// do: an agent that starts again puts them under a lease of its own. A lease that a host has lost otherwise ends with all that it has.
+func (c *Client) end(ctx context.Context, h Heartbeat, lease int64) {
+	stopped := ctx.Err() != nil
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
 	defer cancel()
-	_ = c.store.Revoke(ctx, lease) // see above
+	if !stopped {
+		_ = c.store.Revoke(ctx, lease) // without it, the lease ends by itself
+		return
+	}
+	for key, value := range map[string]string{heartbeatKey(h.Node): h.BootID, keeperKey: h.Node} {
+		_, _ = c.attempt(ctx, []etcd.Condition{etcd.Is(key, value)}, []etcd.Op{etcd.Remove(key)}, nil) // likewise
+	}
 }

@@ -104,7 +104,7 @@ func holds(response etcd.Result, created int64) bool {
 // etcd.ErrUnavailable.
 func (c *Client) Leave(ctx context.Context, n *Network, node string) error {
 	conditions := []etcd.Condition{etcd.Absent(usedKey(n.Name, node))}
-	then := []etcd.Op{etcd.Remove(memberKey(n.Name, node))}
+	then := []etcd.Op{etcd.Remove(memberKey(n.Name, node)), etcd.RemoveAll(nameKey(n.Name, node, ""))}
 	for _, block := range n.BlocksOf(node) {
 		key := blockKey(n.Name, block)
 		conditions, then = append(conditions, etcd.Is(key, node)), append(then, etcd.Remove(key))
@@ -162,11 +162,13 @@ func (c *Client) Network(ctx context.Context, name string) (*Network, map[string
 	u, used := State{}.begin(), make(map[string]bool)
 	u.set(etcd.Change{KV: kv})
 	for _, kv := range list {
-		if l, ok := parseKey(kv.Key); ok && l.part == usedPart {
+		switch l, _ := parseKey(kv.Key); l.part {
+		case usedPart:
 			used[l.name] = true
-			continue
+		case namesPart: // which nobody asks for here
+		default:
+			u.set(etcd.Change{KV: kv})
 		}
-		u.set(etcd.Change{KV: kv})
 	}
 	return u.Networks[name], used, nil
 }

@@ -111,6 +111,9 @@ func (k *Keeper) survey(ctx context.Context) (survey, error) {
 			s.used[l.network][l.name] = true
 			continue
 		}
+		if ok && l.part == namesPart {
+			continue // they go with their host's heartbeat
+		}
 		u.set(etcd.Change{KV: kv})
 	}
 	s.State, _ = u.end()

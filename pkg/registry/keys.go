@@ -14,6 +14,7 @@ import (
 //	networks/<name>            definition (agentapi.Network)
 //	nodes/<node>               Host
 //	net/<name>/blocks/<cidr>   the owning node's name
+//	net/<name>/names/<node>/<attachment>  names.Record, leased: what a container is called
 //	net/<name>/nodes/<node>    Member
 //	net/<name>/pins/<address>  Pin
 //	net/<name>/used/<node>     "", while the node has containers on the network
@@ -25,7 +26,7 @@ import (
 //	wanted/<name>              the network has no free block
 //
 // Every host follows cluster, networks/ and nodes/; of net/<name>/ only members follow blocks, nodes and pins, which are one
-// range. Neither heartbeats nor usage lie in it.
+// range, with the names in it. Neither heartbeats nor usage lie in it.
 const (
 	root       = "/fairway/v1/"
 	clusterKey = root + "cluster"
@@ -40,6 +41,7 @@ const (
 	testimony  = root + "seen/"
 
 	blocksPart  = "blocks"
+	namesPart   = "names"
 	membersPart = "nodes"
 	pinsPart    = "pins"
 	usedPart    = "used"
@@ -69,6 +71,10 @@ func blockKey(network string, block netip.Prefix) string {
 
 func pinKey(network string, addr netip.Addr) string {
 	return partPrefix(network, pinsPart) + addr.String()
+}
+
+func nameKey(network, node, attachment string) string {
+	return partPrefix(network, namesPart) + node + "/" + attachment
 }
 
 func usedKey(network, node string) string { return partPrefix(network, usedPart) + node }

@@ -37,7 +37,7 @@ type Network struct {
 	Unreadable error
 	// Followed says that what comes next is known: that this host follows the network as a member does.
 	Followed bool
-	// Modified is the last revision that was seen of its members, blocks and pins.
+	// Modified is the last revision that was seen of its members, blocks and pins, not of names.
 	Modified int64
 	// Members by the names of their nodes.
 	Members map[string]Member
@@ -45,6 +45,8 @@ type Network struct {
 	Blocks map[netip.Prefix]string
 	// Pins are addresses outside the blocks of their node.
 	Pins map[netip.Addr]Pin
+	// Names are what containers are called, by NODE/ATTACHMENT.
+	Names map[string]*Name
 	// Faults are the records that are left out, with the reason, by key.
 	Faults map[string]error
 }
@@ -53,11 +55,13 @@ type Network struct {
 type Changed struct {
 	// Networks whose definition, members, blocks or pins differ, or the record of a host that is a member. Sorted.
 	Networks []string
+	// Names are the networks of which names differ. Sorted.
+	Names []string
 	// Cluster record, or that of any host.
 	Cluster, Hosts bool
 }
 
-func (c Changed) any() bool { return len(c.Networks) > 0 || c.Cluster || c.Hosts }
+func (c Changed) any() bool { return len(c.Networks) > 0 || len(c.Names) > 0 || c.Cluster || c.Hosts }
 
 // Readable says whether there is a definition that can be used.
 func (n *Network) Readable() bool { return n != nil && n.Created != 0 && n.Unreadable == nil }
@@ -158,6 +162,7 @@ func sameFaults(a, b map[string]error) bool {
 	return maps.EqualFunc(a, b, func(x, y error) bool { return x.Error() == y.Error() })
 }
 
+// clone shares the names, of which there may be many more than of anything else: see update.names.
 func (n *Network) clone() *Network {
 	c := *n
 	c.Members, c.Blocks, c.Pins, c.Faults = maps.Clone(n.Members), maps.Clone(n.Blocks), maps.Clone(n.Pins), maps.Clone(n.Faults)
@@ -165,7 +170,7 @@ func (n *Network) clone() *Network {
 }
 
 func (n *Network) empty() bool {
-	return n.Created == 0 && len(n.Members) == 0 && len(n.Blocks) == 0 && len(n.Pins) == 0 && len(n.Faults) == 0
+	return n.Created == 0 && len(n.Members) == 0 && len(n.Blocks) == 0 && len(n.Pins) == 0 && len(n.Names) == 0 && len(n.Faults) == 0
 }
 
 // update makes the next state of one before.
@@ -173,11 +178,12 @@ type update struct {
 	State
 	before  State
 	copied  map[string]bool // networks that are the update's own
+	named   map[string]bool // networks whose names are
 	touched map[string]bool // hosts; nil: those of the state before are shared
 }
 
 func (s State) begin() *update {
-	u := &update{State: s, before: s, copied: make(map[string]bool)}
+	u := &update{State: s, before: s, copied: make(map[string]bool), named: make(map[string]bool)}
 	u.Networks = maps.Clone(s.Networks)
 	if u.Networks == nil {
 		u.Networks = make(map[string]*Network)
@@ -202,6 +208,17 @@ func (u *update) network(name string) *Network {
 	return u.Networks[name]
 }
 
+// names are those of a network that may be changed.
+func (u *update) names(n *Network) map[string]*Name {
+	if !u.named[n.Name] {
+		u.named[n.Name] = true
+		if n.Names = maps.Clone(n.Names); n.Names == nil {
+			n.Names = make(map[string]*Name)
+		}
+	}
+	return n.Names
+}
+
 // set enters a change. Each record is judged alone: one that cannot be read is left out and named, and takes nothing else
 // along.
 func (u *update) set(ch etcd.Change) {
@@ -220,9 +237,14 @@ func (u *update) set(ch etcd.Change) {
 		u.network(l.network).define(ch)
 	default:
 		n := u.network(l.network)
-		n.Modified = max(n.Modified, ch.Modified)
+		enter := n.enter
+		if l.part == namesPart {
+			enter = u.enterName
+		} else {
+			n.Modified = max(n.Modified, ch.Modified)
+		}
 		delete(n.Faults, ch.Key)
-		if err := n.enter(l, ch); err != nil && !ch.Deleted {
+		if err := enter(l, ch); err != nil && !ch.Deleted {
 			n.Faults[ch.Key] = err
 		}
 	}
@@ -270,6 +292,7 @@ func (u *update) clear(f feed) {
 		clear(n.Members)
 		clear(n.Blocks)
 		clear(n.Pins)
+		clear(u.names(n))
 		clear(n.Faults)
 	case f.keys.Key == networks:
 		for name := range u.Networks {
@@ -341,6 +364,11 @@ func (u *update) end() (State, Changed) {
 	var changed Changed
 	changed.Cluster = u.Cluster != u.before.Cluster
 	differ := make(map[string]bool)
+	for name := range u.named {
+		if !sameNames(u.Networks[name], u.before.Networks[name]) {
+			changed.Names = append(changed.Names, name)
+		}
+	}
 	for name := range u.copied {
 		now, old := u.Networks[name], u.before.Networks[name]
 		if now.empty() && !now.Followed {
@@ -358,6 +386,7 @@ func (u *update) end() (State, Changed) {
 			changed.Networks = append(changed.Networks, name)
 		}
 	}
+	slices.Sort(changed.Names)
 	slices.Sort(changed.Networks)
 	return u.State, changed
 }
