@@ -27,6 +27,7 @@ func everything() map[string]state.Object {
 		"filter": ruleset.SourceFilter{Network: "wide", VNI: 42, Port: 4789, Sources: []netip.Addr{
 			netip.MustParseAddr("192.0.2.12"), netip.MustParseAddr("2001:db8::12"),
 		}},
+		"encryption": ruleset.Encryption{Network: "secret", VNI: 43, Port: 4789, Subnets: statetest.Prefixes("10.43.0.0/16", "fd43::/48")},
 	}
 }
 

@@ -26,6 +26,8 @@ var reasons = map[string]string{
 	"vxlan_source":     "whether a packet of a network of this host may come from where it does",
 	"vxlan_unreadable": "fragments that hide a network's identifier from the chains that lead here",
 	"overlay_source":   "containers of overlay networks send from their own addresses. Before connections are tracked, so that what is dropped leaves no entry",
+	"vxlan_output":     "VXLAN packets that the host itself sends. At the priority of other filters: it only drops",
+	"encrypted":        "encrypted networks, by whatever link a packet would leave. In postrouting, where the link is known, whether the packet is forwarded or the host's own",
 	"prerouting":       "key `macspoofchk`. In the family of bridges, as frames between two ports pass no other hook",
 	"subnet_…":         "one for each subnet that is masqueraded",
 }
@@ -36,7 +38,7 @@ var hookLine = regexp.MustCompile(`type (\S+) hook (\S+) priority ([^;]+);`)
 func TestDocument(t *testing.T) {
 	testnet.NewHost(t)
 	objects := everything()
-	for _, name := range []string{"plain", "isolation", "overlay", "filter", "masquerade", "spoof"} {
+	for _, name := range []string{"plain", "isolation", "overlay", "filter", "encryption", "masquerade", "spoof"} {
 		if _, err := objects[name].Ensure(statetest.Open(t, nil)); err != nil {
 			t.Fatal(err)
 		}
@@ -122,4 +124,4 @@ drops, change that table: an accept here cannot (nft(8), "verdict statements").
 `
 
 const example = "An isolated, internal bridge `br1` without `icc`, a bridge `br2` with neither, a container that is masqueraded and whose MAC is\n" +
-	"checked, and an internal overlay network `wide` with VNI 42 and two peers:\n"
+	"checked, an internal overlay network `wide` with VNI 42 and two peers, and an encrypted one, `secret`, with VNI 43:\n"

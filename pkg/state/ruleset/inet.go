@@ -2,6 +2,7 @@ package ruleset
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/fairway-cni/fairway/pkg/state/nftable"
 	"github.com/google/nftables"
@@ -19,6 +20,8 @@ const (
 	chainVXLANSource = "vxlan_source"
 	chainUnreadable  = "vxlan_unreadable"
 	chainOwnSource   = "overlay_source"
+	chainVXLANOutput = "vxlan_output"
+	chainEncrypted   = "encrypted"
 )
 
 // InetTable is the table of everything that is routed.
@@ -32,9 +35,11 @@ var any4, any6 = netip.IPv4Unspecified(), netip.IPv6Unspecified()
 func inetLayout() layout {
 	return layout{
 		table:  InetTable(),
-		sets:   append(append(isolationSets(), overlaySets()...), masqueradeMaps()...),
-		typeof: vxlanSets(),
-		chains: []chain{forwardChain(), iccChain(), masqueradeChain(), inputChain(), sourceChain(), unreadableChain(), ownSourceChain()},
+		sets:   slices.Concat(isolationSets(), overlaySets(), encryptionSets(), masqueradeMaps()),
+		typeof: append(vxlanSets(), refusedSet()),
+		chains: []chain{
+			forwardChain(), iccChain(), masqueradeChain(), inputChain(), sourceChain(), unreadableChain(), ownSourceChain(), outputChain(), encryptedChain(),
+		},
 	}
 }
 
@@ -44,6 +49,7 @@ func forwardChain() chain {
 	overlays, closed, overlaysInternal := groupSet("overlays"), groupSet("overlays_isolated"), groupSet("overlays_internal")
 	c := filterChain(chainForward, nftables.ChainHookForward, nftables.ChainPriorityFilter)
 	c.rules = append([]rule{
+		refused(),
 		{"no container sends VXLAN packets of a network of this host", nftable.Match(vxlanPacket(), []expr.Any{lookup(portReg, vniSet().Set)}, drop())},
 	}, append(unreadable(),
 		rule{"frames between ports of a bridge come here with br_netfilter", nftable.Match(inOut(withinSet()), accept())},
@@ -97,6 +103,7 @@ func masqueradeChain() chain {
 func inputChain() chain {
 	c := filterChain(chainVXLANInput, nftables.ChainHookInput, nftables.ChainPriorityFilter)
 	c.rules = append([]rule{
+		refused(),
 		{"packets of networks of this host", nftable.Match(vxlanPacket(), []expr.Any{lookup(portReg, vniSet().Set)}, nftable.Jump(chainVXLANSource))},
 	}, unreadable()...)
 	return c
@@ -150,9 +157,9 @@ func unreadableChain() chain {
 // the container that has it. The device is spared, as hosts send from whatever address they have.
 func ownSourceChain() chain {
 	c := filterChain(chainOwnSource, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
-	c.rules = []rule{
+	c.rules = append([]rule{
 		{"a container of an overlay network has its own addresses", nftable.Match(in(groupSet("overlays")), inKind("veth"), noWayBack(), drop())},
-	}
+	}, encryptedSource()...)
 	return c
 }
 
