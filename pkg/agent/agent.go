@@ -96,7 +96,7 @@ func newAgent(c Config, p parts) (*Agent, error) {
 	a.watched.devices, a.watched.hurt = make(map[string]string), make(map[string]bool)
 	a.cache.remember(snapshots)
 	a.cache.with(func() { a.cache.hold = p.who.Hold })
-	a.following = a.registry.NewFollowing(follower{a}, p.who.Memory, a.defaults)
+	a.following = a.registry.NewFollowing(a.node(), follower{a}, p.who.Memory, a.defaults)
 	a.following.Join(a.cache.joinedNetworks())
 	a.metrics = newMetrics(a)
 	return a, nil

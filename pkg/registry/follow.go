@@ -29,6 +29,9 @@ const (
 	// find that an event was lost.
 	recogniseEvery = time.Minute
 	relistEvery    = 4 * time.Hour
+	// About each markEvery, the host marks the store, and what it follows is known up to there, also when nothing has happened to
+	// it: what a feed is resumed from has to be younger than etcd's compaction.
+	markEvery = 10 * time.Minute
 )
 
 // feed is one range of keys that is followed.
@@ -49,20 +52,25 @@ type news struct {
 	list     []etcd.KV
 	revision int64
 	changes  []etcd.Change
-	stands   bool // the watch does
+	progress int64 // up to which revision nothing else has happened; 0: not said
+	stands   bool  // the watch does
 	err      error
 }
 
 // Following is a host's view of the registry.
 type Following struct {
 	client   *Client
+	node     string
 	follower Follower
 	defaults func() Defaults
 	memory   Memory
 	state    State
 	joined   chan []string
 	networks []string        // that are followed as members do
-	at       map[feed]int64  // up to which a feed is known; absent: it has to be listed
+	at       map[feed]int64  // from which a feed may be resumed: never after the mark, as etcd may go back; 0: it has to be listed
+	listed   map[feed]bool   // since the store is this one
+	reached  map[feed]int64  // progress of the watch
+	marked   time.Time       // when the next mark is due
 	readers  map[feed]func() // end a reader
 	standing map[feed]bool   // its watch stands
 	pending  []news          // of a batch
@@ -71,9 +79,12 @@ type Following struct {
 	session  context.Context // ends with the first error
 }
 
-// NewFollowing prepares to follow a store that the host may know. defaults is asked when there is no cluster yet.
-func (c *Client) NewFollowing(f Follower, m Memory, defaults func() Defaults) *Following {
-	return &Following{client: c, follower: f, defaults: defaults, memory: m, joined: make(chan []string, 1), at: make(map[feed]int64)}
+// NewFollowing prepares to follow a store that the node may know. defaults is asked when there is no cluster yet.
+func (c *Client) NewFollowing(node string, f Follower, m Memory, defaults func() Defaults) *Following {
+	return &Following{
+		client: c, node: node, follower: f, defaults: defaults, memory: m, joined: make(chan []string, 1),
+		at: make(map[feed]int64), listed: make(map[feed]bool),
+	}
 }
 
 // Join sets the networks that are followed as their members do.
@@ -115,6 +126,7 @@ func (f *Following) recognise(ctx context.Context) error {
 	}
 	if wentBack { // nothing that was seen is believed
 		clear(f.at)
+		clear(f.listed)
 		f.state, f.first = State{}, false
 	}
 	if memory != f.memory {
@@ -129,7 +141,7 @@ func (f *Following) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	f.session, f.news = ctx, make(chan news)
-	f.readers, f.standing, f.pending = make(map[feed]func()), make(map[feed]bool), nil
+	f.readers, f.standing, f.reached, f.pending = make(map[feed]func()), make(map[feed]bool), make(map[feed]int64), nil
 	for _, feed := range everywhere() {
 		f.open(feed)
 	}
@@ -172,6 +184,7 @@ func (f *Following) serve(ctx context.Context) error {
 			if f.memory.Epoch != epoch {
 				return nil
 			}
+			f.mark(ctx)
 			again.Reset(recogniseEvery)
 		case <-relist.C:
 			f.flush()
@@ -181,6 +194,18 @@ func (f *Following) serve(ctx context.Context) error {
 		if f.state.Cluster.ID != "" && f.state.Cluster.Epoch != f.memory.Epoch {
 			return nil // another host has found out that the store went back
 		}
+	}
+}
+
+// mark marks the store when it is time. A store that cannot be written is not marked.
+func (f *Following) mark(ctx context.Context) {
+	if time.Now().Before(f.marked) {
+		return
+	}
+	memory := f.memory
+	if f.client.mark(ctx, &memory, f.node) == nil {
+		f.memory, f.marked = memory, time.Now().Add(markEvery/2+rand.N(markEvery))
+		f.follower.Remember(memory, nil)
 	}
 }
 
@@ -194,10 +219,24 @@ func (f *Following) take(n news) error {
 		return f.interrupted(n)
 	case n.stands:
 		f.stands(n.feed)
+	case n.progress > 0:
+		f.progress(n)
 	default:
 		f.pending = append(f.pending, n)
 	}
 	return nil
+}
+
+// progress notes up to where a feed is known. What the last one said counts: an etcd before 3.4.25 and 3.5.8 may say so before it has
+// sent what came earlier (etcd#15220).
+func (f *Following) progress(n news) {
+	f.known(n.feed, f.reached[n.feed])
+	f.reached[n.feed] = n.progress
+}
+
+// known takes that a feed is known up to a revision.
+func (f *Following) known(of feed, revision int64) {
+	f.at[of] = max(f.at[of], min(revision, f.memory.MarkRevision))
 }
 
 // interrupted says how to go on after a feed has ended. What one feed has missed, the others may have missed as well: everything
@@ -223,6 +262,8 @@ func (f *Following) member(names []string) {
 		delete(f.readers, left)
 		delete(f.standing, left)
 		delete(f.at, left)
+		delete(f.listed, left)
+		delete(f.reached, left)
 		f.pending = slices.DeleteFunc(f.pending, func(n news) bool { return n.feed == left })
 		u.clear(left)
 		u.network(name).Followed = false
@@ -268,7 +309,10 @@ func (c *Client) read(ctx context.Context, of feed, revision int64, to chan<- ne
 	keys := of.keys
 	keys.Revision = revision + 1
 	for event := range c.store.Watch(ctx, keys) {
-		n := news{changes: event.Changes, err: event.Err, stands: event.Err == nil && len(event.Changes) == 0}
+		n := news{changes: event.Changes, err: event.Err, stands: event.Err == nil && len(event.Changes) == 0 && !event.Progress}
+		if event.Progress {
+			n.progress = event.Revision
+		}
 		if event.Err == nil && event.Revision < revision {
 			n.err = etcd.ErrFuture // it went back
 		}
@@ -304,7 +348,7 @@ func (f *Following) flush() {
 			if n.feed.network != "" {
 				u.network(n.feed.network).Followed = true
 			}
-			f.at[n.feed] = n.revision
+			f.listed[n.feed] = true
 			memory.Revision = max(memory.Revision, n.revision)
 		}
 		for _, kv := range n.list {
@@ -314,12 +358,21 @@ func (f *Following) flush() {
 		for _, ch := range n.changes {
 			u.set(ch)
 			memory.see(ch.KV, ch.Deleted)
-			f.at[n.feed] = max(f.at[n.feed], ch.Modified)
+		}
+	}
+	changed := memory != f.memory
+	f.memory = memory
+	for _, n := range f.pending {
+		if n.listed {
+			f.at[n.feed] = 0 // what was known before may be of another store
+			f.known(n.feed, n.revision)
+		}
+		for _, ch := range n.changes {
+			f.known(n.feed, ch.Modified)
 		}
 	}
 	f.pending = nil
-	if memory != f.memory {
-		f.memory = memory
+	if changed {
 		f.follower.Remember(memory, nil)
 	}
 	f.settle(u)
@@ -332,7 +385,7 @@ func (f *Following) settle(u *update) {
 	first := !f.first
 	if first {
 		for _, feed := range everywhere() {
-			if f.at[feed] == 0 {
+			if !f.listed[feed] {
 				return // not complete yet
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fairway-cni/fairway/pkg/etcd"
@@ -62,6 +63,56 @@ func TestFollowAfterCompaction(t *testing.T) {
 	if len(r.wentBack) > 0 {
 		t.Errorf("a compaction is taken for a store that went back: %v", <-r.wentBack)
 	}
+}
+
+// What is followed and does not change is not compacted away: it is known up to the mark.
+func TestFollowIdleAcrossCompactions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim, c := newStore(t)
+		away := sim.Client(9)
+		r := follow(t, New(away), Memory{}, "blue")
+		create(t, c, network("blue", "10.42.0.0/16", 26))
+		r.await(t, "the network", func(s State) bool { return s.Networks["blue"].Readable() })
+		for range 6 {
+			for range 30 { // as with etcd's --auto-compaction-retention=30m
+				sim.Put("x", "")
+				time.Sleep(time.Minute)
+			}
+			sim.Compact()
+			for range 30 {
+				sim.Put("x", "")
+				time.Sleep(time.Minute)
+			}
+			away.Cut(true)
+			time.Sleep(time.Minute)
+			away.Cut(false)
+		}
+		for range len(r.disturbed) {
+			if err := <-r.disturbed; errors.Is(err, etcd.ErrCompacted) {
+				t.Fatal("what nobody changed was compacted away")
+			}
+		}
+	})
+}
+
+// What was read without a change of it is no proof that the store has still the history which led there.
+func TestFollowAfterARestoreThatNothingShows(t *testing.T) {
+	sim, c := newStore(t)
+	alive(t, sim, "a")
+	r := follow(t, c, Memory{})
+	r.await(t, "the cluster", func(s State) bool { return s.Cluster.ID != "" })
+	backup := sim.Backup()
+	sim.Put("x", "") // what nobody follows
+	away := sim.Client(9)
+	late := follow(t, New(away), Memory{})
+	late.await(t, "the cluster", func(s State) bool { return s.Cluster.ID != "" })
+	away.Cut(true)
+	sim.Restore(backup)
+	if err := c.Publish(t.Context(), State{}, "a", "a", Host{VTEP: addr("192.0.2.2")}); err != nil {
+		t.Fatal(err)
+	}
+	away.Cut(false)
+	late.await(t, "the host", func(s State) bool { return s.Hosts["a"].VTEP == addr("192.0.2.2") })
 }
 
 // More keys than a page, and a follower that sees them all at one revision.

@@ -214,7 +214,7 @@ func (k *Keeper) reclaim(ctx context.Context, s survey, node string) error {
 		}
 	}
 	if !kept {
-		errs = append(errs, k.client.strike(ctx, s.Revision, hostKey(node), node))
+		errs = append(errs, k.client.strike(ctx, s.Revision, hostKey(node), node), k.client.strike(ctx, s.Revision, marks+node, node))
 	}
 	return errors.Join(errs...)
 }
@@ -270,6 +270,6 @@ func (c *Client) Forget(ctx context.Context, node string) error {
 	for name := range all.Networks {
 		errs = append(errs, c.strip(ctx, all.State, name, node))
 	}
-	errs = append(errs, c.strike(ctx, all.Revision, hostKey(node), node))
+	errs = append(errs, c.strike(ctx, all.Revision, hostKey(node), node), c.strike(ctx, all.Revision, marks+node, node))
 	return errors.Join(errs...)
 }

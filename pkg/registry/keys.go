@@ -24,6 +24,7 @@ import (
 //	settling                   leased: the store went back, and hosts claim again what they had
 //	seen/<name>                the last revision that any host had seen of the network before the store went back, leased
 //	wanted/<name>              the network has no free block
+//	marks/<node>               by which the node knows the store's history again
 //
 // Every host follows cluster, networks/ and nodes/; of net/<name>/ only members follow blocks, nodes and pins, which are one
 // range, with the names in it. Neither heartbeats nor usage lie in it.
@@ -39,6 +40,7 @@ const (
 	settling   = root + "settling"
 	wanted     = root + "wanted/"
 	testimony  = root + "seen/"
+	marks      = root + "marks/"
 
 	blocksPart  = "blocks"
 	namesPart   = "names"

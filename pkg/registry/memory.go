@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -22,11 +23,12 @@ type Memory struct {
 	Epoch string `json:"epoch,omitempty"`
 	// Cluster is etcd's own ID.
 	Cluster uint64 `json:"cluster,omitempty"`
-	// Revision is the last that was seen, and Mark a key that the revision MarkRevision changed: a store that went back has
-	// another history there, whatever revision it has reached since.
+	// Revision is the last that was seen, and Mark a key that the revision MarkRevision changed, to a value of the hash MarkSum: a
+	// store that went back has another history there, whatever revision it has reached since.
 	Revision     int64  `json:"revision,omitempty"`
 	Mark         string `json:"mark,omitempty"`
 	MarkRevision int64  `json:"markRevision,omitempty"`
+	MarkSum      string `json:"markSum,omitempty"`
 }
 
 // ErrWentBack says that the store is not what it was when this host saw it last.
@@ -36,8 +38,26 @@ var ErrWentBack = errors.New("etcd went back")
 func (m *Memory) see(kv etcd.KV, deleted bool) {
 	m.Revision = max(m.Revision, kv.Modified)
 	if !deleted && kv.Modified > m.MarkRevision {
-		m.Mark, m.MarkRevision = kv.Key, kv.Modified
+		m.Mark, m.MarkRevision, m.MarkSum = kv.Key, kv.Modified, sumOf(kv.Value)
 	}
+}
+
+func sumOf(value string) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(value)) // it takes everything
+	return strconv.FormatUint(h.Sum64(), 16)
+}
+
+// mark writes a key of this node that no other history has. Without it, a host knows the store again by the last change that it was
+// told of, and another history may begin after that.
+func (c *Client) mark(ctx context.Context, m *Memory, node string) error {
+	kv := etcd.KV{Key: marks + node, Value: rand.Text()}
+	result, err := c.attempt(ctx, nil, []etcd.Op{etcd.Set(kv.Key, kv.Value)}, nil)
+	if err == nil {
+		kv.Modified = result.Revision
+		m.see(kv, false)
+	}
+	return err
 }
 
 // Defaults are what the first host of a cluster decides for all.
@@ -84,7 +104,7 @@ func (c *Client) recognise(ctx context.Context, m Memory, d Defaults) (Memory, e
 			}
 		}
 		if reason == "" {
-			now.Revision, now.Mark, now.MarkRevision = m.Revision, m.Mark, m.MarkRevision
+			now.Revision, now.Mark, now.MarkRevision, now.MarkSum = m.Revision, m.Mark, m.MarkRevision, m.MarkSum
 			return now, nil
 		}
 		if err := c.turn(ctx, kv, record, m.Epoch); err != nil {
@@ -102,7 +122,7 @@ func (c *Client) differs(ctx context.Context, m Memory, h etcd.Header) (string, 
 	if m.Mark == "" {
 		return "", nil
 	}
-	page, err := c.store.Range(ctx, etcd.Range{Key: m.Mark, Revision: m.MarkRevision, KeysOnly: true})
+	page, err := c.store.Range(ctx, etcd.Range{Key: m.Mark, Revision: m.MarkRevision})
 	switch {
 	case errors.Is(err, etcd.ErrCompacted):
 		if h.Cluster != m.Cluster {
@@ -113,7 +133,7 @@ func (c *Client) differs(ctx context.Context, m Memory, h etcd.Header) (string, 
 		return "another history", nil
 	case err != nil:
 		return "", err
-	case len(page.KVs) == 0 || page.KVs[0].Modified != m.MarkRevision:
+	case len(page.KVs) == 0 || page.KVs[0].Modified != m.MarkRevision || m.MarkSum != "" && sumOf(page.KVs[0].Value) != m.MarkSum:
 		return "another history", nil
 	}
 	return "", nil
@@ -148,14 +168,13 @@ func (c *Client) found(ctx context.Context, m Memory, d Defaults) error {
 	if err != nil {
 		return err
 	}
-	record.Mixed = len(former.KVs) > 0
+	record.Mixed, record.Past = len(former.KVs) > 0, m.Epoch
 	value, err := json.Marshal(record)
 	if err != nil {
 		return err
 	}
 	then := []etcd.Op{etcd.Set(clusterKey, string(value))}
 	if m.ID != "" {
-		record.Past = m.Epoch
 		lease, err := c.store.Grant(ctx, SettleFor)
 		if err != nil {
 			return err

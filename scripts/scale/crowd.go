@@ -54,7 +54,7 @@ func newCrowd(ctx context.Context, hosts int, endpoints []string) (*crowd, error
 // follow has a host follow the network, and waits until it knows so many nodes.
 func (c *crowd) follow(ctx context.Context, host, count int) (*registry.Network, error) {
 	w := &watcher{crowd: c, host: host, count: count, knows: make(chan *registry.Network, 1)}
-	following := c.clients[host].NewFollowing(w, registry.Memory{}, func() registry.Defaults {
+	following := c.clients[host].NewFollowing(nodeName(host), w, registry.Memory{}, func() registry.Defaults {
 		return registry.Defaults{ReclaimAfter: registry.Duration(24 * time.Hour), Family: 4}
 	})
 	following.Join([]string{networkName})
@@ -138,9 +138,11 @@ func (c *crowd) read(ctx context.Context) error {
 	return errors.Join(err, c.await(ctx, len(c.clients)))
 }
 
+func nodeName(host int) string { return fmt.Sprintf("host%05d", host) }
+
 // enter makes a host one of the network: sign of life, block, record.
 func (c *crowd) enter(ctx context.Context, i int) error {
-	client, node, boot := c.clients[i%len(c.clients)], fmt.Sprintf("host%05d", i), fmt.Sprintf("boot%05d", i)
+	client, node, boot := c.clients[i%len(c.clients)], nodeName(i), fmt.Sprintf("boot%05d", i)
 	alive := make(chan struct{})
 	var once sync.Once
 	c.ends.Go(func() {

@@ -3,9 +3,13 @@ package etcdsim
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/fairway-cni/fairway/pkg/etcd"
 )
+
+// progressEvery is how often a watch says up to where it has told everything.
+const progressEvery = time.Minute
 
 // watcher is one watch.
 type watcher struct {
@@ -76,6 +80,8 @@ func (c *Client) watch(ctx context.Context, r etcd.Range, send func(etcd.Event) 
 	if !send(etcd.Event{Header: header}) {
 		return nil
 	}
+	progress := time.NewTicker(progressEvery)
+	defer progress.Stop()
 	for {
 		c.sim.mu.Lock()
 		event := etcd.Event{Header: c.sim.header(), Changes: w.next(c.sim.data)}
@@ -92,6 +98,11 @@ func (c *Client) watch(ctx context.Context, r etcd.Range, send func(etcd.Event) 
 		case <-w.ended:
 			return fmt.Errorf("etcd: %w: %w", etcd.ErrUnavailable, etcd.ErrDisconnected)
 		case <-w.woken:
+		case <-progress.C:
+			// What came since is not said to be told.
+			if !send(etcd.Event{Header: etcd.Header{Cluster: event.Cluster, Revision: event.Revision}, Progress: true}) {
+				return nil
+			}
 		}
 	}
 }
