@@ -393,7 +393,7 @@ func (p *publisher) regain(ctx context.Context, n *registry.Network) error {
 		if _, there := n.Pins[addr]; there || pin.Node != p.node() || !slices.Contains(p.cache.reservedIn(n.Name), addr) {
 			continue
 		}
-		if err := p.registry.Pin(ctx, n, addr, pin); err != nil && !errors.Is(err, agentapi.ErrInUse) {
+		if err := p.registry.RegainPin(ctx, n, addr, pin); err != nil && !errors.Is(err, agentapi.ErrInUse) {
 			errs = append(errs, err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/etcd"
 	"github.com/fairway-cni/fairway/pkg/etcd/etcdsim"
 )
 
@@ -277,6 +278,13 @@ func TestClaimsWhileTheStoreSettles(t *testing.T) {
 	}
 	if err := c.Regain(t.Context(), n, "a", "a", prefix("10.42.1.0/26")); err != nil {
 		t.Errorf("regain: %v", err)
+	}
+	pin := Pin{Node: "a", ContainerID: "c", IfName: "eth0"}
+	if err := c.Pin(t.Context(), n, addr("10.42.2.9"), pin); !errors.Is(err, ErrSettling) || !errors.Is(err, etcd.ErrUnavailable) {
+		t.Errorf("pin: %v, want ErrSettling", err)
+	}
+	if err := c.RegainPin(t.Context(), n, addr("10.42.2.9"), pin); err != nil {
+		t.Errorf("regain of a pin: %v", err)
 	}
 	sim.Delete(settling)
 	if _, err := claimAs(t, c, n, "a"); err != nil {

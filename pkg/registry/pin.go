@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
@@ -11,8 +12,17 @@ import (
 
 // Pin gives an attachment an address whose block has no owner. Nobody claims the block while the pin is there. The same pin
 // again is a success. Errors are agentapi's: ErrInvalid for an address of no subnet, ErrInUse, ErrNotFound,
-// ErrUnavailable.
+// ErrUnavailable; and ErrSettling.
 func (c *Client) Pin(ctx context.Context, n *Network, addr netip.Addr, p Pin) error {
+	return c.pin(ctx, n, addr, p, etcd.Absent(settling))
+}
+
+// RegainPin pins an address that an attachment had before the store went back. It may be done also while that settles. Errors as of Pin.
+func (c *Client) RegainPin(ctx context.Context, n *Network, addr netip.Addr, p Pin) error {
+	return c.pin(ctx, n, addr, p)
+}
+
+func (c *Client) pin(ctx context.Context, n *Network, addr netip.Addr, p Pin, more ...etcd.Condition) error {
 	subnet, ok := subnetOf(n.Definition, addr)
 	if !ok {
 		return invalidf("address %s lies in no subnet of network %s: give one of %s", addr, n.Name, prefixes(n.Definition.Subnets))
@@ -23,7 +33,7 @@ func (c *Client) Pin(ctx context.Context, n *Network, addr netip.Addr, p Pin) er
 	}
 	block, pin := blockKey(n.Name, blockOf(subnet, addr)), pinKey(n.Name, addr)
 	response, err := c.attempt(ctx,
-		[]etcd.Condition{exists(n), etcd.Absent(block), etcd.Absent(pin)},
+		append(more, exists(n), etcd.Absent(block), etcd.Absent(pin)),
 		[]etcd.Op{etcd.Set(pin, string(value))},
 		[]etcd.Op{etcd.Read(networkKey(n.Name)), etcd.Read(block), etcd.Read(pin)})
 	if err != nil || response.Done {
@@ -37,6 +47,8 @@ func (c *Client) Pin(ctx context.Context, n *Network, addr netip.Addr, p Pin) er
 		return nil
 	case len(owner) > 0:
 		return inUsef("address %s lies in a block of host %s: attach the container there, or give an address of a free block", addr, owner[0].Value)
+	case len(holder) == 0:
+		return fmt.Errorf("network %s: %w: %w", n.Name, etcd.ErrUnavailable, ErrSettling)
 	case holder[0].Value == string(value):
 		return nil
 	}
