@@ -4,8 +4,10 @@ import (
 	"errors"
 	"io"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -91,6 +93,42 @@ func TestRunLookedAt(t *testing.T) {
 	web.end(t)
 	wantNothing(t, "lamp")
 	wantNothing(t, "back") // although it was connected later
+}
+
+// TestRunPublishes: ports are published with the container, shown, and gone with it.
+func TestRunPublishes(t *testing.T) {
+	noAddresses(t)
+	createNetwork(t, "--subnet", "10.76.0.0/24", "--subnet", "fd76::/64", "lamp")
+	newLAN(t)
+	createNetwork(t, "-d", "macvlan", "-o", "parent=lan0", "--subnet", "10.78.0.0/24", "flat")
+	web := startRun(t, "--network", "lamp", "--name", "web", "-p", "18080:80", "-p", "127.0.0.1::81", "-P", "--expose", "82/udp")
+	web.say(t, "{ while :; do echo served | busybox nc -l -p 80; done; } >/dev/null 2>&1 & echo started", "started\n")
+	deadline := time.Now().Add(30 * time.Second)
+	for answer := ""; answer != "served\n"; {
+		if time.Now().After(deadline) {
+			t.Fatalf("by 127.0.0.1:18080: %q", answer)
+		}
+		answer, _, _ = run(command(t, "sh", "-c", "busybox nc -w 2 127.0.0.1 18080 </dev/null"))
+	}
+	const published = `{{range .Containers}}{{range $port, $at := .Ports}}{{$port}}{{range $at}} {{.HostIp}}:{{.HostPort}}{{end}}{{println}}{{end}}{{end}}`
+	got := succeed(t, fairway(t, "inspect", "-f", published, "lamp"))
+	if !regexp.MustCompile(`^80/tcp 0\.0\.0\.0:18080 :::18080\n81/tcp 127\.0\.0\.1:\d{5}\n82/udp 0\.0\.0\.0:\d{5} :::\d{5}\n`).MatchString(got) {
+		t.Errorf("inspect: got %q", got)
+	}
+	if got := succeed(t, fairway(t, "topology")); !strings.Contains(got, "18080->80/tcp") {
+		t.Errorf("topology does not show the port:\n%s", got)
+	}
+	if said := fail(t, fairway(t, "run", "--network", "lamp", "-p", "18080:80", "true")); !strings.Contains(said, "port 18080/tcp is already published by container ") {
+		t.Errorf("a port twice: got %q", said)
+	}
+	if said := fail(t, fairway(t, "run", "--network", "flat", "-p", "80:80", "true")); !strings.Contains(said, "network flat publishes no ports") {
+		t.Errorf("a network without ports: got %q", said)
+	}
+	if _, said, err := run(fairway(t, "run", "--network", "none", "-p", "80:80", "true")); err != nil || !strings.Contains(said, "on network none no port is published") {
+		t.Errorf("no network: got %q, %v", said, err)
+	}
+	web.end(t)
+	wantNothing(t, "lamp")
 }
 
 // TestRunKilled: neither SIGTERM nor SIGKILL leaves anything. Whoever writes to the pipe has ended when that ends.

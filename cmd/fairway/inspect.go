@@ -3,13 +3,16 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/format"
 	"github.com/fairway-cni/fairway/pkg/inspection"
+	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state/naming"
+	"github.com/fairway-cni/fairway/pkg/state/ports"
 )
 
 func newInspect(e *env) *cobra.Command {
@@ -53,17 +56,49 @@ func inspect(e *env, refs []string, verbose bool) (shown []any, failed error) {
 	if err != nil {
 		e.warn(fmt.Errorf("names of containers are not shown: %w", err))
 	}
+	published, err := publishedBy(attached)
+	if err != nil {
+		e.warn(fmt.Errorf("published ports are not shown: %w", err))
+	}
 	for _, ref := range refs {
 		n, err := networks.Find(ref)
 		if err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		network := inspection.Named(inspection.New(n, attachment.Of(n.Name, attached)), records)
+		alive := attachment.Of(n.Name, attached)
+		network := inspection.Publishing(inspection.Named(inspection.New(n, alive), records), alive, func(a attachment.Attachment) map[string][]inspection.Binding {
+			return bindings(published[a.Owner().Tag()])
+		})
 		if verbose {
 			network = inspection.Verbose(network, n)
 		}
 		shown = append(shown, network)
 	}
 	return shown, failed
+}
+
+// publishedBy is the published ports by their owners' tags, where there is somebody to own one.
+func publishedBy(attached []attachment.Attachment) (map[string][]ports.Port, error) {
+	if len(attached) == 0 {
+		return nil, nil
+	}
+	k, err := kernel.Open("")
+	if err != nil {
+		return nil, err
+	}
+	defer k.Close()
+	return ports.ByOwner(k)
+}
+
+// bindings sorts ports by those of the container.
+func bindings(list []ports.Port) map[string][]inspection.Binding {
+	shown := map[string][]inspection.Binding{}
+	for _, p := range list {
+		for i := range int(p.More) + 1 {
+			name := fmt.Sprintf("%d/%s", int(p.ContainerPort)+i, ports.ProtocolName(p.Protocol))
+			shown[name] = append(shown[name], inspection.Binding{HostIp: p.HostIP.String(), HostPort: strconv.Itoa(int(p.HostPort) + i)})
+		}
+	}
+	return shown
 }

@@ -11,40 +11,50 @@ import (
 )
 
 // parsePort reads a port as `docker run -p` has it: [IP:]HOST:CONTAINER[/PROTOCOL], where both may be ranges of one length.
-func parsePort(text string) (p ports.Port, err error) {
+func parsePort(text string) (ports.Port, error) {
+	p, host, err := splitPort(text)
+	if err != nil {
+		return p, err
+	}
+	if host == "" {
+		return p, fmt.Errorf("port %s: give [IP:]HOST:CONTAINER[/PROTOCOL], such as 8080:80", text)
+	}
+	first, more, err := parseRange(host)
+	switch {
+	case err != nil:
+		return p, fmt.Errorf("port %s: %w", text, err)
+	case more != p.More:
+		return p, fmt.Errorf("port %s: the host's range has %d ports and the container's %d: give as many", text, more+1, p.More+1)
+	}
+	p.HostPort = first
+	return p, nil
+}
+
+// splitPort reads all of a port but the host's, which is empty where it is left to be chosen.
+func splitPort(text string) (p ports.Port, host string, err error) {
 	rest, protocol, named := strings.Cut(text, "/")
 	if !named {
 		protocol = "tcp"
 	}
 	var known bool
 	if p.Protocol, known = ports.ProtocolNumber(strings.ToLower(protocol)); !known {
-		return p, fmt.Errorf("port %s: protocol %q: give tcp, udp or sctp", text, protocol)
+		return p, "", fmt.Errorf("port %s: protocol %q: give tcp, udp or sctp", text, protocol)
 	}
-	at := strings.LastIndexByte(rest, ':')
-	if at < 0 {
-		return p, fmt.Errorf("port %s: give [IP:]HOST:CONTAINER[/PROTOCOL], such as 8080:80", text)
+	container := rest
+	if at := strings.LastIndexByte(rest, ':'); at >= 0 {
+		host, container = rest[:at], rest[at+1:]
 	}
-	host, container := rest[:at], rest[at+1:]
-	if at = strings.LastIndexByte(host, ':'); at >= 0 {
+	if at := strings.LastIndexByte(host, ':'); at >= 0 {
 		ip := strings.TrimSuffix(strings.TrimPrefix(host[:at], "["), "]")
 		if p.HostIP, err = attach.HostIP("port "+text+": address", ip); err != nil {
-			return p, err
+			return p, "", err
 		}
 		host = host[at+1:]
 	}
-	from, more, err := parseRange(host)
-	if err != nil {
-		return p, fmt.Errorf("port %s: %w", text, err)
+	if p.ContainerPort, p.More, err = parseRange(container); err != nil {
+		return p, "", fmt.Errorf("port %s: %w", text, err)
 	}
-	to, moreTo, err := parseRange(container)
-	if err != nil {
-		return p, fmt.Errorf("port %s: %w", text, err)
-	}
-	if more != moreTo {
-		return p, fmt.Errorf("port %s: the host's range has %d ports and the container's %d: give as many", text, more+1, moreTo+1)
-	}
-	p.HostPort, p.ContainerPort, p.More = from, to, more
-	return p, nil
+	return p, host, nil
 }
 
 // parseRange reads a port, or the first and the last one.

@@ -92,7 +92,7 @@ func (e *env) withPublished(cmd *cobra.Command, containerRef, networkRef string,
 	}
 	defer k.Close()
 	return f(k, ports.Published{
-		Owner: state.Owner{Network: a.Network, ContainerID: a.ID, IfName: a.IfName},
+		Owner: a.Owner(),
 		Addrs: firstOfEach(a.Addresses), Hairpin: true,
 	})
 }

@@ -12,6 +12,7 @@ const runFailure = 125
 // runFlags are those of `fairway run`, as given.
 type runFlags struct {
 	endpoint       endpointFlags
+	ports          portFlags
 	networks       []string
 	networkAliases []string
 	name, hostname string
@@ -37,6 +38,7 @@ The exit status is the command's; 125 says that it was not run, 126 that it cann
 		Example: `  fairway run                                               # a shell on the network "bridge"
   fairway run --network lamp --name web busybox httpd -f -p 80
   fairway run --network lamp,ip=10.5.0.20,alias=mysql --network back --dns 1.1.1.1 -- bash
+  fairway run -p 8080:80 busybox httpd -f -p 80
   fairway run --network none ip addr`,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveDefault // the shell completes commands and files
@@ -65,6 +67,7 @@ func (o *runFlags) addFlags(e *env, cmd *cobra.Command) {
 	flags.StringArrayVar(&o.networks, "network", nil,
 		"`NETWORK` to attach to, or NETWORK,KEY=VALUE… with ip, ip6, alias, mac-address, ifname; several times for several (default: bridge)")
 	o.endpoint.addFlags(flags)
+	o.ports.addFlags(flags)
 	flags.StringArrayVar(&o.networkAliases, "network-alias", nil, "the same `name` as --alias gives")
 	flags.StringVar(&o.name, "name", "", "`name` of the container")
 	flags.StringVar(&o.hostname, "hostname", "", "host `name` (default: the container's)")

@@ -26,6 +26,9 @@ func (e *env) sandbox(o runFlags) (sandbox.Spec, error) {
 	if spec.Endpoints, spec.HostNetwork, err = endpoints(networks, o.networks, o.endpoint); err != nil {
 		return spec, err
 	}
+	if err := e.publishing(&spec, o.ports); err != nil {
+		return spec, err
+	}
 	for _, variable := range o.env {
 		if !strings.Contains(variable, "=") {
 			variable += "=" + os.Getenv(variable) // as Docker: its value here

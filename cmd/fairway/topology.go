@@ -14,6 +14,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/picture"
 	"github.com/fairway-cni/fairway/pkg/snapshot"
+	"github.com/fairway-cni/fairway/pkg/state/ports"
 	"github.com/fairway-cni/fairway/pkg/state/ruleset"
 	"github.com/fairway-cni/fairway/pkg/topology"
 )
@@ -114,9 +115,13 @@ func (e *env) graph() (topology.Graph, error) {
 	if err != nil {
 		e.warn(err) // a kernel without nftables masquerades nothing
 	}
+	published, err := ports.ByOwner(k)
+	if err != nil {
+		e.warn(err)
+	}
 	return topology.Build(topology.Facts{
 		Host: host, Networks: topology.DescribeNetworks(networks.All),
-		Attachments: topology.DescribeAttachments(attached), Masqueraded: masqueraded,
+		Attachments: topology.DescribeAttachments(attached, published), Masqueraded: masqueraded,
 	}), nil
 }
 

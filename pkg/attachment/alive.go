@@ -14,8 +14,8 @@ import (
 // argNetns is the key of CNI_ARGS by which an attachment of fairway's records its namespace as package liveness marks it.
 const argNetns = "FAIRWAY_NETNS"
 
-// owner is to whom the kernel's objects belong.
-func (a Attachment) owner() state.Owner {
+// Owner is to whom the kernel's objects belong.
+func (a Attachment) Owner() state.Owner {
 	return state.Owner{Network: a.Network, ContainerID: a.ID, IfName: a.IfName}
 }
 
@@ -57,7 +57,7 @@ func (a Attachment) led(o *liveness.Observer) bool {
 			name = end.Name
 		}
 	}
-	return o.LeadsToPeer(a.Netns, a.owner(), name)
+	return o.LeadsToPeer(a.Netns, a.Owner(), name)
 }
 
 // judge also says whether the kernel would say so for a moment of what has just ended.
@@ -80,7 +80,7 @@ func (a Attachment) judge(o *liveness.Observer) (alive, dying bool) {
 		return false, false
 	}
 	mark := a.mark
-	if claimed, ok := o.ClaimOf(a.owner()); ok {
+	if claimed, ok := o.ClaimOf(a.Owner()); ok {
 		mark = claimed
 	}
 	if mark != (liveness.Mark{}) {
@@ -107,7 +107,7 @@ const (
 
 // byHostEnd asks for the host's end of a veth: fairway's by its name, that of other plugins by what their result says.
 func (a Attachment) byHostEnd(o *liveness.Observer) verdict {
-	if o.HasHostEnd(a.owner()) {
+	if o.HasHostEnd(a.Owner()) {
 		return is
 	}
 	found := unknown

@@ -12,6 +12,7 @@ import (
 	"github.com/containernetworking/cni/libcni"
 
 	"github.com/fairway-cni/fairway/pkg/liveness"
+	"github.com/fairway-cni/fairway/pkg/state/ports"
 )
 
 // Request is what is asked for when a container is attached.
@@ -30,6 +31,8 @@ type Request struct {
 	Aliases []string
 	// Servers answer for names that are not of its networks. Empty: the network's, or the host's.
 	Servers []netip.Addr
+	// Ports are published at the host. They need a network with the capability.
+	Ports []ports.Port
 }
 
 // DisplayName is the container's name, or its ID where there is none.
@@ -41,6 +44,7 @@ const (
 	capMAC     = "mac"
 	capAliases = "aliases"
 	capDNS     = "dns"
+	capPorts   = "portMappings"
 )
 
 // configure translates the request: into capabilities where the network has them, and else into CNI_ARGS and args, which
@@ -77,6 +81,13 @@ func (r Request) configure(network *libcni.NetworkConfigList) (*libcni.NetworkCo
 		rt.CapabilityArgs[capDNS] = map[string]any{"servers": texts(r.Servers)}
 	}
 	switch {
+	case len(r.Ports) == 0:
+	case Publishes(network):
+		rt.CapabilityArgs[capPorts] = mappings(r.Ports)
+	default:
+		return nil, nil, fmt.Errorf("network %s publishes no ports: no plugin of it has the capability %s", network.Name, capPorts)
+	}
+	switch {
 	case len(r.IPs) == 0:
 	case has(network, capIPs):
 		rt.CapabilityArgs[capIPs] = texts(r.IPs)
@@ -85,6 +96,26 @@ func (r Request) configure(network *libcni.NetworkConfigList) (*libcni.NetworkCo
 		return conf, rt, err
 	}
 	return network, rt, nil
+}
+
+// Publishes says whether a network can publish ports.
+func Publishes(network *libcni.NetworkConfigList) bool { return has(network, capPorts) }
+
+// mappings writes ports as the capability has them, each one by itself.
+func mappings(list []ports.Port) []map[string]any {
+	var all []map[string]any
+	for _, p := range list {
+		for i := range int(p.More) + 1 {
+			mapping := map[string]any{
+				"hostPort": int(p.HostPort) + i, "containerPort": int(p.ContainerPort) + i, "protocol": ports.ProtocolName(p.Protocol),
+			}
+			if p.HostIP.IsValid() {
+				mapping["hostIP"] = p.HostIP.String()
+			}
+			all = append(all, mapping)
+		}
+	}
+	return all
 }
 
 func has(network *libcni.NetworkConfigList, capability string) bool {

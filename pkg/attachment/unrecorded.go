@@ -10,7 +10,7 @@ import (
 func (r Runtime) unrecorded(o *liveness.Observer, recorded []Attachment) (found []Attachment) {
 	known := map[string]bool{}
 	for _, a := range recorded {
-		known[a.owner().Tag()] = true
+		known[a.Owner().Tag()] = true
 	}
 	ends, _ := o.HostEnds() // without a list of links nothing is known of them
 	for _, end := range ends {

@@ -66,7 +66,12 @@ type Container struct {
 	Unrecorded bool `json:",omitempty"`
 	// DNSNames are those by which others of the network find it. Empty: the network has no names.
 	DNSNames []string `json:",omitempty"`
+	// Ports are the published ones, by the container's "80/tcp", as `docker inspect` has them of a container.
+	Ports map[string][]Binding `json:",omitempty"`
 }
+
+// Binding is where of the host a port is published.
+type Binding struct{ HostIp, HostPort string } //nolint:revive,staticcheck // Docker's spelling
 
 // New describes a network and those of its attachments that are alive.
 func New(n conflist.Network, alive []attachment.Attachment) Network {
@@ -94,6 +99,21 @@ func Named(shown Network, records []names.Record) Network {
 		for _, id := range []string{r.Owner.ContainerID + "/" + r.Owner.IfName, r.Owner.ContainerID} {
 			if c, ok := shown.Containers[id]; ok {
 				c.DNSNames = append(r.All(), names.ShortID(r.Owner.ContainerID))
+				shown.Containers[id] = c
+				break
+			}
+		}
+	}
+	return shown
+}
+
+// Publishing adds the published ports of the network's containers, as Ports has them.
+func Publishing(shown Network, alive []attachment.Attachment, ports func(attachment.Attachment) map[string][]Binding) Network {
+	for _, a := range alive {
+		bindings := ports(a)
+		for _, id := range []string{a.ID + "/" + a.IfName, a.ID} {
+			if c, ok := shown.Containers[id]; ok && len(bindings) > 0 {
+				c.Ports = bindings
 				shown.Containers[id] = c
 				break
 			}

@@ -38,6 +38,14 @@ func attached() []attachment.Attachment {
 	return []attachment.Attachment{web, again, {Network: "lamp", ID: "k8s-pod", IfName: "eth0"}}
 }
 
+// published are the ports of the second interface of web.
+func published(a attachment.Attachment) map[string][]Binding {
+	if a.IfName != "eth1" {
+		return nil
+	}
+	return map[string][]Binding{"80/tcp": {{"0.0.0.0", "8080"}, {"::", "8080"}}, "5000/udp": {{"192.0.2.7", "5000"}}}
+}
+
 func TestShape(t *testing.T) {
 	none := conflist.Network{Name: "none", ID: conflist.IDOf("none"), Driver: "null", Scope: "local", IPAM: conflist.IPAM{Driver: "null"},
 		Labels: map[string]string{}, Options: map[string]string{}}
@@ -49,6 +57,7 @@ func TestShape(t *testing.T) {
 		"predefined": {"", []any{New(none, nil)}},
 		"two":        {"json", []any{New(none, nil), New(lamp(), nil)}},
 		"template":   {`{{.Name}} {{range .IPAM.Config}}{{.Subnet}} {{end}}{{range $id, $c := .Containers}}{{$id}}={{$c.IPv4Address}} {{end}}{{json .Labels}}`, []any{New(lamp(), attached())}},
+		"published":  {`{{range .Containers}}{{json .Ports}}{{println}}{{end}}`, []any{Publishing(New(lamp(), attached()), attached(), published)}},
 		"verbose":    {"{{.Id}} {{.File}}", []any{Verbose(New(lamp(), nil), lamp())}},
 	} {
 		t.Run(name, func(t *testing.T) {

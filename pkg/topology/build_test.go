@@ -8,9 +8,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/golden"
 	"github.com/fairway-cni/fairway/pkg/snapshot"
+	"github.com/fairway-cni/fairway/pkg/state/ports"
 	"github.com/fairway-cni/fairway/pkg/topology"
 )
 
@@ -105,15 +107,27 @@ func office() topology.Facts {
 			{Name: "host", Type: "host"}, {Name: "bridge", Type: "bridge", Link: "fairway0"},
 		},
 		Attachments: []topology.Attachment{
-			{Network: "blue", ID: "c1", Name: "web", IfName: "eth0", Netns: "/run/netns/web"},
+			{Network: "blue", ID: "c1", Name: "web", IfName: "eth0", Netns: "/run/netns/web", Ports: []ports.Port{
+				{Protocol: unix.IPPROTO_TCP, HostIP: netip.IPv4Unspecified(), HostPort: 8080, ContainerPort: 80},
+				{Protocol: unix.IPPROTO_TCP, HostIP: netip.IPv6Unspecified(), HostPort: 8080, ContainerPort: 80},
+				{Protocol: unix.IPPROTO_UDP, HostIP: netip.MustParseAddr("192.0.2.7"), HostPort: 5000, ContainerPort: 5000, More: 99},
+			}},
 			{Network: "lan", ID: "c1", Name: "web", IfName: "eth1", Netns: "/run/netns/web"},
-			{Network: "blue", ID: "c2", Name: "db", IfName: "eth0", Netns: "/run/netns/db"},
+			{Network: "blue", ID: "c2", Name: "db", IfName: "eth0", Netns: "/run/netns/db", Ports: several(7)},
 			{Network: "dark", ID: "c3", IfName: "eth0", Netns: "/run/netns/job"},
 			{Network: "host", ID: "c4", Name: "exporter", IfName: "eth0", Netns: "/proc/1/ns/net"},
 			{Network: "wide", ID: "c5", Name: "api", IfName: "eth0", Netns: "/run/netns/api"},
 			{Network: "blue", ID: "gone", IfName: "eth0", Netns: "/run/netns/gone"},
 		},
 	}
+}
+
+// several are n ports that are published.
+func several(n uint16) (list []ports.Port) {
+	for i := range n {
+		list = append(list, ports.Port{Protocol: unix.IPPROTO_TCP, HostIP: netip.IPv4Unspecified(), HostPort: 3306 + i, ContainerPort: 3306})
+	}
+	return list
 }
 
 // crowd is a host with thirty containers on one bridge, with names as long as they get.

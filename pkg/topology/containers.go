@@ -3,10 +3,13 @@ package topology
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/snapshot"
+	"github.com/fairway-cni/fairway/pkg/state/ports"
 )
 
 // containers adds each namespace with its interfaces.
@@ -30,12 +33,14 @@ func (b *builder) interfaceOf(container string, ns snapshot.Namespace, l snapsho
 		Type: l.Kind, Addrs: l.Global(), MTU: l.MTU, Down: !l.Up, Container: container,
 	}
 	network := ""
+	var published []ports.Port
 	for _, a := range here {
 		if a.IfName == l.Name {
 			network = a.Network
 			if a.Unrecorded {
 				n.mark("unrecorded")
 			}
+			published = a.Ports
 		}
 	}
 	n.belong(network)
@@ -44,6 +49,7 @@ func (b *builder) interfaceOf(container string, ns snapshot.Namespace, l snapsho
 			n.mark(defaultMark(ns, r))
 		}
 	}
+	n.mark(portMarks(published)...)
 	b.add(n)
 	if l.LowerIn != snapshot.None {
 		b.hang(ns, l, end{id: n.ID, network: network})
@@ -59,6 +65,25 @@ func defaultMark(ns snapshot.Namespace, r snapshot.Route) string {
 		}
 	}
 	return "default route"
+}
+
+// portMarks are published ports as Docker writes them: a few, and how many there are besides. One of both families at all
+// addresses is written once.
+func portMarks(list []ports.Port) []string {
+	const few = 4
+	var marks []string
+	for _, p := range list {
+		if p.HostIP.IsUnspecified() {
+			p.HostIP = netip.Addr{}
+		}
+		if text := p.String(); !slices.Contains(marks, text) {
+			marks = append(marks, text)
+		}
+	}
+	if len(marks) > few+1 {
+		marks = append(marks[:few], fmt.Sprintf("%d more ports", len(marks)-few))
+	}
+	return marks
 }
 
 // hang notes how an interface is connected with a link of the host, if it is.

@@ -6,7 +6,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/conflist"
 	"github.com/fairway-cni/fairway/pkg/overlay"
-	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/ports"
 )
 
 // conf is what the first plugin's configuration says of where packets can go.
@@ -57,13 +57,14 @@ func (c conf) marks(internal bool) []string {
 	return marks
 }
 
-// DescribeAttachments takes from attachments what a picture needs.
-func DescribeAttachments(all []attachment.Attachment) []Attachment {
+// DescribeAttachments takes from attachments, and from the published ports by their owners' tags, what a picture needs.
+func DescribeAttachments(all []attachment.Attachment, published map[string][]ports.Port) []Attachment {
 	var attachments []Attachment
 	for _, a := range all {
-		owner := state.Owner{Network: a.Network, ContainerID: a.ID, IfName: a.IfName}
+		tag := a.Owner().Tag()
 		attachments = append(attachments, Attachment{
-			Network: a.Network, ID: a.ID, Name: a.Name, IfName: a.IfName, Netns: a.Path(), Tag: owner.Tag(), Unrecorded: a.Unrecorded,
+			Network: a.Network, ID: a.ID, Name: a.Name, IfName: a.IfName, Netns: a.Path(), Tag: tag, Unrecorded: a.Unrecorded,
+			Ports: published[tag],
 		})
 	}
 	return attachments

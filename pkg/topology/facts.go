@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/fairway-cni/fairway/pkg/snapshot"
+	"github.com/fairway-cni/fairway/pkg/state/ports"
 )
 
 // Facts are what a picture is made of.
@@ -42,6 +43,8 @@ type Attachment struct {
 	Unrecorded bool
 	// Tag is the alias of what belongs to the attachment on the host.
 	Tag string
+	// Ports are the published ones.
+	Ports []ports.Port
 }
 
 // Foreign is the label of a way out for which rules of others decide, as Docker's do for docker0.

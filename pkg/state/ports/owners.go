@@ -1,0 +1,46 @@
+package ports
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state/nftable"
+)
+
+// ByOwner lists what is published, by the tags of the owners, in the order of the container's ports. A port at all addresses
+// stands there once for each family that the container has, with HostIP 0.0.0.0 and ::; Sources are not read.
+func ByOwner(k *kernel.Kernel) (map[string][]Port, error) {
+	published := map[string][]Port{}
+	for _, family := range []netip.Addr{any4, any6} {
+		for _, kind := range kinds(family) {
+			elements, err := nftable.ElementsOf(k, kind.published())
+			if err != nil {
+				return nil, err
+			}
+			for _, e := range elements {
+				if port, _, ok := kind.read(e); ok {
+					published[e.Comment] = append(published[e.Comment], port)
+				}
+			}
+		}
+	}
+	for _, list := range published {
+		slices.SortFunc(list, func(a, b Port) int {
+			return cmp.Or(cmp.Compare(a.ContainerPort, b.ContainerPort), cmp.Compare(a.Protocol, b.Protocol),
+				a.HostIP.Compare(b.HostIP), cmp.Compare(a.HostPort, b.HostPort))
+		})
+	}
+	return published, nil
+}
+
+// Taken says whether a port of the host has an owner among those of ByOwner, at whatever address.
+func Taken(published map[string][]Port, protocol uint8, port uint16) bool {
+	for _, list := range published {
+		if slices.ContainsFunc(list, func(p Port) bool { return p.Protocol == protocol && p.has(port) }) {
+			return true
+		}
+	}
+	return false
+}
