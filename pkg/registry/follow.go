@@ -122,6 +122,10 @@ func (f *Following) recognise(ctx context.Context) error {
 	memory, err := f.client.recognise(ctx, f.memory, f.defaults())
 	wentBack := errors.Is(err, ErrWentBack)
 	if err != nil && !wentBack {
+		if memory != f.memory { // it went back, and others cannot be told yet
+			f.memory = memory
+			f.follower.Remember(memory, nil)
+		}
 		return err
 	}
 	if wentBack { // nothing that was seen is believed

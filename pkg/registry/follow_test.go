@@ -190,6 +190,60 @@ func TestRecognise(t *testing.T) {
 	}
 }
 
+// A store that went back and could not be told so, as it had no space, is not taken for the same when it looks like it later.
+func TestRecogniseWithoutSpace(t *testing.T) {
+	sim, c := newStore(t)
+	memory, err := c.recognise(t.Context(), Memory{}, testDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	backup := sim.Backup()
+	sim.Put("later", "")
+	memory.see(etcd.KV{Key: "none", Modified: memory.Revision + 1}, true)
+	sim.Restore(backup)
+	sim.SetNoSpace(true)
+	memory, err = c.recognise(t.Context(), memory, testDefaults())
+	if err == nil || errors.Is(err, ErrWentBack) {
+		t.Errorf("without space: %v", err)
+	}
+	sim.SetNoSpace(false)
+	memory.Mark, memory.MarkRevision = "", 0
+	sim.Put("later", "")
+	now, err := c.recognise(t.Context(), memory, testDefaults())
+	if !errors.Is(err, ErrWentBack) {
+		t.Errorf("with space again: %v, want ErrWentBack", err)
+	}
+	if _, err := c.recognise(t.Context(), now, testDefaults()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A deletion that the store has lost shows that it went back, also when nothing else does.
+func TestRecogniseByADeletion(t *testing.T) {
+	for _, same := range []bool{true, false} {
+		sim, c := newStore(t)
+		sim.Put("a", "")
+		memory, err := c.recognise(t.Context(), Memory{}, testDefaults())
+		if err != nil {
+			t.Fatal(err)
+		}
+		backup := sim.Backup()
+		sim.Delete("a")
+		page, err := c.store.Range(t.Context(), etcd.Range{Key: "a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		memory.see(etcd.KV{Key: "a", Modified: page.Revision}, true)
+		if !same {
+			sim.Restore(backup)
+		}
+		sim.Put("x", "")
+		if _, err := c.recognise(t.Context(), memory, testDefaults()); errors.Is(err, ErrWentBack) == same {
+			t.Errorf("the store is the same: %v, and recognised: %v", same, err)
+		}
+	}
+}
+
 // Who comes late to an epoch that others have begun begins none.
 func TestOneEpochForAll(t *testing.T) {
 	sim, c := newStore(t)

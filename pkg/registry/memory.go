@@ -23,13 +23,18 @@ type Memory struct {
 	Epoch string `json:"epoch,omitempty"`
 	// Cluster is etcd's own ID.
 	Cluster uint64 `json:"cluster,omitempty"`
-	// Revision is the last that was seen, and Mark a key that the revision MarkRevision changed, to a value of the hash MarkSum: a
-	// store that went back has another history there, whatever revision it has reached since.
+	// Revision is the last that was seen, and Mark a key that the revision MarkRevision changed, to a value of the hash MarkSum, or
+	// deleted: a store that went back has another history there, whatever revision it has reached since.
 	Revision     int64  `json:"revision,omitempty"`
 	Mark         string `json:"mark,omitempty"`
 	MarkRevision int64  `json:"markRevision,omitempty"`
 	MarkSum      string `json:"markSum,omitempty"`
+	// WentBack is why the store is not the one that was seen, while that cannot be written: it may look the same again by then.
+	WentBack string `json:"wentBack,omitempty"`
 }
+
+// sumDeleted is the MarkSum of a key that was deleted.
+const sumDeleted = "deleted"
 
 // ErrWentBack says that the store is not what it was when this host saw it last.
 var ErrWentBack = errors.New("etcd went back")
@@ -37,8 +42,12 @@ var ErrWentBack = errors.New("etcd went back")
 // see takes a change into the memory.
 func (m *Memory) see(kv etcd.KV, deleted bool) {
 	m.Revision = max(m.Revision, kv.Modified)
-	if !deleted && kv.Modified > m.MarkRevision {
-		m.Mark, m.MarkRevision, m.MarkSum = kv.Key, kv.Modified, sumOf(kv.Value)
+	if kv.Modified <= m.MarkRevision {
+		return
+	}
+	m.Mark, m.MarkRevision, m.MarkSum = kv.Key, kv.Modified, sumOf(kv.Value)
+	if deleted {
+		m.MarkSum = sumDeleted
 	}
 }
 
@@ -97,8 +106,11 @@ func (c *Client) recognise(ctx context.Context, m Memory, d Defaults) (Memory, e
 			}
 			return now, fmt.Errorf("%w: it was restored from a backup", ErrWentBack)
 		}
-		reason := "another epoch"
-		if same {
+		reason := m.WentBack
+		switch {
+		case !same:
+			reason = "another epoch"
+		case reason == "":
 			if reason, err = c.differs(ctx, m, page.Header); err != nil {
 				return m, err
 			}
@@ -107,6 +119,7 @@ func (c *Client) recognise(ctx context.Context, m Memory, d Defaults) (Memory, e
 			now.Revision, now.Mark, now.MarkRevision, now.MarkSum = m.Revision, m.Mark, m.MarkRevision, m.MarkSum
 			return now, nil
 		}
+		m.WentBack = reason
 		if err := c.turn(ctx, kv, record, m.Epoch); err != nil {
 			return m, err
 		}
@@ -122,7 +135,7 @@ func (c *Client) differs(ctx context.Context, m Memory, h etcd.Header) (string, 
 	if m.Mark == "" {
 		return "", nil
 	}
-	page, err := c.store.Range(ctx, etcd.Range{Key: m.Mark, Revision: m.MarkRevision})
+	has, err := c.hasMark(ctx, m)
 	switch {
 	case errors.Is(err, etcd.ErrCompacted):
 		if h.Cluster != m.Cluster {
@@ -133,10 +146,23 @@ func (c *Client) differs(ctx context.Context, m Memory, h etcd.Header) (string, 
 		return "another history", nil
 	case err != nil:
 		return "", err
-	case len(page.KVs) == 0 || page.KVs[0].Modified != m.MarkRevision || m.MarkSum != "" && sumOf(page.KVs[0].Value) != m.MarkSum:
+	case !has:
 		return "another history", nil
 	}
 	return "", nil
+}
+
+// hasMark says whether the store has changed the mark as the memory knows it.
+func (c *Client) hasMark(ctx context.Context, m Memory) (bool, error) {
+	at, err := c.store.Range(ctx, etcd.Range{Key: m.Mark, Revision: m.MarkRevision})
+	if err != nil {
+		return false, err
+	}
+	if m.MarkSum != sumDeleted {
+		return len(at.KVs) == 1 && at.KVs[0].Modified == m.MarkRevision && (m.MarkSum == "" || sumOf(at.KVs[0].Value) == m.MarkSum), nil
+	}
+	before, err := c.store.Range(ctx, etcd.Range{Key: m.Mark, Revision: m.MarkRevision - 1, KeysOnly: true})
+	return len(at.KVs) == 0 && len(before.KVs) == 1, err
 }
 
 // epochsKept is how many past epochs the cluster's record has: a host that was away for more of them begins another.
