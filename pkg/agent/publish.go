@@ -279,8 +279,14 @@ func (p *publisher) leaveNetwork(ctx context.Context, n *registry.Network) error
 		p.cache.touch(n.Name)
 		return nil
 	}
-	if err := p.registry.Leave(ctx, n, p.node()); err != nil {
+	left, err := p.registry.Leave(ctx, n, p.node())
+	if err != nil {
 		return err
+	}
+	if !left {
+		p.cache.touch(n.Name)
+		delete(p.used, n.Name) // it is written anew
+		return nil
 	}
 	p.cache.drop(n.Name, own...)
 	p.join(n.Name, false)

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -98,6 +99,9 @@ func (f *Following) Join(networks []string) {
 	}
 }
 
+// errAnew ends a session without anything that is wrong.
+var errAnew = errors.New("everything is to be read anew")
+
 // Run reads everything and then every change, until the context ends. It survives etcd's absence, and changes that it
 // missed while it was away, however long: when etcd has compacted them, it reads everything again and compares by value.
 func (f *Following) Run(ctx context.Context) {
@@ -110,7 +114,7 @@ func (f *Following) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, errAnew) {
 			f.follower.Disturbed(err)
 			pause.wait(ctx)
 		}
@@ -140,7 +144,19 @@ func (f *Following) recognise(ctx context.Context) error {
 	return nil
 }
 
-// serve follows all feeds until something interrupts it. Nil: it is only to begin anew.
+// recogniseAgain compares the store with the memory during a session. errAnew: it went back.
+func (f *Following) recogniseAgain() error {
+	epoch := f.memory.Epoch
+	if err := f.recognise(f.session); err != nil {
+		return err
+	}
+	if f.memory.Epoch != epoch {
+		return errAnew
+	}
+	return nil
+}
+
+// serve follows all feeds until something interrupts it.
 func (f *Following) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -175,28 +191,27 @@ func (f *Following) serve(ctx context.Context) error {
 			}
 		case <-quiet:
 			quiet, deadline = nil, nil
-			f.flush()
-		case <-deadline:
-			quiet, deadline = nil, nil
-			f.flush()
-		case <-again.C:
-			f.flush()
-			epoch := f.memory.Epoch
-			if err := f.recognise(ctx); err != nil {
+			if err := f.flush(); err != nil {
 				return err
 			}
-			if f.memory.Epoch != epoch {
-				return nil
+		case <-deadline:
+			quiet, deadline = nil, nil
+			if err := f.flush(); err != nil {
+				return err
+			}
+		case <-again.C:
+			if err := cmp.Or(f.flush(), f.recogniseAgain()); err != nil {
+				return err
 			}
 			f.mark(ctx)
 			again.Reset(recogniseEvery)
 		case <-relist.C:
-			f.flush()
+			err := f.flush()
 			clear(f.at)
-			return nil
+			return cmp.Or(err, errAnew)
 		}
 		if f.state.Cluster.ID != "" && f.state.Cluster.Epoch != f.memory.Epoch {
-			return nil // another host has found out that the store went back
+			return errAnew // another host has found out that the store went back
 		}
 	}
 }
@@ -219,8 +234,8 @@ func (f *Following) take(n news) error {
 	switch {
 	case !open: // it was left
 	case n.err != nil:
-		f.flush()
-		return f.interrupted(n)
+		err := f.flush()
+		return cmp.Or(err, f.interrupted(n))
 	case n.stands:
 		f.stands(n.feed)
 	case n.progress > 0:
@@ -340,10 +355,17 @@ func (f *Following) stands(of feed) {
 	f.follower.Disturbed(nil)
 }
 
-// flush applies a batch: hosts often start together, and a reconciliation costs the same for one change as for many.
-func (f *Following) flush() {
+// flush applies a batch: hosts often start together, and a reconciliation costs the same for one change as for many. What was listed is
+// believed when the store is still the same afterwards: it may have been emptied since it was recognised, and a list has nothing
+// to show that.
+func (f *Following) flush() error {
 	if len(f.pending) == 0 {
-		return
+		return nil
+	}
+	if slices.ContainsFunc(f.pending, func(n news) bool { return n.listed }) {
+		if err := f.recogniseAgain(); err != nil {
+			return err
+		}
 	}
 	u, memory := f.state.begin(), f.memory
 	for _, n := range f.pending {
@@ -380,6 +402,7 @@ func (f *Following) flush() {
 		f.follower.Remember(memory, nil)
 	}
 	f.settle(u)
+	return nil
 }
 
 // settle makes an update the state.

@@ -1,8 +1,10 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -286,6 +288,61 @@ func TestFollowFindsThatTheStoreWentBack(t *testing.T) {
 		t.Fatal("it is not noticed")
 	}
 	r.await(t, "a complete state without the network", func(s State) bool { return s.Networks["blue"].Absent() && s.Cluster.ID != "" })
+}
+
+// interposed is a store that does something before it reads.
+type interposed struct {
+	etcd.Store
+	before func(etcd.Range)
+}
+
+func (s interposed) Range(ctx context.Context, r etcd.Range) (etcd.Page, error) {
+	s.before(r)
+	return s.Store.Range(ctx, r)
+}
+
+// A store that is emptied after it was recognised, and before it is read, has deleted nothing.
+func TestFollowAWipeBeforeTheList(t *testing.T) {
+	sim, c := newStore(t)
+	create(t, c, network("blue", "10.42.0.0/16", 26))
+	memory, err := c.recognise(t.Context(), Memory{}, testDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var once sync.Once
+	r := follow(t, New(interposed{sim.Client(9), func(r etcd.Range) {
+		if r.Key == networks {
+			once.Do(sim.Wipe)
+		}
+	}}), memory)
+	select {
+	case s := <-r.states:
+		if len(r.wentBack) == 0 {
+			t.Errorf("it reports that the networks are %v, before it has found out", s.Networks)
+		}
+	case <-time.After(patience):
+		t.Fatal("no state in time")
+	}
+}
+
+// Who leaves takes along what was claimed again for it meanwhile.
+func TestLeave(t *testing.T) {
+	sim, c := newStore(t)
+	alive(t, sim, "a")
+	n := create(t, c, network("blue", "10.42.0.0/16", 26))
+	sim.Put(blockKey("blue", prefix("10.42.1.0/26")), "a")
+	sim.Put(blockKey("blue", prefix("10.42.2.0/26")), "b")
+	sim.Put(usedKey("blue", "a"), "")
+	if left, err := c.Leave(t.Context(), n, "a"); left || err != nil {
+		t.Errorf("with containers: left %v, %v", left, err)
+	}
+	sim.Delete(usedKey("blue", "a"))
+	if left, err := c.Leave(t.Context(), n, "a"); !left || err != nil {
+		t.Errorf("without containers: left %v, %v", left, err)
+	}
+	if blocks := current(t, c).Networks["blue"].Blocks; len(blocks) != 1 || blocks[prefix("10.42.2.0/26")] != "b" {
+		t.Errorf("blocks %v are left", blocks)
+	}
 }
 
 func TestBackoff(t *testing.T) {

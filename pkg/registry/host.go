@@ -100,20 +100,25 @@ func holds(response etcd.Result, created int64) bool {
 	return len(found) == 1 && found[0].Created == created
 }
 
-// Leave ends a membership, with the blocks and pins of the host. One that has containers by then stays. Error:
-// etcd.ErrUnavailable.
-func (c *Client) Leave(ctx context.Context, n *Network, node string) error {
+// Leave ends a membership, with the blocks and pins of the host, also those that were claimed again for it (see RestoreMember). One that
+// has containers by then, or a block more, stays, and left is false. Error: etcd.ErrUnavailable.
+func (c *Client) Leave(ctx context.Context, n *Network, node string) (left bool, err error) {
+	_, owned, err := c.list(ctx, etcd.Prefix(partPrefix(n.Name, blocksPart)))
+	if err != nil {
+		return false, err
+	}
 	conditions := []etcd.Condition{etcd.Absent(usedKey(n.Name, node))}
 	then := []etcd.Op{etcd.Remove(memberKey(n.Name, node)), etcd.RemoveAll(nameKey(n.Name, node, ""))}
-	for _, block := range n.BlocksOf(node) {
-		key := blockKey(n.Name, block)
-		conditions, then = append(conditions, etcd.Is(key, node)), append(then, etcd.Remove(key))
+	for _, kv := range owned {
+		if kv.Value == node {
+			conditions, then = append(conditions, etcd.Is(kv.Key, node)), append(then, etcd.Remove(kv.Key))
+		}
 	}
 	for _, addr := range n.PinsOf(node) {
 		then = append(then, etcd.Remove(pinKey(n.Name, addr)))
 	}
-	_, err := c.attempt(ctx, conditions, then, nil)
-	return err
+	response, err := c.attempt(ctx, conditions, then, nil)
+	return response.Done, err
 }
 
 // Release gives a block of a host back. Error: etcd.ErrUnavailable.

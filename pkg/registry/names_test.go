@@ -92,7 +92,7 @@ func TestPublishNames(t *testing.T) {
 	r.await(t, "no names", func(s State) bool { return len(namesIn(s.Networks["blue"])) == 0 })
 	sim.Put(nameKey("blue", "a", "x"), changes["1"])
 	r.await(t, "a name", func(s State) bool { return len(namesIn(s.Networks["blue"])) == 1 })
-	if err := c.Leave(t.Context(), n, "a"); err != nil {
+	if left, err := c.Leave(t.Context(), n, "a"); err != nil || !left {
 		t.Fatal(err)
 	}
 	r.await(t, "no names of a host that has left", func(s State) bool { return len(namesIn(s.Networks["blue"])) == 0 })
