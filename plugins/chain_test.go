@@ -19,7 +19,7 @@ func (a attachment) behind(result *types100.Result, plugin string, keys map[stri
 }
 
 // chained is the plugins that stand behind others.
-var chained = []string{"bandwidth", "firewall", "portmap", "tuning"}
+var chained = []string{"bandwidth", "firewall", "portmap", "sbr", "tuning"}
 
 // TestChainedPassesTheResultOn: what a plugin does not change is passed on as it came, in each version.
 func TestChainedPassesTheResultOn(t *testing.T) {

@@ -26,7 +26,7 @@ func prepare() error {
 	if err := testnet.Isolate(); err != nil {
 		return err
 	}
-	if err := testnet.BuildPlugins("./bridge", "./host", "./macvlan", "./none", "./host-local", "./overlay-vxlan", "./tuning", "./portmap", "./firewall", "./bandwidth", "./static", "./ptp"); err != nil {
+	if err := testnet.BuildPlugins("./bridge", "./host", "./macvlan", "./none", "./host-local", "./overlay-vxlan", "./tuning", "./portmap", "./firewall", "./bandwidth", "./static", "./ptp", "./sbr"); err != nil {
 		return err
 	}
 	return os.Symlink("none", filepath.Join(binDir, "loopback"))

@@ -107,7 +107,7 @@ func (h *Host) checkPlugin(ctx context.Context, u use) []Finding {
 }
 
 // ours are the plugins of fairway. loopback is another name of none.
-var ours = []string{"bridge", "host", "host-local", "loopback", "macvlan", "none", "overlay-vxlan", "portmap", "firewall", "tuning", "bandwidth", "static", "ptp"}
+var ours = []string{"bridge", "host", "host-local", "loopback", "macvlan", "none", "overlay-vxlan", "portmap", "firewall", "tuning", "bandwidth", "static", "ptp", "sbr"}
 
 // checkOrigin tells plugins of fairway from others of the same name, and old ones from new ones.
 func (h *Host) checkOrigin(ctx context.Context, path string, u use) []Finding {
