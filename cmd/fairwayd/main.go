@@ -41,7 +41,7 @@ func run(args []string) int {
 	if o.namesOnly {
 		return status(answerAlone(ctx))
 	}
-	go answerBeside(ctx)
+	answerFor(ctx, &o.agent)
 	go keepRules(ctx, filepath.SplitList(o.cniPath))
 	if err := agent.Run(ctx, o.agent, func() { notify(daemon.SdNotifyReady) }); err != nil {
 		return status(err)

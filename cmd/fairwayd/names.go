@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"github.com/fairway-cni/fairway/pkg/agent"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/names"
 	"github.com/fairway-cni/fairway/pkg/resolver"
@@ -48,14 +50,23 @@ func answerAlone(ctx context.Context) error {
 	return err
 }
 
-// answerBeside answers names beside the node agent, in place of a resolver that a plugin has started.
-func answerBeside(ctx context.Context) {
+// answerFor answers names beside a node agent, which publishes them and enters those of other hosts.
+func answerFor(ctx context.Context, agent *agent.Config) {
+	index, read := names.NewIndex(), make(chan struct{})
+	agent.Names, agent.NamesRead = index, read
+	go answerBeside(ctx, index, sync.OnceFunc(func() { close(read) }))
+}
+
+// answerBeside answers names from an index beside the node agent, in place of a resolver that a plugin has started. read is called
+// when the index has the records of this host.
+func answerBeside(ctx context.Context, index *names.Index, read func()) {
 	const pause = time.Second
 	for ctx.Err() == nil {
 		c, err := resolverConfig()
 		if err == nil {
 			_ = c.Directory.TellToLeave() // none may run
-			err = resolver.New(c).Run(ctx, func() {})
+			c.Index = index
+			err = resolver.New(c).Run(ctx, read)
 		}
 		if err != nil && ctx.Err() == nil {
 			slog.Warn("names are not answered", "error", err)

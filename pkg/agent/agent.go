@@ -46,12 +46,14 @@ type Agent struct {
 	problems  *problems
 	metrics   *metrics
 	watched   watched
+	others    others // names of other hosts
 	// link reports whether etcd is connected, and leave closes the connections that begin at an address.
 	link     func(ctx context.Context, report func(connected bool))
 	leave    func(netip.Addr)
 	wake     trigger     // the local loop
 	usage    trigger     // look at what containers have
 	remote   trigger     // the publisher
+	naming   trigger     // the publisher of names
 	claimed  atomic.Bool // since the memory of the store was written
 	counting sync.Mutex
 	fencing  sync.Mutex      // of what follows
@@ -91,7 +93,7 @@ func newAgent(c Config, p parts) (*Agent, error) {
 	a := &Agent{
 		config: c, bootID: p.bootID, clock: p.clock, identity: p.who, registry: registry.New(p.store), machine: p.machine, files: p.files, offers: p.offers,
 		link: p.link, leave: p.leave, cache: newCache(), problems: newProblems(),
-		wake: newTrigger(), usage: newTrigger(), remote: newTrigger(),
+		wake: newTrigger(), usage: newTrigger(), remote: newTrigger(), naming: newTrigger(),
 	}
 	a.watched.devices, a.watched.hurt = make(map[string]string), make(map[string]bool)
 	a.cache.remember(snapshots)
@@ -107,7 +109,7 @@ func (a *Agent) node() string { return a.identity.Node }
 
 // tasks are what an agent does at the same time, but for its API.
 func (a *Agent) tasks(l *local) []func(context.Context) error {
-	return []func(context.Context) error{a.follow, a.beat, a.connections, l.work, a.publish, a.keep}
+	return []func(context.Context) error{a.follow, a.beat, a.connections, l.work, a.publish, a.publishNames, a.keep}
 }
 
 func (a *Agent) newLocal() *local {

@@ -10,6 +10,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/agentapi"
 	"github.com/fairway-cni/fairway/pkg/etcd"
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
+	"github.com/fairway-cni/fairway/pkg/names"
 	"github.com/fairway-cni/fairway/pkg/registry"
 )
 
@@ -46,6 +47,10 @@ type Config struct {
 	Join []string
 	// Version of fairwayd.
 	Version string
+	// Names is what the resolver of this host answers from. Nil: names are neither published nor followed.
+	Names *names.Index `json:"-"`
+	// NamesRead is closed when Names has the records of this host: what it lacks before has not gone.
+	NamesRead <-chan struct{} `json:"-"`
 }
 
 // Defaults is the configuration of a usual host.

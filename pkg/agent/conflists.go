@@ -42,8 +42,15 @@ type pluginConf struct {
 	Agent     string `json:"agent"`
 	// IPAM says where addresses are kept; nil for host-local's default.
 	IPAM *ipamConf `json:"ipam,omitempty"`
+	// Names: containers find each other by name; nil: they do not.
+	Names *namesConf `json:"names,omitempty"`
 	// Capabilities: what runtimes may ask for.
 	Capabilities map[string]bool `json:"capabilities"`
+}
+
+// namesConf is the key names of a network (docs/names.md).
+type namesConf struct {
+	Host bool `json:"host,omitempty"`
 }
 
 type ipamConf struct {
@@ -56,6 +63,10 @@ func (c conflists) definitionOf(n agentapi.Network) conflist.Definition {
 	plugin := pluginConf{
 		Type: "overlay-vxlan", VNI: n.VNI, MTU: n.MTU, Internal: n.Internal, IPMasq: n.IPMasq,
 		PeersFile: c.path(n.Name), Agent: c.socket, Capabilities: map[string]bool{"ips": true, "mac": true},
+	}
+	if !n.WithoutNames {
+		plugin.Names = &namesConf{Host: n.HostGateway}
+		plugin.Capabilities["aliases"], plugin.Capabilities["dns"] = true, true
 	}
 	if !n.Internal {
 		plugin.Capabilities["portMappings"] = true

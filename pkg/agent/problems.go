@@ -23,16 +23,17 @@ const (
 )
 
 // Of a network: what is wrong with it on this host, what with this host's part of it in etcd, that its definition cannot be
-// read, which of its records are left out, and which addresses of containers are not this host's any more.
+// read, which of its records are left out, which addresses of containers are not this host's any more, and which names are not answered.
 const (
 	ofNetwork    = "network "
 	ofClaims     = "claims in network "
 	ofDefinition = "definition of network "
 	ofRecords    = "records of network "
 	ofAddresses  = "addresses in network "
+	ofNames      = "names in network "
 )
 
-var ofNetworks = []string{ofNetwork, ofClaims, ofDefinition, ofRecords, ofAddresses}
+var ofNetworks = []string{ofNetwork, ofClaims, ofDefinition, ofRecords, ofAddresses, ofNames}
 
 // problems are what is wrong, by what it is about, and what happened of note.
 type problems struct {

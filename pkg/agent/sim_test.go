@@ -20,6 +20,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/agentapi"
 	"github.com/fairway-cni/fairway/pkg/etcd/etcdsim"
 	"github.com/fairway-cni/fairway/pkg/fence"
+	"github.com/fairway-cni/fairway/pkg/names"
 	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/registry"
 )
@@ -48,10 +49,12 @@ type simHost struct {
 	offered    map[string]agentapi.Network
 	programmed map[string]snapshot
 	containers map[string]map[netip.Addr]bool // by network
+	called     map[string]names.Record        // what containers are called, by file
 	full       bool                           // nothing can be written
 	cut        bool                           // off from etcd
 
 	agent *Agent // nil: it does not run
+	index *names.Index
 	stop  func()
 }
 
@@ -215,6 +218,13 @@ func (h *simHost) up() {
 	}
 	c := Defaults()
 	c.Node, c.Endpoints, c.ReclaimAfter, c.AliveTTL, c.LeaveAfter, c.Audit = h.node, []string{"http://192.0.2.254"}, simHold, simTTL, simLeave, time.Hour
+	h.index = names.NewIndex()
+	for file, r := range h.called {
+		h.index.Set(file, r)
+	}
+	read := make(chan struct{})
+	close(read)
+	c.Names, c.NamesRead = h.index, read
 	who, copied := h.who.recognise(c, h.machine, len(h.disk) > 0)
 	if copied != nil {
 		clear(h.disk)
@@ -250,6 +260,24 @@ func (h *simHost) up() {
 	}
 }
 
+// fileOf is the record of a container, which is called by its address.
+func fileOf(network string, addr netip.Addr) string { return network + "-" + addr.String() + ".json" }
+
+// call leaves a record, under a name that no container has had.
+func (h *simHost) call(network string, addr netip.Addr) {
+	h.world.born++
+	id := fmt.Sprintf("container%012d", h.world.born)
+	r := names.Record{
+		Version: names.Version, Owner: names.Owner{Network: network, ContainerID: id, IfName: "eth0"},
+		Names: []string{fmt.Sprint("c", h.world.born)}, Aliases: []string{"all"}, Addresses: []netip.Addr{addr},
+		Netns: names.Netns{Path: "/proc/1/ns/net", Dev: 4, Inode: uint64(h.world.born)},
+	}
+	h.called[fileOf(network, addr)] = r
+	if h.agent != nil {
+		h.index.Set(fileOf(network, addr), r)
+	}
+}
+
 func (h *simHost) setCut(is bool) {
 	h.cut = is
 	h.etcd.Cut(is)
@@ -278,6 +306,7 @@ func (h *simHost) knows(network string, block netip.Prefix) bool {
 func (h *simHost) add(network string) (netip.Addr, bool) {
 	for try := range 2 {
 		if addr, ok := h.reserve(network); ok {
+			h.call(network, addr)
 			if h.agent != nil {
 				h.agent.count(network)
 			}
@@ -345,7 +374,9 @@ func (h *simHost) del(network string, addr netip.Addr) {
 	h.mu.Lock()
 	delete(h.containers[network], addr)
 	h.mu.Unlock()
+	delete(h.called, fileOf(network, addr))
 	if h.agent != nil {
+		h.index.Delete(fileOf(network, addr))
 		h.agent.count(network)
 	}
 }
@@ -356,6 +387,7 @@ func (h *simHost) reboot() {
 	h.mu.Lock()
 	h.boot++
 	clear(h.containers)
+	clear(h.called)
 	clear(h.programmed)
 	h.mu.Unlock()
 	h.up()
@@ -385,6 +417,8 @@ type world struct {
 	moved map[string]time.Time
 	// forgotten are blocks that the store has lost while nobody who runs knew of them, by key.
 	forgotten map[string]bool
+	// born is how many containers there were.
+	born int
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -402,7 +436,7 @@ func (w *world) newHost(node string, i int, seed uint64) *simHost {
 	return &simHost{
 		world: w, node: node, machine: fmt.Sprint("machine", i), vtep: netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + i)}), etcd: w.etcd.Client(seed),
 		disk: make(map[string]snapshot), small: make(map[string][]byte), offered: make(map[string]agentapi.Network),
-		programmed: make(map[string]snapshot), containers: make(map[string]map[netip.Addr]bool),
+		programmed: make(map[string]snapshot), containers: make(map[string]map[netip.Addr]bool), called: make(map[string]names.Record),
 	}
 }
 
@@ -514,6 +548,9 @@ var badRecords = [][2]string{
 	{"net/red/nodes/x", `{"vtep": "127.0.0.1"}`}, {"net/blue/pins/1.2.3.4", "{}"}, {"nodes/x", "{"}, {"nodes/y", `{"version":1,"vtep":"192.0.2.10"}`},
 	{"networks/green", "{"}, {"networks/green", `{"name":"green","vni":9,"requires":["encryption"],"subnets":[{"prefix":"10.50.0.0/16","blockLength":26}]}`},
 	{"later/key", "x"}, {"net/blue/later/x", "1"},
+	{"net/blue/names/host1/x", "{"}, {"net/blue/names/host1", "{}"},
+	{"net/blue/names/x/1", `{"version":1,"owner":{"network":"blue","containerID":"x","ifname":"eth0"},"names":["c1"],"addresses":["10.42.0.9"]}`},
+	{"net/red/names/host2/1", `{"version":1,"owner":{"network":"red","containerID":"x","ifname":"eth0"},"names":["c1"],"addresses":["10.42.0.9","10.99.0.1"]}`},
 }
 
 func (w *world) badRecord() {
@@ -559,6 +596,7 @@ func (w *world) check() {
 	}
 	w.checkBlocks()
 	w.checkTraffic()
+	w.checkNames()
 	for network := range w.networks {
 		for _, h := range w.hosts {
 			if _, ok := h.offered[network]; !ok {
@@ -660,8 +698,49 @@ func (w *world) checkSettled() {
 			}
 			if len(addrs) > 0 {
 				w.checkPeers(h, network, keys)
+				w.checkNamesSettled(h, network)
 			}
 		}
+	}
+}
+
+// checkNames: a name is answered with its container's address or not at all, whatever else is published.
+func (w *world) checkNames() {
+	w.t.Helper()
+	for _, of := range w.hosts {
+		for _, r := range of.called {
+			for _, h := range w.hosts {
+				if h.agent == nil {
+					continue
+				}
+				if got, _ := h.index.LookupIn(r.Owner.Network, r.Names[0]); len(got) > 0 && !slices.Equal(got, r.Addresses) {
+					w.fail("%s: %s of %s is at %v, not %v", h.node, r.Names[0], r.Owner.Network, got, r.Addresses)
+				}
+			}
+		}
+	}
+}
+
+// checkNamesSettled: a member knows all containers of all hosts, and none that has gone.
+func (w *world) checkNamesSettled(h *simHost, network string) {
+	w.t.Helper()
+	var want []netip.Addr
+	for _, other := range w.hosts {
+		for _, r := range other.called {
+			if r.Owner.Network != network {
+				continue
+			}
+			want = append(want, r.Addresses...)
+			if got, _ := h.index.LookupIn(network, r.Names[0]); !slices.Equal(got, r.Addresses) {
+				w.fail("%s: %s of %s on %s is at %v, want %v", h.node, r.Names[0], network, other.node, got, r.Addresses)
+			}
+		}
+	}
+	got, _ := h.index.LookupIn(network, "all")
+	slices.SortFunc(got, netip.Addr.Compare)
+	slices.SortFunc(want, netip.Addr.Compare)
+	if !slices.Equal(got, want) {
+		w.fail("%s: containers of %s are at %v, want %v", h.node, network, got, want)
 	}
 }
 

@@ -44,6 +44,7 @@ type follower struct{ *Agent }
 func (f follower) Update(s registry.State, changed registry.Changed) {
 	slog.Debug("update", "revision", s.Revision, "networks", changed.Networks, "hosts", changed.Hosts)
 	f.cache.setState(s)
+	f.takeNames(changed.Names, changed.Networks)
 	if changed.Cluster {
 		f.takeCluster(s.Cluster)
 	}
@@ -56,6 +57,7 @@ func (f follower) Update(s registry.State, changed registry.Changed) {
 	}
 	f.wake.set()
 	f.remote.set()
+	f.naming.set()
 }
 
 // takeCluster takes what all hosts have in common.
@@ -88,6 +90,7 @@ func (a *Agent) whenSettled() {
 			return
 		}
 		a.saveMemory()
+		a.takeNames(nil, a.cache.anywhere()) // without those that were kept meanwhile
 		a.cache.mark(&a.cache.local)
 		a.wake.set()
 		a.askRemote()
@@ -142,6 +145,9 @@ func (a *Agent) beaten(lease int64, err error) {
 		a.cache.mark(&a.cache.local)
 		a.wake.set()
 		a.askRemote()
+	}
+	if lease != before.lease {
+		a.naming.set()
 	}
 }
 

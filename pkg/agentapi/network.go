@@ -21,6 +21,9 @@ type Network struct {
 	Internal bool `json:"internal,omitempty"`
 	// IPMasq hides the containers behind their host's address, except from each other.
 	IPMasq bool `json:"ipMasq,omitempty"`
+	// WithoutNames: containers do not find each other by name. HostGateway: they find their host as host.docker.internal.
+	WithoutNames bool `json:"withoutNames,omitempty"`
+	HostGateway  bool `json:"hostGateway,omitempty"`
 	// Options and Labels are kept for who asks; the agent does not read them.
 	Options map[string]string `json:"options,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
@@ -33,6 +36,7 @@ type Network struct {
 // Same says whether two definitions are one.
 func (n Network) Same(other Network) bool {
 	return n.Name == other.Name && n.VNI == other.VNI && n.MTU == other.MTU && n.Internal == other.Internal && n.IPMasq == other.IPMasq &&
+		n.WithoutNames == other.WithoutNames && n.HostGateway == other.HostGateway &&
 		slices.Equal(n.Subnets, other.Subnets) && maps.Equal(n.Options, other.Options) && maps.Equal(n.Labels, other.Labels) &&
 		slices.Equal(n.Requires, other.Requires) && n.Created.Equal(other.Created)
 }

@@ -37,13 +37,20 @@ func DrawOverlay(o Order, site Site) (agentapi.Network, error) {
 	if err != nil {
 		return agentapi.Network{}, err
 	}
-	for _, key := range []string{"dns", optionHost, "isolated", optionNames, "pins", "port", "self"} {
-		_, given := keys[key]
-		if _, ours := d.options[key]; given || ours {
+	for _, key := range []string{"dns", "isolated", "pins", "port", "self"} {
+		if _, given := keys[key]; given {
 			return agentapi.Network{}, fmt.Errorf("the node agent cannot honour the option %s: leave it out", key)
 		}
 	}
 	n := agentapi.Network{Name: d.Name, Internal: d.Internal, IPMasq: !d.Internal, Options: d.options, Labels: d.labels}
+	named, err := d.isSet(optionNames, true)
+	if err != nil {
+		return agentapi.Network{}, err
+	}
+	n.WithoutNames = !named
+	if n.HostGateway, err = d.isSet(optionHost, false); err != nil {
+		return agentapi.Network{}, err
+	}
 	if masquerade, ok := keys["ipMasq"].(bool); ok {
 		n.IPMasq = masquerade
 	}

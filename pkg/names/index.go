@@ -15,6 +15,7 @@ type Index struct {
 	records  map[string]Record   // by the key under which they were set
 	networks map[string]*network // by Owner.Network
 	spaces   map[Space]map[string]bool
+	observe  func(k string)
 }
 
 // network is what one network's names and addresses belong to, as keys of records.
@@ -27,11 +28,35 @@ func NewIndex() *Index {
 	return &Index{records: map[string]Record{}, networks: map[string]*network{}, spaces: map[Space]map[string]bool{}}
 }
 
+// Observe has a function be called with the key of each record of this host that is set or deleted from then on. It must not
+// wait. Nil: none.
+func (x *Index) Observe(f func(k string)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.observe = f
+}
+
+// changed reports a key that is a file's, and so this host's.
+func (x *Index) changed(k string) {
+	if x.observe != nil && IsFile(k) {
+		x.observe(k)
+	}
+}
+
+// Record is that of a key.
+func (x *Index) Record(k string) (r Record, ok bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	r, ok = x.records[k]
+	return r, ok
+}
+
 // Set enters a record under a key, in place of an earlier one. A record of another host has no namespace here, and is
-// answered from without asking anything itself.
+// answered from without asking anything itself; its key is no file's.
 func (x *Index) Set(k string, r Record) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	defer x.changed(k)
 	x.drop(k)
 	x.records[k] = r
 	n := x.networks[r.Owner.Network]
@@ -57,6 +82,7 @@ func (x *Index) Set(k string, r Record) {
 func (x *Index) Delete(k string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	defer x.changed(k)
 	x.drop(k)
 }
 

@@ -31,6 +31,17 @@ type held struct {
 	stamp stamp
 }
 
+// newRecords takes over what an earlier resolver has entered in an index: its first scan reads it again.
+func newRecords(d names.Directory, index *names.Index, changed func(names.Space) error) *records {
+	r := &records{directory: d, index: index, changed: changed, held: map[string]held{}}
+	for _, key := range index.Keys() {
+		if names.IsFile(key) {
+			r.held[key] = held{}
+		}
+	}
+	return r
+}
+
 // load reads one file again, or finds that it has gone, and has the change acted on.
 func (r *records) load(file string) error {
 	if !names.IsFile(file) {

@@ -23,6 +23,9 @@ type Config struct {
 	// Temporary ends the resolver when nobody has needed it for the time of Linger, or another wants its place.
 	Temporary bool
 	Linger    time.Duration
+	// Index is answered from; nil: one of its own. Another source may enter records of other hosts there, under keys that are no
+	// file's, and it outlives the resolver.
+	Index *names.Index
 }
 
 // audit is the time between full comparisons: of records with files, and of namespaces with what is left of them.
@@ -47,16 +50,16 @@ var ErrRunning = names.ErrRunning
 
 // New is a resolver that answers once it runs.
 func New(c Config) *Resolver {
-	index := names.NewIndex()
+	index := c.Index
+	if index == nil {
+		index = names.NewIndex()
+	}
 	s := &spaces{index: index, all: map[names.Space]*place{}}
 	s.handler = newLimit(local{index, internal{index, newForward(index, c.ResolvConf)}})
 	r := &Resolver{Config: c, index: index, spaces: s, gone: make(chan struct{})}
-	r.records = &records{directory: c.Directory, index: index, changed: s.settle, held: map[string]held{}}
+	r.records = newRecords(c.Directory, index, s.settle)
 	return r
 }
-
-// Index is what it answers from. Another source may enter records of other hosts there, under keys that are no file's.
-func (r *Resolver) Index() *names.Index { return r.index }
 
 // Run answers until the context ends, or a temporary resolver has nothing left to do. ready is called when all namespaces that
 // have a record are answered in. The error is ErrRunning when another resolver serves the host.

@@ -76,10 +76,7 @@ func (s *Sim) Restore(b Backup) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.data = b.data.clone()
-	for id, l := range s.data.leases {
-		l.ends = time.Now().Add(l.ttl)
-		s.data.leases[id] = l
-	}
+	s.prolong()
 	s.disconnect(func(*watcher) bool { return true })
 }
 
@@ -91,14 +88,26 @@ func (s *Sim) Wipe() {
 	s.disconnect(func(*watcher) bool { return true })
 }
 
-// SetDown stops the store, or starts it on the data that it has.
+// prolong has all leases begin anew.
+func (s *Sim) prolong() {
+	for id, l := range s.data.leases {
+		l.ends = time.Now().Add(l.ttl)
+		s.data.leases[id] = l
+	}
+}
+
+// SetDown stops the store, or starts it on the data that it has. Leases begin anew then, as they do with a leader of etcd.
 func (s *Sim) SetDown(down bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.down = down
-	if down {
+	switch {
+	case down && !s.down:
+		s.expire()
 		s.disconnect(func(*watcher) bool { return true })
+	case s.down && !down:
+		s.prolong()
 	}
+	s.down = down
 }
 
 // SetNoSpace has the store refuse whatever grows it, under an alarm.

@@ -1,0 +1,167 @@
+package agent
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fairway-cni/fairway/pkg/registry"
+)
+
+// namedWorld is hosts with agents, and network blue.
+func namedWorld(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t, 1)
+	for _, h := range w.hosts {
+		h.up()
+		t.Cleanup(h.down)
+	}
+	time.Sleep(time.Second)
+	if _, err := registry.New(w.etcd.Client(77)).Create(context.Background(), simNetwork("blue")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second)
+	return w
+}
+
+// start starts a container in blue, and gives its name.
+func start(t *testing.T, h *simHost) (name string, addr netip.Addr) {
+	t.Helper()
+	addr, ok := h.add("blue")
+	if !ok {
+		t.Fatalf("%s: no address", h.node)
+	}
+	return h.called[fileOf("blue", addr)].Names[0], addr
+}
+
+// wantName expects where a name leads on a host; nowhere without addresses.
+func wantName(t *testing.T, when string, h *simHost, name string, addrs ...netip.Addr) {
+	t.Helper()
+	synctest.Wait()
+	if got, _ := h.index.LookupIn("blue", name); !slices.Equal(got, addrs) {
+		t.Errorf("%s: %s: %s is at %v, want %v", when, h.node, name, got, addrs)
+	}
+}
+
+func TestNamesOfOtherHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := namedWorld(t)
+		a, b, outside := w.hosts[0], w.hosts[1], w.hosts[2]
+		start(t, b) // which makes it a member
+		time.Sleep(time.Second)
+		web, addr := start(t, a)
+		time.Sleep(100 * time.Millisecond)
+		wantName(t, "after ADD", b, web, addr)
+		wantName(t, "without a container on the network", outside, web)
+		start(t, outside)
+		time.Sleep(100 * time.Millisecond)
+		wantName(t, "with one", outside, web, addr)
+		for _, key := range []string{"blue/host0/x", "x.json"} {
+			if _, ok := b.index.Record(key); ok {
+				t.Errorf("record under %s", key)
+			}
+		}
+
+		// It moves with its container.
+		record := a.called[fileOf("blue", addr)]
+		a.del("blue", addr)
+		next, ok := b.add("blue")
+		if !ok {
+			t.Fatal("no address")
+		}
+		record.Addresses = []netip.Addr{next}
+		b.index.Set(fileOf("blue", next), record)
+		time.Sleep(100 * time.Millisecond)
+		wantName(t, "moved", outside, web, next)
+		wantName(t, "moved", a, web, next)
+	})
+}
+
+// An agent that stops in order, or is upgraded, leaves its containers their names. Those of a dead host go when its heartbeat
+// does, and the way to its containers stays.
+func TestNamesGoWithTheHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := namedWorld(t)
+		a, b := w.hosts[0], w.hosts[1]
+		start(t, b)
+		web, addr := start(t, a)
+		time.Sleep(time.Second)
+		for range 3 {
+			a.stop() // its end is heard
+			time.Sleep(simTTL / 2)
+			wantName(t, "agent stopped", b, web, addr)
+			a.up()
+			time.Sleep(simTTL / 2)
+			wantName(t, "agent started", b, web, addr)
+		}
+		time.Sleep(2 * simTTL)
+		wantName(t, "of an agent that runs again", b, web, addr)
+		a.down()
+		time.Sleep(simTTL / 2)
+		wantName(t, "killed a moment ago", b, web, addr)
+		time.Sleep(simTTL)
+		wantName(t, "dead", b, web)
+		if len(b.programmed["blue"].hosts.Peers) != 2 {
+			t.Errorf("the way to a host whose heartbeat has ended: %+v", b.programmed["blue"].hosts.Peers)
+		}
+		a.up()
+		time.Sleep(time.Second)
+		wantName(t, "back", b, web, addr)
+	})
+}
+
+// A store that is lost, or is away, takes no name away while hosts are there that can tell it again.
+func TestNamesOutliveTheStore(t *testing.T) {
+	for what, happens := range map[string]func(w *world){
+		"down":     func(w *world) { w.etcd.SetDown(true); time.Sleep(3 * simTTL); w.etcd.SetDown(false) },
+		"emptied":  func(w *world) { w.etcd.Wipe() },
+		"restored": func(w *world) { w.etcd.Restore(*w.backup) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := namedWorld(t)
+				backup := w.etcd.Backup()
+				w.backup = &backup
+				a, b := w.hosts[0], w.hosts[1]
+				start(t, b)
+				web, addr := start(t, a)
+				time.Sleep(time.Second)
+				happens(w)
+				for range 600 {
+					wantName(t, what, b, web, addr)
+					if time.Sleep(time.Second); t.Failed() {
+						return
+					}
+				}
+				a.del("blue", addr)
+				time.Sleep(time.Second)
+				wantName(t, "removed", b, web)
+			})
+		})
+	}
+}
+
+// What somebody else removes or leaves of a host's names is put right.
+func TestNamesAreAudited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := namedWorld(t)
+		a, b := w.hosts[0], w.hosts[1]
+		start(t, b)
+		web, addr := start(t, a)
+		time.Sleep(time.Second)
+		const prefix = "/fairway/v1/net/blue/names/host0/"
+		for key := range w.etcd.Keys(prefix) {
+			text := w.etcd.Keys(prefix)[key]
+			w.etcd.Delete(key)
+			w.etcd.Put(prefix+"left", text)
+		}
+		time.Sleep(4 * namesAudit)
+		wantName(t, "removed by hand", b, web, addr)
+		if keys := w.etcd.Keys(prefix); len(keys) != 1 {
+			t.Errorf("keys: %v", keys)
+		}
+	})
+}
