@@ -91,9 +91,11 @@ func (e *env) withPublished(cmd *cobra.Command, containerRef, networkRef string,
 		return err
 	}
 	defer k.Close()
-	return f(k, ports.Published{
-		Owner: a.Owner(),
-		Addrs: firstOfEach(a.Addresses), Hairpin: true,
+	return e.runtime().Hold(ctx, a, func() error {
+		return f(k, ports.Published{
+			Owner: a.Owner(),
+			Addrs: firstOfEach(a.Addresses), Hairpin: true,
+		})
 	})
 }
 

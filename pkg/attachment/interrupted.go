@@ -9,11 +9,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"time"
 
 	"github.com/containernetworking/cni/libcni"
-	"github.com/containernetworking/cni/pkg/types"
 	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/flock"
@@ -113,10 +110,10 @@ func recorded(path string) bool {
 // takeBackInterrupted runs DEL for what was left of ADDs on a network whose processes were killed.
 func (r Runtime) takeBackInterrupted(ctx context.Context, network string) (taken []Attachment, err error) {
 	err = r.eachInterrupted(network, func(a Attachment) (bool, error) {
-		if !awaitPlugin(ctx, a) {
-			return false, fmt.Errorf("container %s on network %s: the plugin of an ADD whose runtime was killed is still running", a.ID, a.Network)
+		err := awaitIdle(ctx, a.ID)
+		if err == nil {
+			err = r.del(ctx, a)
 		}
-		err := r.del(ctx, a)
 		if err == nil {
 			taken = append(taken, a)
 		}
@@ -134,18 +131,6 @@ func (r Runtime) TakeBack(ctx context.Context, network string) error {
 	defer unlock()
 	_, err = r.takeBackInterrupted(ctx, network)
 	return err
-}
-
-// awaitPlugin waits for the end of a plugin that outlives the process which has executed it.
-func awaitPlugin(ctx context.Context, a Attachment) (ended bool) {
-	const interval = 50 * time.Millisecond
-	for end := time.Now().Add(patience); slices.Contains(underway(), types.GCAttachment{ContainerID: a.ID, IfName: a.IfName}); {
-		if ctx.Err() != nil || time.Now().After(end) {
-			return false
-		}
-		time.Sleep(interval)
-	}
-	return true
 }
 
 // Interrupted is what processes were attaching that were killed, of all networks.

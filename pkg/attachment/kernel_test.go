@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -371,5 +372,73 @@ func TestInterruptedWhileRecording(t *testing.T) {
 	attach(t, h.r, h.lamp, Request{ID: "c2", Netns: testnet.NewNS(t, "c2").Path})
 	if diff := cmp.Diff([]string{"DEL c1 eth0", "ADD c2 eth0"}, h.p.calls(t)); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+}
+
+// A DEL that outlives its runtime would take from the container what the next ADD gives.
+func TestAttachAfterPluginThatGoesOn(t *testing.T) {
+	h := newResidence(t)
+	plugin := exec.Command("sleep", "600")
+	plugin.Env = []string{"CNI_COMMAND=DEL", "CNI_CONTAINERID=c1", "CNI_IFNAME=eth0"}
+	if err := plugin.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = plugin.Process.Kill() }) // it may have ended
+	attach(t, h.r, h.lamp, Request{ID: "c2", Netns: testnet.NewNS(t, "c2").Path})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := h.r.Attach(ctx, h.lamp, Request{ID: "c1", Netns: h.ns.Path})
+	if want := fmt.Sprintf("network lamp: container c1: process %d, a plugin of an earlier call, is still running (DEL)", plugin.Process.Pid); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if diff := cmp.Diff([]string{"ADD c2 eth0"}, h.p.calls(t)); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	ended := make(chan error)
+	time.AfterFunc(100*time.Millisecond, func() {
+		_ = plugin.Process.Kill() // it runs
+		ended <- plugin.Wait()
+	})
+	attach(t, h.r, h.lamp, Request{ID: "c1", Netns: h.ns.Path})
+	<-ended
+}
+
+// What is done to an attachment while it is held is done to one that is there, and that nobody detaches.
+func TestHold(t *testing.T) {
+	h := newResidence(t)
+	attach(t, h.r, h.lamp, Request{ID: "c1", Netns: h.ns.Path})
+	all, err := h.r.List()
+	if err != nil || len(all) != 1 {
+		t.Fatalf("listed: %v, %v", all, err)
+	}
+	a, detached := all[0], make(chan error, 1)
+	err = h.r.Hold(t.Context(), a, func() error {
+		for _, end := range []func(context.Context) error{
+			func(ctx context.Context) error { return h.r.Detach(ctx, a) },
+			func(ctx context.Context) error {
+				return h.r.Clear(ctx, h.lamp, func(err error) error { return err })
+			},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			if err := end(ctx); !errors.Is(err, flock.ErrBusy) {
+				t.Errorf("meanwhile: got %v, want ErrBusy", err)
+			}
+			cancel()
+		}
+		go func() { detached <- h.r.Detach(t.Context(), a) }()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-detached; err != nil {
+		t.Fatal(err)
+	}
+	err = h.r.Hold(t.Context(), a, func() error {
+		t.Error("called for what was detached")
+		return nil
+	})
+	if !errors.Is(err, ErrNotConnected) {
+		t.Errorf("got %v, want ErrNotConnected", err)
 	}
 }

@@ -2,6 +2,7 @@ package attachment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -65,4 +66,24 @@ func lockNetns(ctx context.Context, path string) (unlock func(), err error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return func() { _ = unix.Close(fd) }, nil // nothing was written
+}
+
+// lockAttached locks the network of an attachment as lockShared does, and the namespace, where there still is one.
+func (r Runtime) lockAttached(ctx context.Context, a Attachment) (unlock func(), err error) {
+	unlockNetwork, err := r.lockShared(ctx, a.Network)
+	if err != nil {
+		return nil, err
+	}
+	unlockNetns, err := lockNetns(ctx, a.Path())
+	switch {
+	case errors.Is(err, flock.ErrBusy):
+		unlockNetwork()
+		return nil, err
+	case err != nil: // the path leads nowhere: no ADD is possible by it
+		return unlockNetwork, nil
+	}
+	return func() {
+		unlockNetns()
+		unlockNetwork()
+	}, nil
 }

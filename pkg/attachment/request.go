@@ -19,6 +19,8 @@ import (
 type Request struct {
 	// ID, Name and Netns are the container's; Name may be empty.
 	ID, Name, Netns string
+	// New: no plugin has ever been executed for a container of the ID.
+	New bool
 	// File is that of the network: it must be there still, and is read again, once the network is locked. Empty: the network is in none.
 	File string
 	// IfName is the interface. Empty: the next ethN that is free.

@@ -65,7 +65,8 @@ func (r Runtime) exec() invoke.Exec {
 // Attach runs ADD. When it fails, or the network does not give what was requested, DEL has been run as well. The error
 // wraps ErrConnected when the container is on the network already, and conflist.ErrNotFound when the network was removed.
 //
-// What a killed call of fairway's has left on the network is taken away first.
+// What a killed call of fairway's has left on the network is taken away first, and a plugin that outlives such a call is waited for: its DEL
+// would take what this ADD gives.
 func (r Runtime) Attach(ctx context.Context, network *libcni.NetworkConfigList, request Request) (Attachment, error) {
 	unlock, err := r.lockShared(ctx, network.Name)
 	if err != nil {
@@ -86,6 +87,11 @@ func (r Runtime) Attach(ctx context.Context, network *libcni.NetworkConfigList, 
 	defer unlockNetns()
 	if _, err := r.takeBackInterrupted(ctx, network.Name); err != nil {
 		return Attachment{}, err
+	}
+	if !request.New {
+		if err := awaitIdle(ctx, request.ID); err != nil {
+			return Attachment{}, fmt.Errorf("network %s: %w", network.Name, err)
+		}
 	}
 	if request.IfName, err = r.place(ctx, network.Name, request); err != nil {
 		return Attachment{}, err
@@ -191,12 +197,26 @@ func (a Attachment) unrecordedNote() string {
 // Detach runs DEL with the configuration that ADD had, or where that is unknown with the network's own, and forgets the
 // attachment. A namespace that has gone is no obstacle.
 func (r Runtime) Detach(ctx context.Context, a Attachment) error {
-	unlock, err := r.lockShared(ctx, a.Network)
+	unlock, err := r.lockAttached(ctx, a)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	return r.del(ctx, a)
+}
+
+// Hold calls f while nobody of fairway's attaches or detaches the container, or removes the network. The error wraps ErrNotConnected when
+// the container was detached before.
+func (r Runtime) Hold(ctx context.Context, a Attachment, f func() error) error {
+	unlock, err := r.lockAttached(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if !a.Unrecorded && !recorded(a.file()) {
+		return fmt.Errorf("container %s %w to network %s", a.DisplayName(), ErrNotConnected, a.Network)
+	}
+	return f()
 }
 
 func (r Runtime) del(ctx context.Context, a Attachment) error {

@@ -249,7 +249,7 @@ func (o order) attachTo(ctx context.Context, r attachment.Runtime, p placement, 
 	if err != nil {
 		return attachment.Attachment{}, err
 	}
-	p.Request.ID, p.Request.Name, p.Request.Netns = o.ID, o.Name, netns
+	p.Request.ID, p.Request.Name, p.Request.Netns, p.Request.New = o.ID, o.Name, netns, true
 	ctx, cancel := context.WithTimeout(ctx, pluginLimit)
 	defer cancel()
 	return r.Attach(ctx, network, p.Request)
