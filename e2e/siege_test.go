@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -21,10 +22,11 @@ import (
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
-// Unless asked for another number, there is an end of time as well: machines differ.
+// Unless asked for another number, there is an end of time as well, as machines differ, when each command was killed a few times.
 const (
 	manyKills = 60
 	siegeTime = 15 * time.Second
+	eachKills = 2
 )
 
 var (
@@ -38,8 +40,8 @@ type siege struct {
 	chance *rand.Rand
 	live   runShell
 	box    *testnet.Namespace
-	// middle is by when half of a command's runs are over, learned on the way.
-	middle map[string]time.Duration
+	// took is how long a command ran that was not killed; it is killed within that time.
+	took   map[string]time.Duration
 	killed map[string]int
 	before remains
 }
@@ -63,41 +65,52 @@ func TestSiege(t *testing.T) {
 	createNetwork(t, "--subnet", "10.78.0.0/24", "--subnet", "fd78::/64", "lamp")
 	createNetwork(t, "--subnet", "10.79.0.0/24", "back")
 	s := &siege{
-		t: t, chance: rand.New(rand.NewPCG(seed, 0)), middle: map[string]time.Duration{}, killed: map[string]int{},
+		t: t, chance: rand.New(rand.NewPCG(seed, 0)), took: map[string]time.Duration{}, killed: map[string]int{},
 		live: lasting(t, "run", "--network", "lamp", "--network", "back", "--name", "live", "sh"), box: testnet.NewNS(t, "box"),
 	}
-	rounds := []func(){s.create, s.connect, s.disconnect, s.remove, s.prune, s.gc, s.run, s.publish, s.unpublish, s.repair}
-	for _, round := range rounds { // what networks share is made by the first of them
-		s.chance, s.middle = rand.New(rand.NewPCG(seed, 1)), map[string]time.Duration{}
-		round()
+	rounds := map[string]func(){"create": s.create, "connect": s.connect, "disconnect": s.disconnect, "rm": s.remove, "prune": s.prune, "gc": s.gc,
+		"run": s.run, "publish": s.publish, "unpublish": s.unpublish, "repair": s.repair}
+	verbs := slices.Sorted(maps.Keys(rounds))
+	for _, verb := range verbs { // what networks share is made by the first of them
+		rounds[verb]()
 		s.settle()
 	}
-	clear(s.killed)
 	s.before = s.look()
-	s.chance = rand.New(rand.NewPCG(seed, 2))
 	began := time.Now()
-	for n, calls := 0, 0; n < *siegeKills && !t.Failed(); calls++ {
-		if *siegeKills == manyKills && time.Since(began) > siegeTime {
-			break
-		}
+	for calls := 0; !s.enough(verbs, time.Since(began)) && !t.Failed(); calls++ {
 		if calls == 5**siegeKills {
-			t.Fatalf("%d of %d commands killed in %d rounds", n, *siegeKills, calls)
+			t.Fatalf("%v killed in %d rounds", s.killed, calls)
 		}
-		i := s.chance.IntN(len(rounds))
-		rounds[i]()
+		verb := s.next(verbs)
+		rounds[verb]()
 		s.settle()
 		if diff := cmp.Diff(s.before, s.look()); diff != "" {
-			t.Errorf("round %d, number %d of the commands: left (-want +got):\n%s", calls, i, diff)
-		}
-		n = 0
-		for _, kills := range s.killed {
-			n += kills
+			t.Errorf("round %d, %s: left (-want +got):\n%s", calls, verb, diff)
 		}
 	}
 	t.Logf("killed: %v", s.killed)
 	s.live.end(t)
 	wantNothing(t, "lamp")
 	wantNothing(t, "back")
+}
+
+// next is a command of those that were killed least.
+func (s *siege) next(verbs []string) string {
+	least := s.killed[s.least(verbs)]
+	left := slices.DeleteFunc(slices.Clone(verbs), func(v string) bool { return s.killed[v] > least })
+	return left[s.chance.IntN(len(left))]
+}
+
+func (s *siege) least(verbs []string) string {
+	return slices.MinFunc(verbs, func(a, b string) int { return s.killed[a] - s.killed[b] })
+}
+
+func (s *siege) enough(verbs []string, after time.Duration) bool {
+	n := 0
+	for _, kills := range s.killed {
+		n += kills
+	}
+	return n >= *siegeKills || *siegeKills == manyKills && after > siegeTime && s.killed[s.least(verbs)] >= eachKills
 }
 
 // lasting starts a shell that may live longer than commands do otherwise.
@@ -110,34 +123,37 @@ func lasting(t *testing.T, args ...string) runShell {
 }
 
 // kill starts a command and kills it at random: its process group, which its plugins and its keeper are not in, its children, or all.
+// The first run of a command ends by itself.
 func (s *siege) kill(args ...string) {
 	s.t.Helper()
 	verb := args[0]
-	if s.middle[verb] == 0 {
-		s.middle[verb] = 60 * time.Millisecond
-	}
 	cmd := fairway(s.t, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	time.Sleep(time.Duration(s.chance.Int64N(2 * int64(s.middle[verb]))))
-	children := childrenOf(cmd.Process.Pid)
+	var children []int
 	which := s.chance.IntN(3)
-	if which != 1 || len(children) == 0 {
-		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // it may have ended
-	}
-	if which != 0 {
-		for _, pid := range children {
-			_ = unix.Kill(pid, unix.SIGKILL) // it may have ended
+	if took := s.took[verb]; took > 0 {
+		time.Sleep(time.Duration(s.chance.Int64N(int64(took))))
+		children = childrenOf(cmd.Process.Pid)
+		if which != 1 || len(children) == 0 {
+			_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // it may have ended
+		}
+		if which != 0 {
+			for _, pid := range children {
+				_ = unix.Kill(pid, unix.SIGKILL) // it may have ended
+			}
 		}
 	}
 	err := cmd.Wait()
 	var exit *exec.ExitError
-	died := errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled() || which == 1 && err != nil
-	s.middle[verb] = learn(s.middle[verb], died)
-	if died {
+	switch {
+	case errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled(), which == 1 && err != nil:
 		s.killed[verb]++
+	default:
+		s.took[verb] = time.Since(began)
 	}
 	if verb == "run" { // its keeper detaches
 		for _, pid := range children {
