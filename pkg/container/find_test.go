@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	containersapi "github.com/containerd/containerd/api/services/containers/v1"
 	"github.com/containerd/containerd/api/types/task"
 	"github.com/fairway-cni/fairway/pkg/attachment"
+	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -139,6 +142,40 @@ func TestKnownToCNI(t *testing.T) {
 		if diff := cmp.Diff(want, got, public); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", ref, diff)
 		}
+	}
+}
+
+// TestKnownByAProcess: a process by which the namespace was found may end before the path that was named.
+func TestKnownByAProcess(t *testing.T) {
+	ns := testnet.NewNS(t, "c")
+	cmd := exec.Command("nsenter", "--net="+ns.Path, "sleep", "600")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill() // it runs
+		_ = cmd.Wait()         // killed
+	}()
+	there, err := kernel.Identify(ns.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := fmt.Sprintf("/proc/%d/ns/net", cmd.Process.Pid)
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		if id, err := kernel.Identify(path); err == nil && id.Is(there) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the process does not enter the namespace")
+		}
+	}
+	ns.Sh(t, "ip", "link", "add", "eth0", "address", "02:00:00:00:00:07", "type", "bridge")
+	f := Finder{Attached: []attachment.Attachment{{
+		Network: "n", ID: "own-id", IfName: "eth0", Netns: path, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 7},
+	}}}
+	got, err := f.Find(t.Context(), "netns:"+ns.Path)
+	if want := (Container{ID: "own-id", Name: filepath.Base(ns.Path), Netns: ns.Path}); err != nil || !cmp.Equal(want, got, public) {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 }
 

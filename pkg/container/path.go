@@ -98,11 +98,15 @@ func pathID(path string) string {
 	return "netns-" + hex.EncodeToString(sum[:8])
 }
 
-// claim gives a container the identity under which CNI knows its namespace already.
+// claim gives a container the identity under which CNI knows its namespace already, and the path, unless that is a process's: it may end
+// before the one that was named.
 func (f Finder) claim(c Container) Container {
 	for _, a := range f.Attached {
 		if a.In(c.Netns) && a.Alive() {
-			c.ID, c.Netns = a.ID, a.Path()
+			c.ID = a.ID
+			if path := a.Path(); !strings.HasPrefix(path, "/proc/") {
+				c.Netns = path
+			}
 			if a.Name != "" {
 				c.Name = a.Name
 			}

@@ -34,6 +34,7 @@ func search() *holders {
 		h.seen = map[uint64]bool{}
 		h.walk()
 	}
+	h.ownMounts() // these paths do not end with another process
 	return h
 }
 
@@ -124,6 +125,24 @@ func (h *holders) mounts(process string) {
 		return
 	}
 	h.seen[st.Ino] = true
+	for inode, path := range h.bound(process) {
+		h.at[inode] = process + "/root" + path
+	}
+}
+
+// ownMounts are those of this process. One that another mount hides is left out.
+func (h *holders) ownMounts() {
+	for inode, path := range h.bound("/proc/self") {
+		var st unix.Stat_t
+		if unix.Stat(path, &st) == nil && st.Dev == h.dev && st.Ino == inode {
+			h.at[inode] = path
+		}
+	}
+}
+
+// bound is the namespaces that are bound to files in the mount namespace of a process, and the paths that it has for them.
+func (h *holders) bound(process string) map[uint64]string {
+	found := map[uint64]string{}
 	table, err := os.ReadFile(process + "/mountinfo")
 	h.note(err)
 	for line := range strings.Lines(string(table)) {
@@ -132,9 +151,10 @@ func (h *holders) mounts(process string) {
 			continue
 		}
 		if inode, ok := inodeOf(fields[3]); ok {
-			h.at[inode] = process + "/root" + unescape(fields[4])
+			found[inode] = unescape(fields[4])
 		}
 	}
+	return found
 }
 
 // unescape reads the octal notation that mountinfo has for spaces and the like.

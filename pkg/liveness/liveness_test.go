@@ -304,3 +304,18 @@ func TestHostEnd(t *testing.T) {
 		t.Error("without a mark nothing is certain")
 	}
 }
+
+// TestFindByOwnMount: a path that this process has itself does not end with another one.
+func TestFindByOwnMount(t *testing.T) {
+	ns := testnet.NewNS(t, "bound")
+	for range 3 {
+		t.Cleanup(start(t, "unshare", "--mount", "nsenter", "--net="+ns.Path, "sh", "-c", "echo; exec sleep 600"))
+	}
+	mark, err := MarkAt(ns.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if path, ok := (&Observer{}).Find(mark, ""); !ok || path != ns.Path {
+		t.Errorf("got %s, %v; want %s", path, ok, ns.Path)
+	}
+}
