@@ -1,13 +1,17 @@
 package doctor_test
 
 import (
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fairway-cni/fairway/pkg/doctor"
+	"github.com/fairway-cni/fairway/pkg/state/ports"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
@@ -82,6 +86,19 @@ func TestFirewallOfIptablesLegacy(t *testing.T) {
 	h.finds(t, "firewall", finding{wrong, "iptables-legacy -I FORWARD -i blue0 -j ACCEPT"})
 	testnet.Sh(t, "iptables-legacy", "--wait", "-I", "FORWARD", "-i", "blue0", "-j", "ACCEPT")
 	h.finds(t, "firewall")
+}
+
+// TestPortsPastAFirewall: a firewall of the host does not see what is forwarded to a container.
+func TestPortsPastAFirewall(t *testing.T) {
+	h := newHost(t)
+	h.bridge(t, "blue", "10.4.0.0/24", `"capabilities": {"portMappings": true}`)
+	h.attach(t, "blue", "web", ports.Port{Protocol: unix.IPPROTO_TCP, HostPort: 8080, ContainerPort: 80},
+		ports.Port{Protocol: unix.IPPROTO_TCP, HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: 8081, ContainerPort: 81})
+	h.finds(t, "ports")
+	testnet.Sh(t, "nft", "add table ip filter; add chain ip filter INPUT { type filter hook input priority 0; policy drop; }")
+	h.finds(t, "ports", finding{warning, "container web: 8080->80/tcp is open to everyone, although chain ip filter INPUT drops"})
+	testnet.Sh(t, "nft", "add rule inet fairway_ports user ip saddr 198.51.100.0/24 drop")
+	h.finds(t, "ports")
 }
 
 func TestFilters(t *testing.T) {

@@ -49,6 +49,7 @@ func Checks() []Check {
 		{"kernel", "the kernel has what the networks need", checkKernel},
 		{"forwarding", "the host forwards what containers need", checkForwarding},
 		{"firewall", "no foreign firewall drops what the host forwards", checkFirewall},
+		{"ports", "no port is open to everyone past the host's firewall", checkPorts},
 		{"filters", "neither the reverse-path filter nor br_netfilter is in the way", checkFilters},
 		{"mtu", "every MTU fits the link it leads to", checkMTU},
 		{"reservations", "every reserved address has a container", checkReservations},

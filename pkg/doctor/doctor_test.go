@@ -12,6 +12,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/conflist"
 	"github.com/fairway-cni/fairway/pkg/doctor"
+	"github.com/fairway-cni/fairway/pkg/state/ports"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
@@ -80,7 +81,7 @@ func (h *host) file(t *testing.T, name, content string) {
 }
 
 // attach puts a new container on a network.
-func (h *host) attach(t *testing.T, network, container string) *testnet.Namespace {
+func (h *host) attach(t *testing.T, network, container string, published ...ports.Port) *testnet.Namespace {
 	t.Helper()
 	networks, err := conflist.Load(h.Netconf)
 	if err != nil {
@@ -91,7 +92,7 @@ func (h *host) attach(t *testing.T, network, container string) *testnet.Namespac
 		t.Fatal(err)
 	}
 	ns := testnet.NewNS(t, container)
-	if _, err := h.Runtime.Attach(t.Context(), n.List, attachment.Request{ID: container, Netns: ns.Path}); err != nil {
+	if _, err := h.Runtime.Attach(t.Context(), n.List, attachment.Request{ID: container, Netns: ns.Path, Ports: published}); err != nil {
 		t.Fatal(err)
 	}
 	return ns

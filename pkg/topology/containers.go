@@ -3,7 +3,6 @@ package topology
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -73,10 +72,7 @@ func portMarks(list []ports.Port) []string {
 	const few = 4
 	var marks []string
 	for _, p := range list {
-		if p.HostIP.IsUnspecified() {
-			p.HostIP = netip.Addr{}
-		}
-		if text := p.String(); !slices.Contains(marks, text) {
+		if text := p.Anywhere().String(); !slices.Contains(marks, text) {
 			marks = append(marks, text)
 		}
 	}

@@ -2,8 +2,12 @@ package ports
 
 import (
 	"cmp"
+	"errors"
 	"net/netip"
 	"slices"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state/nftable"
@@ -33,6 +37,53 @@ func ByOwner(k *kernel.Kernel) (map[string][]Port, error) {
 		})
 	}
 	return published, nil
+}
+
+// Unlimited are the ports of all addresses by which everybody may come in, by the tags of the owners, each family by itself. None is,
+// once the administrator's chain has a rule.
+func Unlimited(k *kernel.Kernel) (map[string][]Port, error) {
+	if ruled, err := userChainRuled(k); ruled || err != nil {
+		return nil, err
+	}
+	open := map[string][]Port{}
+	for _, family := range []netip.Addr{any4, any6} {
+		for _, kind := range kinds(family) {
+			if !kind.anywhere {
+				continue
+			}
+			limits, err := nftable.ElementsOf(k, kind.limited())
+			if err != nil {
+				return nil, err
+			}
+			limited := map[string]bool{}
+			for _, e := range limits {
+				limited[string(e.Key)] = true
+			}
+			elements, err := nftable.ElementsOf(k, kind.published())
+			if err != nil {
+				return nil, err
+			}
+			for _, e := range elements {
+				if port, _, ok := kind.read(e); ok && !limited[string(e.Key)] {
+					open[e.Comment] = append(open[e.Comment], port)
+				}
+			}
+		}
+	}
+	return open, nil
+}
+
+// userChainRuled says whether the administrator decides who comes in.
+func userChainRuled(k *kernel.Kernel) (bool, error) {
+	conn, err := k.Nftables()
+	if err != nil {
+		return false, err
+	}
+	rules, err := conn.GetRules(Table(), &nftables.Chain{Table: Table(), Name: UserChain})
+	if errors.Is(err, unix.ENOENT) || nftable.Without(k, err) {
+		return false, nil
+	}
+	return len(rules) > 0, err
 }
 
 // Taken says whether a port of the host has an owner among those of ByOwner, at whatever address.

@@ -122,6 +122,14 @@ func (p Port) serves(addr netip.Addr) bool {
 // anywhere says whether the port is one of all addresses.
 func (p Port) anywhere() bool { return !p.HostIP.IsValid() || p.HostIP.IsUnspecified() }
 
+// Anywhere is the port as one of both families, if it is at all addresses of one.
+func (p Port) Anywhere() Port {
+	if p.anywhere() {
+		p.HostIP = netip.Addr{}
+	}
+	return p
+}
+
 // Key is what of the host a port takes.
 type Key struct {
 	protocol uint8

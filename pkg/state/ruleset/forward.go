@@ -56,29 +56,45 @@ func (d ForwardDrop) Remedy(link string) string {
 
 // ForwardDrops lists the chains of others that drop what the host forwards unless one of their own rules accepts it.
 // Whether one does is not looked at. Rules of iptables-legacy are not seen, as they are none of nftables.
-func ForwardDrops(k *kernel.Kernel) ([]ForwardDrop, error) {
+func ForwardDrops(k *kernel.Kernel) (drops []ForwardDrop, err error) {
+	err = eachDrop(k, nftables.ChainHookForward, func(c *nftables.Chain, all []*nftables.Chain) {
+		drops = append(drops, ForwardDrop{Table: nftable.TableName(c.Table), Chain: c.Name, firewall: firewallOf(c, all)})
+	})
+	return drops, err
+}
+
+// InputDrops lists the chains, such as "ip filter INPUT", that drop what others ask of the host itself unless one of their own rules
+// accepts it.
+func InputDrops(k *kernel.Kernel) (chains []string, err error) {
+	err = eachDrop(k, nftables.ChainHookInput, func(c *nftables.Chain, _ []*nftables.Chain) {
+		chains = append(chains, nftable.TableName(c.Table)+" "+c.Name)
+	})
+	return chains, err
+}
+
+// eachDrop calls f for each chain of others at a hook that drops what none of its rules accepts, with all chains there are.
+func eachDrop(k *kernel.Kernel, hook *nftables.ChainHook, f func(c *nftables.Chain, all []*nftables.Chain)) error {
 	conn, err := k.Nftables()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	all, err := conn.ListChains()
 	if err != nil {
-		return nil, fmt.Errorf("nft list chains: %w", err)
+		return fmt.Errorf("nft list chains: %w", err)
 	}
-	var drops []ForwardDrop
 	for _, c := range all {
 		if c.Table.Name == InetTable().Name {
 			continue
 		}
-		in, err := k.DropsForwarded(c)
+		drops, err := k.Drops(c, hook)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if in {
-			drops = append(drops, ForwardDrop{Table: nftable.TableName(c.Table), Chain: c.Name, firewall: firewallOf(c, all)})
+		if drops {
+			f(c, all)
 		}
 	}
-	return drops, nil
+	return nil
 }
 
 // firewallOf tells whose a chain is by the chains in the same table.

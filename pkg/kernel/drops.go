@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DropsForwarded says whether a chain has the forward hook of IPv4 or IPv6, and drops what none of its rules accepts: by
+// Drops says whether a chain has a hook of IPv4 or IPv6, such as that of what is forwarded, and drops what none of its rules accepts: by
 // policy, as Docker's and ufw's, or by a last rule that has no condition, as firewalld's.
-func (k *Kernel) DropsForwarded(chain *nftables.Chain) (bool, error) {
+func (k *Kernel) Drops(chain *nftables.Chain, hook *nftables.ChainHook) (bool, error) {
 	switch chain.Table.Family {
 	case nftables.TableFamilyINet, nftables.TableFamilyIPv4, nftables.TableFamilyIPv6:
 	default:
 		return false, nil
 	}
-	if chain.Hooknum == nil || *chain.Hooknum != *nftables.ChainHookForward {
+	if chain.Hooknum == nil || *chain.Hooknum != *hook {
 		return false, nil
 	}
 	if chain.Policy != nil && *chain.Policy == nftables.ChainPolicyDrop {
