@@ -137,11 +137,19 @@ func (s survey) hosts() map[string]bool {
 	return all
 }
 
-// former says whether an agent of a former release is alive: it has no record of its host.
+// former says whether an agent of a former release runs, or may come back: it has no record of its host. One that is dead for good goes
+// with what it owns.
 func (s survey) former() bool {
 	for node := range s.alive {
 		if _, ok := s.Hosts[node]; !ok {
 			return true
+		}
+	}
+	for _, n := range s.Networks {
+		for node, m := range n.Members {
+			if _, ok := s.Hosts[node]; !ok && m.VTEP.IsValid() {
+				return true
+			}
 		}
 	}
 	return false

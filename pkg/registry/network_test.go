@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -319,5 +320,41 @@ func TestUnknownKeysAreKept(t *testing.T) {
 	}
 	if got, want := sim.Keys(hostKey("a"))[hostKey("a")], `{"version":1,"vtep":"192.0.2.2","wireguard":{"key":"x"}}`; got != want {
 		t.Errorf("record %s, want %s", got, want)
+	}
+}
+
+// A cluster is mixed as long as a host of a former release may come back.
+func TestMixed(t *testing.T) {
+	sim, c := newStore(t)
+	create(t, c, network("blue", "10.42.0.0/16", 26)) // as a former release does: there is no cluster yet
+	member := memberKey("blue", "old")
+	sim.Put(member, `{"vtep":"192.0.2.9","bootID":"boot"}`)
+	if _, err := c.recognise(t.Context(), Memory{}, testDefaults()); err != nil {
+		t.Fatal(err)
+	}
+	alive(t, sim, "new")
+	sim.Put(hostKey("new"), `{"version":1,"vtep":"192.0.2.1"}`)
+	keeper := c.NewKeeper("new")
+	look := func() bool {
+		if err := keeper.Look(t.Context(), 1, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		return current(t, c).Cluster.Mixed
+	}
+	lease, err := c.store.Grant(t.Context(), time.Hour)
+	if err != nil || lease != 1 {
+		t.Fatal(lease, err)
+	}
+	alive(t, sim, "old")
+	if !look() {
+		t.Error("not mixed with an agent of a former release")
+	}
+	sim.Delete(heartbeatKey("old"))
+	if !look() {
+		t.Error("not mixed while that is cut off")
+	}
+	sim.Delete(member)
+	if look() {
+		t.Error("mixed without any")
 	}
 }
