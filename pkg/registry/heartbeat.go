@@ -39,6 +39,9 @@ func (c *Client) Beat(ctx context.Context, h Heartbeat) {
 
 // beat holds one lease as long as it lasts.
 func (c *Client) beat(ctx context.Context, h Heartbeat) error {
+	if err := c.vacant(ctx, h); err != nil {
+		return err
+	}
 	lease, err := c.store.Grant(ctx, h.TTL)
 	if err != nil {
 		return err
@@ -69,9 +72,8 @@ func (c *Client) beat(ctx context.Context, h Heartbeat) error {
 	}
 }
 
-// announce sets the heartbeat unless another boot's is there, or the node is another machine's.
-func (c *Client) announce(ctx context.Context, h Heartbeat, lease int64) error {
-	key := heartbeatKey(h.Node)
+// vacant says whether the name is this host's to take. It only reads: a store without space says so, too.
+func (c *Client) vacant(ctx context.Context, h Heartbeat) error {
 	kv, found, err := c.get(ctx, hostKey(h.Node))
 	if err != nil {
 		return err
@@ -80,6 +82,20 @@ func (c *Client) announce(ctx context.Context, h Heartbeat, lease int64) error {
 		return fmt.Errorf("node %s: %w by another machine: give each host its own name by --node, or if this one replaces it for good, "+
 			"call `fairway overlay forget %s` on another host", h.Node, ErrNodeTaken, h.Node)
 	}
+	kv, found, err = c.get(ctx, heartbeatKey(h.Node))
+	if err == nil && found && kv.Value != h.BootID {
+		err = nodeAlive(h.Node)
+	}
+	return err
+}
+
+func nodeAlive(node string) error {
+	return fmt.Errorf("node %s: %w by another machine that is alive, or by this one until a moment ago: give each host its own name by --node", node, ErrNodeTaken)
+}
+
+// announce sets the heartbeat unless another boot's is there.
+func (c *Client) announce(ctx context.Context, h Heartbeat, lease int64) error {
+	key := heartbeatKey(h.Node)
 	put := []etcd.Op{etcd.SetWith(key, h.BootID, lease)}
 	response, err := c.attempt(ctx, []etcd.Condition{etcd.Absent(key)}, put, nil)
 	if err != nil || response.Done {
@@ -87,7 +103,7 @@ func (c *Client) announce(ctx context.Context, h Heartbeat, lease int64) error {
 	}
 	response, err = c.attempt(ctx, []etcd.Condition{etcd.Is(key, h.BootID)}, put, nil)
 	if err == nil && !response.Done {
-		err = fmt.Errorf("node %s: %w by another machine that is alive, or by this one until a moment ago: give each host its own name by --node", h.Node, ErrNodeTaken)
+		err = nodeAlive(h.Node)
 	}
 	return err
 }
@@ -96,6 +112,9 @@ func (c *Client) announce(ctx context.Context, h Heartbeat, lease int64) error {
 func (c *Client) confirm(ctx context.Context, h Heartbeat, lease int64) error {
 	kv, found, err := c.get(ctx, heartbeatKey(h.Node))
 	if err != nil || found && kv.Value == h.BootID {
+		return err
+	}
+	if err := c.vacant(ctx, h); err != nil {
 		return err
 	}
 	return c.announce(ctx, h, lease)

@@ -56,6 +56,23 @@ func TestOneMachineOfAName(t *testing.T) {
 	})
 }
 
+// Whose name is in use finds out also from a store that cannot be written.
+func TestOneMachineOfANameWithoutSpace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := etcdsim.New()
+		first := beat(t, sim, 1, Heartbeat{Node: "a", BootID: "boot1"})
+		defer first.stop()
+		time.Sleep(time.Second)
+		sim.SetNoSpace(true)
+		second := beat(t, sim, 2, Heartbeat{Node: "a", BootID: "boot2"})
+		defer second.stop()
+		time.Sleep(time.Minute)
+		if first.last != nil || !errors.Is(second.last, ErrNodeTaken) {
+			t.Errorf("first %v, second %v, want ErrNodeTaken", first.last, second.last)
+		}
+	})
+}
+
 // A machine that has another's name finds out before it has a heartbeat, also when the other is dead.
 func TestAnothersName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
