@@ -202,7 +202,7 @@ func whoAmI(c Config, files store) (who identity, copied, err error) {
 	}
 	owns := false
 	for _, snap := range snapshots {
-		owns = owns || len(snap.own().Blocks) > 0
+		owns = owns || snap.member()
 	}
 	who, copied = before.recognise(c, machineHash("/etc/machine-id"), owns)
 	if copied != nil {

@@ -53,6 +53,9 @@ func (v view) describe(n *registry.Network) (snap snapshot, faults []overlay.Fau
 			snap.pins[addr] = pin
 		}
 	}
+	if v.before != nil {
+		v.keepPins(n, &snap, &hosts)
+	}
 	admitted, more := model(n.Definition).Admit(hosts)
 	snap.hosts = admitted
 	return snap, append(faults, more...), stranded
@@ -121,10 +124,43 @@ func (v view) unite(n *registry.Network, peers []overlay.Peer) []overlay.Peer {
 	return peers
 }
 
+// keepPins keeps pins that the store has lost: this host's own as long as containers have them, and those of peers.
+func (v view) keepPins(n *registry.Network, snap *snapshot, hosts *overlay.Hosts) {
+	for addr, pin := range v.before.pins {
+		if _, there := n.Pins[addr]; !there && n.Owner(addr) == "" && slices.Contains(v.reserved, addr) {
+			snap.pins[addr] = pin
+			hosts.Pins = append(hosts.Pins, overlay.Pin{Address: addr, VTEP: v.here.address})
+		}
+	}
+	for _, peer := range v.before.hosts.Peers {
+		at := slices.IndexFunc(hosts.Peers, func(p overlay.Peer) bool { return p.Node == peer.Node })
+		if at <= 0 {
+			continue
+		}
+		for _, addr := range lostPins(n, *v.before, peer.VTEP) {
+			hosts.Pins = append(hosts.Pins, overlay.Pin{Address: addr, VTEP: hosts.Peers[at].VTEP})
+		}
+	}
+	slices.SortFunc(hosts.Pins, func(a, b overlay.Pin) int { return a.Address.Compare(b.Address) })
+}
+
+// lostPins are those that a peer had before the store went back, and that nobody has now.
+func lostPins(n *registry.Network, before snapshot, vtep netip.Addr) (lost []netip.Addr) {
+	for _, pin := range before.hosts.Pins {
+		if _, there := n.Pins[pin.Address]; !there && pin.VTEP == vtep && n.Owner(pin.Address) == "" {
+			lost = append(lost, pin.Address)
+		}
+	}
+	return lost
+}
+
 // stranded are addresses of containers in blocks that are others' now.
 func (v view) stranded(n *registry.Network, own []netip.Prefix) (list []netip.Addr) {
 	for _, addr := range v.reserved {
 		mine := slices.ContainsFunc(own, func(b netip.Prefix) bool { return b.Contains(addr) }) || n.Pins[addr].Node == v.node
+		if v.before != nil && !mine { // the store has lost the pin
+			mine = v.before.pins[addr].Node == v.node && n.Owner(addr) == ""
+		}
 		if !mine {
 			list = append(list, addr)
 		}

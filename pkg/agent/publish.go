@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
@@ -138,6 +139,9 @@ func (p *publisher) allClaimed() bool {
 		if n.Readable() && len(p.cache.missing(name, n.BlocksOf(p.node()))) > 0 {
 			return false
 		}
+		if snap, _ := p.cache.snapshot(name); n.Readable() && len(p.missingPins(n, snap)) > 0 {
+			return false
+		}
 	}
 	return true
 }
@@ -211,13 +215,18 @@ func (p *publisher) restorePeers(ctx context.Context, s registry.State) error {
 			continue
 		}
 		for _, peer := range snap.hosts.Peers {
-			lost := slices.DeleteFunc(slices.Clone(peer.Blocks), func(b netip.Prefix) bool { _, owned := n.Blocks[b]; return owned })
-			if peer.Node == p.node() || len(lost) == 0 {
+			lost := registry.Lost{Node: peer.Node, VTEP: peer.VTEP, Pins: lostPins(n, snap, peer.VTEP)}
+			for _, block := range peer.Blocks {
+				if _, owned := n.Blocks[block]; !owned {
+					lost.Blocks = append(lost.Blocks, block)
+				}
+			}
+			if peer.Node == p.node() || len(lost.Blocks)+len(lost.Pins) == 0 {
 				continue
 			}
-			written, err := p.registry.RestoreMember(ctx, n, peer.Node, peer.VTEP, lost)
+			written, err := p.registry.RestoreMember(ctx, n, lost)
 			if len(written) > 0 {
-				p.problems.happened("network %s: blocks %v of host %s, which the store had lost, were claimed again for it", name, written, peer.Node)
+				p.problems.happened("network %s: %s of host %s, which the store had lost, were claimed again for it", name, strings.Join(written, ", "), peer.Node)
 			}
 			if err != nil {
 				return err
@@ -395,15 +404,23 @@ func (p *publisher) regain(ctx context.Context, n *registry.Network) error {
 		}
 	}
 	snap, _ := p.cache.snapshot(n.Name)
-	for addr, pin := range snap.pins {
-		if _, there := n.Pins[addr]; there || pin.Node != p.node() || !slices.Contains(p.cache.reservedIn(n.Name), addr) {
-			continue
-		}
+	for addr, pin := range p.missingPins(n, snap) {
 		if err := p.registry.RegainPin(ctx, n, addr, pin); err != nil && !errors.Is(err, agentapi.ErrInUse) {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// missingPins are this host's that etcd does not show, and containers have.
+func (p *publisher) missingPins(n *registry.Network, snap snapshot) map[netip.Addr]registry.Pin {
+	missing := maps.Clone(snap.pins)
+	reserved := p.cache.reservedIn(n.Name)
+	maps.DeleteFunc(missing, func(addr netip.Addr, pin registry.Pin) bool {
+		_, there := n.Pins[addr]
+		return there || pin.Node != p.node() || n.Owner(addr) != "" || !slices.Contains(reserved, addr)
+	})
+	return missing
 }
 
 // pins gives back those whose containers are gone.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -35,8 +36,10 @@ var (
 // simHost is a host of the simulation: its disk and its kernel outlive the agent.
 type simHost struct {
 	world   *world
-	node    string
+	node    string // to the others
 	machine string
+	serial  int
+	visitor bool // a clone
 	boot    int
 	vtep    netip.Addr
 	etcd    *etcdsim.Client
@@ -48,17 +51,19 @@ type simHost struct {
 	fence      fence.Fence
 	offered    map[string]agentapi.Network
 	programmed map[string]snapshot
-	containers map[string]map[netip.Addr]bool // by network
-	called     map[string]names.Record        // what containers are called, by file
-	full       bool                           // nothing can be written
-	cut        bool                           // off from etcd
+	containers map[string]map[netip.Addr]uint32 // by network; the VNI tells two of a name apart
+	called     map[string]names.Record          // what containers are called, by file
+	full       bool                             // nothing can be written
+	cut        bool                             // off from etcd
+	hostname   string                           // that the agent is started with
+	former     *formerAgent                     // runs, or ran last, instead of one of this release
 
 	agent *Agent // nil: it does not run
 	index *names.Index
 	stop  func()
 }
 
-func (h *simHost) bootID() string { return fmt.Sprintf("%s-%d", h.machine, h.boot) }
+func (h *simHost) bootID() string { return fmt.Sprintf("boot%d-%d", h.serial, h.boot) }
 
 func (h *simHost) clock() fence.Now {
 	return fence.Now{Time: time.Now(), Boot: h.bootID(), Uptime: time.Since(h.world.start)}
@@ -213,11 +218,15 @@ func (p simPass) remove(s snapshot) (bool, error) { return p.takeAway(s) }
 
 // up starts the agent.
 func (h *simHost) up() {
-	if h.agent != nil {
+	if h.agent != nil || h.former.runs() {
+		return
+	}
+	if h.former != nil {
+		h.former.up()
 		return
 	}
 	c := Defaults()
-	c.Node, c.Endpoints, c.ReclaimAfter, c.AliveTTL, c.LeaveAfter, c.Audit = h.node, []string{"http://192.0.2.254"}, simHold, simTTL, simLeave, time.Hour
+	c.Node, c.Endpoints, c.ReclaimAfter, c.AliveTTL, c.LeaveAfter, c.Audit = h.hostname, []string{"http://192.0.2.254"}, simHold, simTTL, simLeave, time.Hour
 	h.index = names.NewIndex()
 	for file, r := range h.called {
 		h.index.Set(file, r)
@@ -225,13 +234,17 @@ func (h *simHost) up() {
 	read := make(chan struct{})
 	close(read)
 	c.Names, c.NamesRead = h.index, read
-	who, copied := h.who.recognise(c, h.machine, len(h.disk) > 0)
+	owns := false
+	for _, snap := range h.disk {
+		owns = owns || snap.member()
+	}
+	who, copied := h.who.recognise(c, h.machine, owns)
 	if copied != nil {
 		clear(h.disk)
 		clear(h.small)
 		h.fence = fence.Fence{}
 	}
-	h.who = who
+	h.who, h.node = who, who.Node
 	a, err := newAgent(c, parts{
 		bootID: h.bootID(), clock: h.clock, who: h.who, store: h.etcd, machine: simMachine{h}, files: h, offers: simOffers{h},
 		link:  func(ctx context.Context, report func(bool)) { report(true); <-ctx.Done() },
@@ -285,11 +298,15 @@ func (h *simHost) setCut(is bool) {
 
 // down kills the agent: what it would say at its end is not heard.
 func (h *simHost) down() {
-	if h.agent == nil {
+	if h.agent == nil && !h.former.runs() {
 		return
 	}
 	h.etcd.Cut(true)
-	h.stop()
+	if h.agent != nil {
+		h.stop()
+	} else {
+		h.former.down()
+	}
 	h.etcd.Cut(h.cut)
 }
 
@@ -297,9 +314,9 @@ func (h *simHost) down() {
 func (h *simHost) knows(network string, block netip.Prefix) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.agent != nil && !h.cut && slices.ContainsFunc(h.programmed[network].hosts.Peers, func(p overlay.Peer) bool {
-		return slices.Contains(p.Blocks, block)
-	})
+	hosts := h.programmed[network].hosts
+	return h.agent != nil && !h.cut && (slices.ContainsFunc(hosts.Peers, func(p overlay.Peer) bool { return slices.Contains(p.Blocks, block) }) ||
+		slices.ContainsFunc(hosts.Pins, func(p overlay.Pin) bool { return block.Contains(p.Address) }))
 }
 
 // add does what the plugin does for a container, and says whether it got an address.
@@ -340,7 +357,7 @@ func (h *simHost) reserve(network string) (netip.Addr, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	text, ok := h.small[network]
-	if !ok || h.fence.Check(h.clock()) != nil {
+	if !ok || h.former == nil && h.fence.Check(h.clock()) != nil {
 		return netip.Addr{}, false
 	}
 	d, err := overlay.Decode(text)
@@ -357,16 +374,63 @@ func (h *simHost) reserve(network string) (netip.Addr, bool) {
 			continue
 		}
 		for addr := block.Addr().Next(); block.Contains(addr); addr = addr.Next() {
-			if !h.containers[network][addr] {
-				if h.containers[network] == nil {
-					h.containers[network] = make(map[netip.Addr]bool)
-				}
-				h.containers[network][addr] = true
+			if h.take(network, addr, d.Network.VNI) {
 				return addr, true
 			}
 		}
 	}
 	return netip.Addr{}, false
+}
+
+// take is what host-local does.
+func (h *simHost) take(network string, addr netip.Addr, vni uint32) bool {
+	if h.containers[network] == nil {
+		h.containers[network] = make(map[netip.Addr]uint32)
+	}
+	if _, is := h.containers[network][addr]; is {
+		return false
+	}
+	h.containers[network][addr] = vni
+	return true
+}
+
+// pin does what the plugin does for a container that asks for an address.
+func (h *simHost) pin(network string, addr netip.Addr) bool {
+	if h.agent == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPut, "/", strings.NewReader(`{"containerID":"c","ifName":"eth0"}`))
+	if err != nil {
+		h.world.t.Fatal(err)
+	}
+	r.SetPathValue("name", network)
+	r.SetPathValue("address", addr.String())
+	if _, err := h.agent.putPin(r); err != nil {
+		return false
+	}
+	if !h.reservePinned(network, addr) {
+		return false
+	}
+	h.agent.count(network)
+	return true
+}
+
+func (h *simHost) reservePinned(network string, addr netip.Addr) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d, err := overlay.Decode(h.small[network])
+	if err != nil || h.fence.Check(h.clock()) != nil {
+		return false
+	}
+	own, err := d.Own(nil)
+	if err != nil {
+		return false
+	}
+	mine := slices.Contains(d.Pins, overlay.Pin{Address: addr, VTEP: d.Self}) ||
+		slices.ContainsFunc(own.Blocks, func(b netip.Prefix) bool { return b.Contains(addr) && !slices.Contains(d.Withheld, b) })
+	return mine && h.take(network, addr, d.Network.VNI)
 }
 
 // del removes a container.
@@ -409,8 +473,10 @@ type world struct {
 	hosts  []*simHost
 	backup *etcdsim.Backup
 	steps  []string
-	// networks are those that were made and not deleted.
+	// networks are those that were made and not deleted since all was well.
 	networks map[string]bool
+	// mixed has agents of the former release, and nothing happens that they cannot stand.
+	mixed bool
 	// routed is which containers reach which.
 	routed map[[2]string]bool
 	// moved is when a host's address changed last.
@@ -434,9 +500,9 @@ func newWorld(t *testing.T, seed uint64) *world {
 
 func (w *world) newHost(node string, i int, seed uint64) *simHost {
 	return &simHost{
-		world: w, node: node, machine: fmt.Sprint("machine", i), vtep: netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + i)}), etcd: w.etcd.Client(seed),
+		world: w, node: node, hostname: node, machine: fmt.Sprint("machine", i), serial: i, vtep: netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + i)}), etcd: w.etcd.Client(seed),
 		disk: make(map[string]snapshot), small: make(map[string][]byte), offered: make(map[string]agentapi.Network),
-		programmed: make(map[string]snapshot), containers: make(map[string]map[netip.Addr]bool), called: make(map[string]names.Record),
+		programmed: make(map[string]snapshot), containers: make(map[string]map[netip.Addr]uint32), called: make(map[string]names.Record),
 	}
 }
 
@@ -461,7 +527,11 @@ func simNetwork(name string) agentapi.Network {
 // step does one thing at random.
 func (w *world) step() {
 	h, network := w.host(), simNetworks[w.random.IntN(len(simNetworks))]
-	switch n := w.random.IntN(100); {
+	n := w.random.IntN(120)
+	if w.mixed {
+		n = mixedSteps[w.random.IntN(len(mixedSteps))]
+	}
+	switch {
 	case n < 30:
 		addr, ok := h.add(network)
 		w.say("%s: add to %s: %v %v", h.node, network, addr, ok)
@@ -529,6 +599,21 @@ func (w *world) step() {
 		h.full = !h.full
 		w.say("%s: disk full %v", h.node, h.full)
 		h.mu.Unlock()
+	case n < 102:
+		w.unmake(network)
+	case n < 105:
+		w.makeAgain(network)
+	case n < 112:
+		addr := subnets(network)[0].Addr().As4()
+		addr[3] = byte(w.random.IntN(256))
+		w.say("%s: pin %s of %s: %v", h.node, netip.AddrFrom4(addr), network, h.pin(network, netip.AddrFrom4(addr)))
+	case n < 114:
+		w.visitOfClone(h)
+	case n < 116:
+		h.hostname = strings.TrimSuffix(h.hostname, "b") + map[bool]string{true: "", false: "b"}[strings.HasSuffix(h.hostname, "b")]
+		w.say("%s: renamed to %s", h.node, h.hostname)
+	case n < 118:
+		h.upgrade()
 	default:
 		h.mu.Lock()
 		addr := h.vtep.As4()
@@ -576,6 +661,7 @@ func (w *world) heal() {
 		h.up()
 	}
 	time.Sleep(10 * time.Minute)
+	w.removeLeftOver()
 }
 
 // check holds the invariants that hold at any moment.
@@ -585,8 +671,8 @@ func (w *world) check() {
 	holders := make(map[string]string)
 	for _, h := range w.hosts {
 		for network, addrs := range h.containers {
-			for addr := range addrs {
-				key := network + " " + addr.String()
+			for addr, vni := range addrs {
+				key := fmt.Sprint(network, " ", vni, " ", addr)
 				if other, twice := holders[key]; twice {
 					w.fail("%s: containers on %s and %s", key, other, h.node)
 				}
@@ -599,7 +685,7 @@ func (w *world) check() {
 	w.checkNames()
 	for network := range w.networks {
 		for _, h := range w.hosts {
-			if _, ok := h.offered[network]; !ok {
+			if _, ok := h.offered[network]; !ok && !h.visitor {
 				w.fail("%s: network %s is not offered any more", h.node, network)
 			}
 		}
@@ -610,10 +696,13 @@ func (w *world) check() {
 // block of a network (docs/design.md, Membership): when no agent that knows runs after the store has lost a block, it is free when the
 // store has settled, and health of the host that had it asks for its containers to be attached anew.
 func (w *world) attachAnew() {
-	blocks := w.etcd.Keys("/fairway/v1/net/")
+	blocks, vnis := w.etcd.Keys("/fairway/v1/net/"), w.vnis()
 	for _, h := range w.hosts {
 		for network, addrs := range h.containers {
-			for addr := range addrs {
+			for addr, vni := range addrs {
+				if vni != vnis[network] {
+					continue
+				}
 				block, _ := addr.Prefix(29)
 				key := "/fairway/v1/net/" + network + "/blocks/" + block.String()
 				owner := blocks[key]
@@ -635,11 +724,14 @@ func (w *world) attachAnew() {
 // checkBlocks: no block with a living container is another's.
 func (w *world) checkBlocks() {
 	w.t.Helper()
-	blocks := w.etcd.Keys("/fairway/v1/net/")
+	blocks, vnis := w.etcd.Keys("/fairway/v1/net/"), w.vnis()
 	for _, h := range w.hosts {
 		for network, addrs := range h.containers {
-			for addr := range addrs {
+			for addr, vni := range addrs {
 				block, _ := addr.Prefix(29)
+				if vni != vnis[network] {
+					continue // a former network of the name
+				}
 				if owner, ok := blocks["/fairway/v1/net/"+network+"/blocks/"+block.String()]; ok && owner != h.node {
 					w.fail("%s: container %s of %s lies in %s, which is %s's", h.node, addr, network, block, owner)
 				}
@@ -658,13 +750,13 @@ func (w *world) checkTraffic() {
 				continue
 			}
 			for network, addrs := range to.containers {
-				for addr := range addrs {
-					if len(from.containers[network]) == 0 {
+				for addr, vni := range addrs {
+					if !slices.Contains(slices.Collect(maps.Values(from.containers[network])), vni) {
 						continue
 					}
-					pair := [2]string{from.node + "#" + fmt.Sprint(from.boot), network + " " + addr.String()}
+					pair := [2]string{fmt.Sprint(from.serial, "#", from.boot), fmt.Sprint(network, " ", vni, " ", addr)}
 					seen[pair] = true
-					routes := slices.ContainsFunc(from.programmed[network].hosts.Peers, func(p overlay.Peer) bool {
+					routes := slices.Contains(from.programmed[network].hosts.Pins, overlay.Pin{Address: addr, VTEP: to.vtep}) || slices.ContainsFunc(from.programmed[network].hosts.Peers, func(p overlay.Peer) bool {
 						return p.VTEP == to.vtep && slices.ContainsFunc(p.Blocks, func(b netip.Prefix) bool { return b.Contains(addr) })
 					})
 					if w.routed[pair] && !routes {
@@ -682,7 +774,11 @@ func (w *world) checkTraffic() {
 func (w *world) checkSettled() {
 	w.t.Helper()
 	keys := w.etcd.Keys("/fairway/v1/")
+	w.checkOffers(keys)
 	for _, h := range w.hosts {
+		if h.former != nil {
+			continue
+		}
 		health := h.agent.health("")
 		if !health.Healthy {
 			s, ok := h.agent.cache.state()
@@ -692,7 +788,8 @@ func (w *world) checkSettled() {
 		for network, addrs := range h.containers {
 			for addr := range addrs {
 				block, _ := addr.Prefix(29)
-				if owner := keys["/fairway/v1/net/"+network+"/blocks/"+block.String()]; owner != h.node {
+				pin := keys["/fairway/v1/net/"+network+"/pins/"+addr.String()]
+				if owner := keys["/fairway/v1/net/"+network+"/blocks/"+block.String()]; owner != h.node && !strings.Contains(pin, `"`+h.node+`"`) {
 					w.fail("%s is healthy, and block %s of its container in %s is owned by %q", h.node, block, network, owner)
 				}
 			}
@@ -727,7 +824,7 @@ func (w *world) checkNamesSettled(h *simHost, network string) {
 	var want []netip.Addr
 	for _, other := range w.hosts {
 		for _, r := range other.called {
-			if r.Owner.Network != network {
+			if r.Owner.Network != network || other.former != nil { // which publishes none
 				continue
 			}
 			want = append(want, r.Addresses...)
@@ -766,7 +863,10 @@ func (w *world) checkPeers(h *simHost, network string, keys map[string]string) {
 	for _, p := range h.programmed[network].hosts.Peers {
 		if p.Node != h.node {
 			for _, b := range p.Blocks {
-				got[b] = p.VTEP
+				owner := keys["/fairway/v1/net/"+network+"/blocks/"+b.String()]
+				if slices.ContainsFunc(w.hosts, func(h *simHost) bool { return h.node == owner }) { // another name stays until it is reclaimed
+					got[b] = p.VTEP
+				}
 			}
 		}
 	}
@@ -782,6 +882,11 @@ func (w *world) run() {
 			h.down()
 		}
 	}()
+	if w.mixed = w.random.IntN(5) == 0; w.mixed {
+		for _, h := range w.hosts {
+			h.former = &formerAgent{host: h}
+		}
+	}
 	for _, h := range w.hosts {
 		h.up()
 	}
@@ -793,18 +898,26 @@ func (w *world) run() {
 		}
 		w.networks[name] = true
 	}
-	time.Sleep(time.Second)
-	for range 2 {
+	time.Sleep(20 * time.Second)
+	for half := range 2 {
 		for range 20 {
 			w.step()
 			time.Sleep(time.Duration(w.random.Int64N(int64([]time.Duration{time.Second, 20 * time.Second, 3 * time.Minute}[w.random.IntN(3)]))))
 			synctest.Wait()
 			w.check()
 		}
+		if half == 1 {
+			for _, h := range w.hosts {
+				h.upgrade()
+			}
+		}
 		w.heal()
 		synctest.Wait()
 		w.check()
 		w.checkSettled()
+	}
+	if text := w.etcd.Keys("/fairway/v1/cluster")["/fairway/v1/cluster"]; w.mixed && strings.Contains(text, "mixed") {
+		w.fail("no agent of the former release runs any more, and the cluster is still %s", text)
 	}
 }
 

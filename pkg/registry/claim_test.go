@@ -325,8 +325,8 @@ func TestRestoreMember(t *testing.T) {
 	sim, c := newStore(t)
 	n := create(t, c, network("blue", "10.42.0.0/16", 26))
 	block := prefix("10.42.1.0/26")
-	restore := func() []netip.Prefix {
-		written, err := c.RestoreMember(t.Context(), n, "b", addr("192.0.2.12"), []netip.Prefix{block})
+	restore := func() []string {
+		written, err := c.RestoreMember(t.Context(), n, Lost{Node: "b", VTEP: addr("192.0.2.12"), Blocks: []netip.Prefix{block}, Pins: []netip.Addr{addr("10.42.200.1")}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -340,8 +340,8 @@ func TestRestoreMember(t *testing.T) {
 	for range 2 { // the answer to the first may be lost
 		restore()
 		now := current(t, c).Networks["blue"]
-		if _, member := now.Members["b"]; !member || now.Blocks[block] != "b" {
-			t.Errorf("members %v, blocks %v", now.Members, now.Blocks)
+		if _, member := now.Members["b"]; !member || now.Blocks[block] != "b" || now.Pins[addr("10.42.200.1")].Node != "b" {
+			t.Errorf("members %v, blocks %v, pins %v", now.Members, now.Blocks, now.Pins)
 		}
 	}
 }

@@ -236,33 +236,67 @@ func (c *Client) Testify(ctx context.Context, network string, revision int64) (m
 	return false, nil
 }
 
+// Lost is what the store has lost of a member.
+type Lost struct {
+	Node   string
+	VTEP   netip.Addr
+	Blocks []netip.Prefix
+	Pins   []netip.Addr
+}
+
 // RestoreMember writes again what the store has lost of a member that cannot do so itself, as its agent does not run: the host keeps
-// what it had, and counts as one with containers. It says which blocks were written.
-func (c *Client) RestoreMember(ctx context.Context, n *Network, node string, vtep netip.Addr, blocks []netip.Prefix) (written []netip.Prefix, err error) {
-	value, err := json.Marshal(Member{Version: recordVersion, VTEP: vtep})
+// what it had, and counts as one with containers. It says which blocks and pins were written.
+func (c *Client) RestoreMember(ctx context.Context, n *Network, lost Lost) (written []string, err error) {
+	value, err := json.Marshal(Member{Version: recordVersion, VTEP: lost.VTEP})
 	if err != nil {
 		return nil, err
 	}
-	key, silent := memberKey(n.Name, node), etcd.Absent(heartbeatKey(node))
+	key, silent := memberKey(n.Name, lost.Node), etcd.Absent(heartbeatKey(lost.Node))
 	response, err := c.attempt(ctx, []etcd.Condition{exists(n), etcd.Absent(key), silent},
-		[]etcd.Op{etcd.Set(key, string(value)), etcd.Set(usedKey(n.Name, node), "")}, []etcd.Op{etcd.Read(key)})
+		[]etcd.Op{etcd.Set(key, string(value)), etcd.Set(usedKey(n.Name, lost.Node), "")}, []etcd.Op{etcd.Read(key)})
 	if err != nil {
 		return nil, err
 	}
 	if !response.Done && len(response.Pages[0].KVs) == 0 {
 		return nil, nil // its heartbeat is there, and may end in a moment: blocks without a member would lead nowhere
 	}
-	for _, block := range blocks {
+	for _, block := range lost.Blocks {
 		key := blockKey(n.Name, block)
-		response, err := c.attempt(ctx, []etcd.Condition{exists(n), etcd.Absent(key), silent}, []etcd.Op{etcd.Set(key, node)}, nil)
+		response, err := c.attempt(ctx, []etcd.Condition{exists(n), etcd.Absent(key), silent}, []etcd.Op{etcd.Set(key, lost.Node)}, nil)
 		if err != nil {
 			return written, err
 		}
 		if response.Done {
-			written = append(written, block)
+			written = append(written, block.String())
+		}
+	}
+	for _, addr := range lost.Pins {
+		done, err := c.restorePin(ctx, n, addr, lost.Node)
+		if err != nil {
+			return written, err
+		}
+		if done {
+			written = append(written, addr.String())
 		}
 	}
 	return written, nil
+}
+
+// restorePin writes a pin again; of which container only its own host knows.
+func (c *Client) restorePin(ctx context.Context, n *Network, addr netip.Addr, node string) (bool, error) {
+	subnet, ok := subnetOf(n.Definition, addr)
+	if !ok {
+		return false, nil
+	}
+	value, err := json.Marshal(Pin{Node: node})
+	if err != nil {
+		return false, err
+	}
+	key := pinKey(n.Name, addr)
+	response, err := c.attempt(ctx, []etcd.Condition{
+		exists(n), etcd.Absent(key), etcd.Absent(blockKey(n.Name, blockOf(subnet, addr))), etcd.Absent(heartbeatKey(node)),
+	}, []etcd.Op{etcd.Set(key, string(value))}, nil)
+	return response.Done, err
 }
 
 // Unmix says that no agent of a former release runs any more.

@@ -75,6 +75,15 @@ func (n *Network) Divides(block netip.Prefix) bool {
 	return ok && blockOf(subnet, block.Addr()) == block
 }
 
+// Owner is the node that owns the block in which an address lies, or empty.
+func (n *Network) Owner(addr netip.Addr) string {
+	subnet, ok := subnetOf(n.Definition, addr)
+	if !ok {
+		return ""
+	}
+	return n.Blocks[blockOf(subnet, addr)]
+}
+
 // BlocksOf are the blocks of a node, sorted, without those into which the network is not divided.
 func (n *Network) BlocksOf(node string) []netip.Prefix {
 	var blocks []netip.Prefix
