@@ -43,8 +43,7 @@ func Watch(ctx context.Context, repair func(context.Context)) error {
 		case first := <-losses:
 			if lost := gather(ctx, first, losses); needsRepair(lost) {
 				slog.Info("rules were deleted, declaring them again")
-				repair(ctx)
-				drain(losses) // what was written afresh is deleted first
+				repair(ctx) // what it replaces is a loss as well; the next call finds all in place
 			}
 		}
 	}
@@ -62,16 +61,6 @@ func gather(ctx context.Context, first kernel.RuleEvent, losses <-chan kernel.Ru
 			return all
 		case e := <-losses:
 			all = append(all, e)
-		}
-	}
-}
-
-func drain(losses <-chan kernel.RuleEvent) {
-	for {
-		select {
-		case <-losses:
-		default:
-			return
 		}
 	}
 }

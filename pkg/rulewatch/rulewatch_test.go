@@ -28,6 +28,7 @@ func TestWatch(t *testing.T) {
 	}
 	k := statetest.Open(t, container)
 	statetest.Apply(t, k, set...)
+	rules := append(state.Set{ruleset.Isolation{Bridge: "br0", Link: "br0", Isolated: true}}, set[3:]...)
 	asked := make(chan struct{}, 64)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -48,24 +49,39 @@ func TestWatch(t *testing.T) {
 		"nft delete element inet fairway isolated '{ br0 }'", "nft flush map inet fairway masquerade_from4", "nft flush set bridge fairway checked",
 	} {
 		testnet.Sh(t, "sh", "-c", loss)
-		select {
-		case <-asked:
-		case <-time.After(statetest.Patience):
-			t.Errorf("%s: not noticed", loss)
-		}
-		if err := set[3:].Verify(statetest.Open(t, nil)); err != nil {
-			t.Errorf("%s: %v", loss, err)
-		}
-		statetest.Verifies(t, nil, ruleset.Isolation{Bridge: "br0", Link: "br0", Isolated: true})
+		wantRepaired(t, loss, rules)
+	}
+	// What is lost while rules are declared again comes back as well.
+	for range 3 {
+		testnet.Sh(t, "nft", "flush", "ruleset")
+		<-asked
+		testnet.Sh(t, "nft", "flush", "ruleset")
+		wantRepaired(t, "two losses", rules)
+	}
+	time.Sleep(4 * settle) // what it replaced itself
+	for len(asked) > 0 {
+		<-asked
 	}
 	if err := set.Remove(k); err != nil {
 		t.Fatal(err)
 	}
 	select {
-	case <-asked:
+	case <-asked: // also if it replaces for ever what it has declared itself
 		t.Error("the removal of an attachment was taken for a loss")
 	case <-time.After(4 * settle):
 	}
 	cancel()
 	<-ended
+}
+
+// wantRepaired waits until rules are there again.
+func wantRepaired(t *testing.T, loss string, rules state.Set) {
+	t.Helper()
+	var err error
+	for end := time.Now().Add(statetest.Patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if err = rules.Verify(statetest.Open(t, nil)); err == nil {
+			return
+		}
+	}
+	t.Errorf("%s: %v", loss, err)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -65,13 +66,22 @@ func (s SpoofCheck) Ensure(k *kernel.Kernel) (bool, error) {
 	return true, nil
 }
 
-// dropLeftover removes what an interrupted ADD of the same owner left: it may allow another MAC.
+// dropLeftover removes what an interrupted ADD of the same owner left: it may allow another MAC. What is as declared stays,
+// because the container may be sending.
 func (s SpoofCheck) dropLeftover(k *kernel.Kernel) error {
-	left, err := nftable.LookUp(k, s.elements()[0])
+	own := s.elements()
+	left, err := nftable.LookUp(k, own[0])
 	if err != nil || left.Key == nil {
 		return nftable.Unsupported(err)
 	}
-	return s.Remove(k)
+	if s.Off {
+		return s.Remove(k)
+	}
+	_, err = nftable.Remove(k, spoofSets(), func(e kernel.Element) bool {
+		declared := slices.ContainsFunc(own, func(o kernel.Element) bool { return elementID(o) == elementID(e) })
+		return e.Comment == s.Owner.Tag() && !declared
+	})
+	return err
 }
 
 // Ready says whether nftables can be used.
