@@ -13,16 +13,19 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/invoke"
+	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fairway-cni/fairway/pkg/pluginpath"
 )
 
-// How a plugin of fairway is told to declare rules again (package attach, RedeclareVariable).
+// How a plugin of fairway is told to declare rules again (package attach, RedeclareVariable), and the code of its answer when the
+// attachment has no link (package cnierr).
 const (
 	redeclareAll = "FAIRWAY_REDECLARE=all"
 	redeclareOwn = "FAIRWAY_REDECLARE=own"
+	detached     = 101
 )
 
 // Repair declares again what filters and translates the packets of attachments that are alive: of one network, or of all when
@@ -33,22 +36,35 @@ func (r Runtime) Repair(ctx context.Context, network string) (repaired []Attachm
 		return nil, err
 	}
 	all = slices.DeleteFunc(all, func(a Attachment) bool { return network != "" && a.Network != network || !a.Alive() })
-	latest := newest(all)
 	fairway := &knownPlugins{path: pluginpath.Path(r.Plugins)}
 	errs := make([]error, len(all))
+	leaders := make(chan []int, len(all))
 	var group errgroup.Group
 	group.SetLimit(4) // plugins are short, and the kernel changes rules one at a time
-	for i, a := range all {
+	for _, members := range newestFirst(all) {
 		group.Go(func() error {
-			how := redeclareOwn
-			if latest[a.Network] == i {
-				how = redeclareAll
+			// What all share is declared by the newest, whose configuration counts. It may be leaving at this moment, or have lost its link.
+			for n, i := range members {
+				var declared bool
+				if declared, errs[i] = r.repair(ctx, all[i], redeclareAll, fairway); declared {
+					leaders <- members[n+1:]
+					break
+				}
 			}
-			errs[i] = r.repair(ctx, a, how, fairway)
 			return nil
 		})
 	}
 	_ = group.Wait() // each error is kept
+	close(leaders)
+	for others := range leaders {
+		for _, i := range others {
+			group.Go(func() error {
+				_, errs[i] = r.repair(ctx, all[i], redeclareOwn, fairway)
+				return nil
+			})
+		}
+	}
+	_ = group.Wait() // likewise
 	for i, a := range all {
 		if errs[i] == nil {
 			repaired = append(repaired, a)
@@ -57,29 +73,30 @@ func (r Runtime) Repair(ctx context.Context, network string) (repaired []Attachm
 	return repaired, errors.Join(errs...)
 }
 
-// newest is the attachment of each network that was made last: what its configuration says of the network holds.
-func newest(all []Attachment) map[string]int {
-	last := make(map[string]int)
-	latest := make(map[string]int64)
+// newestFirst are the attachments of each network, by when they were made.
+func newestFirst(all []Attachment) map[string][]int {
+	networks := make(map[string][]int)
+	made := make([]int64, len(all))
 	for i, a := range all {
-		var made int64
 		if info, err := os.Stat(a.file()); err == nil {
-			made = info.ModTime().UnixNano()
+			made[i] = info.ModTime().UnixNano()
 		}
-		if before, known := latest[a.Network]; !known || made >= before {
-			last[a.Network], latest[a.Network] = i, made
-		}
+		networks[a.Network] = append(networks[a.Network], i)
 	}
-	return last
+	for _, members := range networks {
+		slices.SortFunc(members, func(a, b int) int { return cmp.Compare(made[b], made[a]) })
+	}
+	return networks
 }
 
-func (r Runtime) repair(ctx context.Context, a Attachment, how string, fairway *knownPlugins) error {
+// repair says whether each plugin of fairway has declared what it was asked for.
+func (r Runtime) repair(ctx context.Context, a Attachment, how string, fairway *knownPlugins) (declared bool, err error) {
 	if a.Unrecorded {
-		return fmt.Errorf("network %s: container %s: no runtime has recorded the attachment: attach it again", a.Network, a.DisplayName())
+		return false, fmt.Errorf("network %s: container %s: no runtime has recorded the attachment: attach it again", a.Network, a.DisplayName())
 	}
 	conf, err := a.configuration()
 	if err != nil {
-		return err
+		return false, err
 	}
 	// libcni passes CHECK on from 0.4.0, and where nobody has switched it off; what plugins are asked for here is no CHECK.
 	conf.DisableCheck = false
@@ -91,9 +108,9 @@ func (r Runtime) repair(ctx context.Context, a Attachment, how string, fairway *
 		exec.errs = append(exec.errs, err)
 	}
 	if err := errors.Join(exec.errs...); err != nil {
-		return fmt.Errorf("network %s: container %s: %w", a.Network, a.DisplayName(), err)
+		return false, fmt.Errorf("network %s: container %s: %w", a.Network, a.DisplayName(), err)
 	}
-	return nil
+	return !exec.detached, nil
 }
 
 // redeclarer executes the plugins of fairway, one after the other also past errors, and no others.
@@ -102,14 +119,20 @@ type redeclarer struct {
 	how     string
 	fairway *knownPlugins
 	errs    []error
+	// detached says that a plugin found no link of the attachment.
+	detached bool
 }
 
 func (r *redeclarer) ExecPlugin(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
-	if !r.fairway.has(ctx, path) {
-		return nil, nil
+	ours, err := r.fairway.has(ctx, path)
+	if ours {
+		_, err = r.Exec.ExecPlugin(ctx, path, stdin, append(environ, r.how))
 	}
-	_, err := r.Exec.ExecPlugin(ctx, path, stdin, append(environ, r.how))
-	if err != nil {
+	var answer *types.Error
+	switch {
+	case errors.As(err, &answer) && answer.Code == detached:
+		r.detached = true
+	case err != nil:
 		r.errs = append(r.errs, pluginError(filepath.Base(path), err))
 	}
 	return nil, nil
@@ -122,16 +145,19 @@ type knownPlugins struct {
 	of   map[string]bool
 }
 
-func (k *knownPlugins) has(ctx context.Context, path string) bool {
+func (k *knownPlugins) has(ctx context.Context, path string) (bool, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	is, known := k.of[path]
-	if !known {
-		is = k.path.Fairway(ctx, strings.TrimSpace(filepath.Base(path)))
-		if k.of == nil {
-			k.of = make(map[string]bool)
-		}
-		k.of[path] = is
+	if is, known := k.of[path]; known {
+		return is, nil
 	}
-	return is
+	is, err := k.path.Ask(ctx, strings.TrimSpace(filepath.Base(path)))
+	if err != nil {
+		return false, err
+	}
+	if k.of == nil {
+		k.of = make(map[string]bool)
+	}
+	k.of[path] = is
+	return is, nil
 }

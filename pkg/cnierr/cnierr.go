@@ -23,7 +23,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/state/vxlan"
 )
 
-// Codes of the CNI specification 1.1.0, section 5 "Error", and Drift, which is ours.
+// Codes of the CNI specification 1.1.0, section 5 "Error", and Drift and Detached, which are ours.
 const (
 	IncompatibleVersion = types.ErrIncompatibleCNIVersion      // 1
 	Environment         = types.ErrInvalidEnvironmentVariables // 4
@@ -37,7 +37,9 @@ const (
 	// Limited is STATUS's answer when ADD works, with limits for the containers that are there.
 	Limited uint = 51
 	// Drift is CHECK's answer when the kernel is not as declared; codes from 100 are a plugin's own.
-	Drift    uint = 100
+	Drift uint = 100
+	// Detached is the answer to who wants rules declared again of an attachment whose link has gone.
+	Detached uint = 101
 	Internal      = types.ErrInternal // 999
 )
 
@@ -50,6 +52,8 @@ var (
 	ErrConfig = errors.New("configuration")
 	// ErrUnavailable says that the plugin cannot serve an ADD now.
 	ErrUnavailable = errors.New("not available")
+	// ErrDetached says that the host has no link of an attachment (any more).
+	ErrDetached = errors.New("not attached (any more)")
 )
 
 // table is searched from the top: what an error is about comes before the system's error it may wrap.
@@ -59,6 +63,7 @@ var table = []struct {
 }{
 	{rescue.ErrPanic, Internal},
 	{ErrUnavailable, Unavailable},
+	{ErrDetached, Detached},
 	{ErrVersion, IncompatibleVersion},
 	{ErrEnvironment, Environment},
 	{ErrConfig, Config},

@@ -30,6 +30,7 @@ func TestCode(t *testing.T) {
 		{ErrEnvironment, 4},
 		{ErrConfig, 7},
 		{ErrUnavailable, 50},
+		{ErrDetached, 101},
 		{hostlocal.ErrConfig, 7},
 		{hostlocal.ErrOwner, 4},
 		{hostlocal.ErrReserved, 11},
@@ -84,7 +85,7 @@ func TestCode(t *testing.T) {
 
 // TestTable keeps TestCode complete.
 func TestTable(t *testing.T) {
-	const rows = 27
+	const rows = 28
 	if len(table) != rows {
 		t.Errorf("the table has %d rows, TestCode knows %d", len(table), rows)
 	}

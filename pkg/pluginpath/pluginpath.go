@@ -4,6 +4,7 @@ package pluginpath
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -37,17 +38,31 @@ func (p Path) Versions(ctx context.Context, plugin string) ([]string, error) {
 // about is what every plugin of ours says on standard error when it is run with no command (pkg/attach).
 const about = ": CNI plugin of fairway "
 
-// Fairway says whether a plugin is this project's. One that is not there is not.
+// Fairway says whether a plugin is this project's. One that is not there, or could not be asked, is not.
 func (p Path) Fairway(ctx context.Context, plugin string) bool {
+	is, err := p.Ask(ctx, plugin)
+	return is && err == nil
+}
+
+// Ask is Fairway for callers to whom it matters that a plugin could not be asked: it could not be executed, or was killed.
+func (p Path) Ask(ctx context.Context, plugin string) (fairway bool, err error) {
 	path, err := p.find(plugin)
 	if err != nil {
-		return false
+		return false, nil //nolint:nilerr // as it says
 	}
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Env = []string{}
 	var said strings.Builder
 	cmd.Stderr = &said
-	return cmd.Run() == nil && strings.Contains(said.String(), about)
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		return false, nil // those of other suites want a command
+	}
+	if err != nil {
+		return false, fmt.Errorf("plugin %s: %w", plugin, err)
+	}
+	return strings.Contains(said.String(), about), nil
 }
 
 func (p Path) find(plugin string) (string, error) {

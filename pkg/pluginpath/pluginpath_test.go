@@ -25,6 +25,7 @@ func TestPath(t *testing.T) {
 	script(t, second, "other", `cat >/dev/null; [ "$CNI_COMMAND" = VERSION ] && echo '{"cniVersion": "1.0.0", "supportedVersions": ["0.4.0", "1.0.0"]}'`)
 	script(t, second, "ours", `exit 1`)
 	script(t, second, "broken", `exit 1`)
+	script(t, second, "killed", `kill -9 $$`)
 	if err := os.WriteFile(filepath.Join(second, "README"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -41,12 +42,15 @@ func TestPath(t *testing.T) {
 	if _, err := p.Versions(t.Context(), "broken"); err == nil || errors.Is(err, blueprint.ErrNoPlugin) {
 		t.Errorf("versions of a plugin that fails: got %v", err)
 	}
-	for name, want := range map[string]bool{"ours": true, "other": false, "absent": false} {
+	for name, want := range map[string]bool{"ours": true, "other": false, "absent": false, "broken": false, "killed": false} {
 		if got := p.Fairway(t.Context(), name); got != want {
 			t.Errorf("Fairway(%s): got %v", name, got)
 		}
+		if _, err := p.Ask(t.Context(), name); (err != nil) != (name == "killed") {
+			t.Errorf("Ask(%s): got %v", name, err)
+		}
 	}
-	if diff := cmp.Diff([]string{"broken", "other", "ours"}, p.Types()); diff != "" {
+	if diff := cmp.Diff([]string{"broken", "killed", "other", "ours"}, p.Types()); diff != "" {
 		t.Errorf("types (-want +got):\n%s", diff)
 	}
 }

@@ -135,11 +135,15 @@ func (s Set) Apply(k *kernel.Kernel) (undo func() error, err error) {
 
 // share keeps others from taking back what the set's objects share with theirs, from the first look at it.
 func (s Set) share(k *kernel.Kernel) (release func(), err error) {
-	common := slices.ContainsFunc(s, func(o Object) bool { _, is := o.(shared); return is })
-	if !common {
+	if !s.Shares() {
 		return func() {}, nil
 	}
 	return k.Share()
+}
+
+// Shares says whether other attachments use some of the set.
+func (s Set) Shares() bool {
+	return slices.ContainsFunc(s, func(o Object) bool { _, is := o.(shared); return is })
 }
 
 // ensure makes an error of an object's panic.
