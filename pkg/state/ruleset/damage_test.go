@@ -164,5 +164,21 @@ func TestUpgrade(t *testing.T) {
 	statetest.Verifies(t, nil, a.Masquerade())
 }
 
+// TestBuiltBySomebodyElse: rules without elements, as somebody leaves who is about to add his or was killed, are no earlier release's.
+func TestBuiltBySomebodyElse(t *testing.T) {
+	testnet.NewHost(t)
+	testnet.Sh(t, "ip", "link", "add", "br1", "group", fmt.Sprint(state.BridgeGroup), "type", "bridge")
+	plain := ruleset.Isolation{Bridge: "br2", Link: "br2"}
+	statetest.Ensure(t, statetest.Open(t, nil), plain, true)
+	fresh := testnet.Sh(t, "nft", "list", "ruleset")
+	for _, damage := range damages(fresh) {
+		for _, empty := range []string{"nft flush set inet fairway bridges; nft flush set inet fairway within", "nft flush set inet fairway bridges"} {
+			testnet.Sh(t, "sh", "-c", damage+"; "+empty+" || true")
+			statetest.Ensure(t, statetest.Open(t, nil), ruleset.Isolation{Bridge: "br2", Link: "br2"}, true)
+			statetest.Lacks(t, testnet.Sh(t, "nft", "list", "ruleset"), "br1", "earlier")
+		}
+	}
+}
+
 // toHost is a ruleset as one argument of nft.
 func toHost(rules string) string { return fmt.Sprintln(rules) }

@@ -45,7 +45,7 @@ func inetLayout() layout {
 
 // forwardChain says what the host forwards between networks. What it accepts, other tables may still drop.
 func forwardChain() chain {
-	bridges, isolated, internal := linkSet(InetTable(), "bridges"), linkSet(InetTable(), "isolated"), linkSet(InetTable(), "internal")
+	bridges, isolated, internal := linkSet(InetTable(), bridgesSet), linkSet(InetTable(), "isolated"), linkSet(InetTable(), "internal")
 	overlays, closed, overlaysInternal := groupSet("overlays"), groupSet("overlays_isolated"), groupSet("overlays_internal")
 	c := filterChain(chainForward, nftables.ChainHookForward, nftables.ChainPriorityFilter)
 	c.rules = append([]rule{

@@ -120,7 +120,7 @@ func (i Isolation) elements() []kernel.Element {
 	name, tag := nftable.IfName(i.Link), state.BridgeTag(i.Bridge)
 	pair := append(nftable.IfName(i.Link), name...)
 	elements := []kernel.Element{
-		{Set: linkSet(InetTable(), "bridges"), Key: name, Comment: i.describe()},
+		{Set: linkSet(InetTable(), bridgesSet), Key: name, Comment: i.describe()},
 		{Set: withinSet(), Key: pair, Comment: tag},
 	}
 	if i.Internal {
@@ -160,6 +160,9 @@ func bridgeOf(comment string) (bridge string, ok bool) {
 // pass the forward hook as well.
 func withinSet() *nftables.Set { return linkPairSet("within") }
 
+// bridgesSet is the name of the set that tells bridges of networks from other links.
+const bridgesSet = "bridges"
+
 func iccSet() *nftables.Set { return linkPairSet("no_icc") }
 
 func linkPairSet(name string) *nftables.Set {
@@ -178,6 +181,6 @@ func linkSet(table *nftables.Table, name string) *nftables.Set {
 
 func isolationSets() []*nftables.Set {
 	return []*nftables.Set{
-		linkSet(InetTable(), "bridges"), withinSet(), linkSet(InetTable(), "internal"), linkSet(InetTable(), "isolated"), iccSet(),
+		linkSet(InetTable(), bridgesSet), withinSet(), linkSet(InetTable(), "internal"), linkSet(InetTable(), "isolated"), iccSet(),
 	}
 }

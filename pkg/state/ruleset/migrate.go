@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
@@ -16,21 +17,32 @@ import (
 
 // migrate gives what an earlier release has in its sets a place in those there are now, before its rules go: containers are
 // masqueraded, overlay networks filtered and bridges told from other links without an ADD of theirs.
+//
+// The old sets go last, so that a process which is killed leaves them to the next one.
 func migrate(k *kernel.Kernel, conn *nftables.Conn, l layout) error {
-	var moved []kernel.Element
-	for _, part := range []func(*kernel.Kernel) ([]kernel.Element, error){oldMasquerades, oldPeers, oldBridges} {
-		found, err := part(k)
-		if err != nil {
-			return err
-		}
-		moved = append(moved, found...)
+	masquerades, err := oldMasquerades(k)
+	if err != nil {
+		return err
 	}
-	if len(moved) == 0 {
+	peers, err := oldPeers(k)
+	if err != nil {
+		return err
+	}
+	bridges, err := oldBridges(k, l)
+	if err != nil {
+		return err
+	}
+	moved := slices.Concat(masquerades, peers)
+	if len(moved) == 0 && len(bridges) == 0 {
 		return nil
 	}
 	var errs []error
 	for _, set := range l.sets {
-		errs = append(errs, conn.AddSet(set, nil))
+		var elements []nftables.SetElement
+		if set.Name == bridgesSet {
+			elements = bridges
+		}
+		errs = append(errs, conn.AddSet(set, elements))
 	}
 	errs = append(errs, conn.Flush())
 	for _, e := range moved {
@@ -77,11 +89,11 @@ func oldPeers(k *kernel.Kernel) (moved []kernel.Element, err error) {
 	return moved, nil
 }
 
-// oldBridges were told by their device group. The comment leaves it to the next ADD to look at all of it.
-func oldBridges(k *kernel.Kernel) (moved []kernel.Element, err error) {
-	old, err := oldElements(k, "bridges")
-	if err != nil || len(old) > 0 {
-		return nil, err
+// oldBridges were told by their device group, and there was no set of them: where the set is, whoever made it has declared
+// what is to be in it, or is about to. The comment leaves it to the next ADD to look at all of it.
+func oldBridges(k *kernel.Kernel, l layout) (moved []nftables.SetElement, err error) {
+	if !slices.ContainsFunc(l.sets, func(s *nftables.Set) bool { return s.Name == bridgesSet }) {
+		return nil, nil
 	}
 	links, err := kernel.Dump(k.Host.LinkList)
 	if err != nil {
@@ -89,9 +101,7 @@ func oldBridges(k *kernel.Kernel) (moved []kernel.Element, err error) {
 	}
 	for _, link := range links {
 		if a := link.Attrs(); link.Type() == "bridge" && a.Group == state.BridgeGroup {
-			moved = append(moved, kernel.Element{
-				Set: linkSet(InetTable(), "bridges"), Key: nftable.IfName(a.Name), Comment: state.BridgeTag(a.Name) + " of an earlier release",
-			})
+			moved = append(moved, nftables.SetElement{Key: nftable.IfName(a.Name), Comment: state.BridgeTag(a.Name) + " of an earlier release"})
 		}
 	}
 	return moved, nil
