@@ -34,6 +34,12 @@ func startInsider(t *testing.T, args ...string) *insider {
 	limited := fairway(t, append(append([]string{"run"}, args...), "sh", "-c", insiderLoop)...)
 	cmd := exec.Command(limited.Path, limited.Args[1:]...) // it ends with its input, and lives longer than one command may take
 	cmd.Env = limited.Env
+	return enter(t, cmd)
+}
+
+// enter starts a command that runs insiderLoop.
+func enter(t *testing.T, cmd *exec.Cmd) *insider {
+	t.Helper()
 	var said strings.Builder
 	cmd.Stderr = &said
 	g := &insider{cmd: cmd}
@@ -51,7 +57,7 @@ func startInsider(t *testing.T, args ...string) *insider {
 	}
 	t.Cleanup(func() { g.end(t) })
 	if line, err := g.out.ReadString('\n'); line != "ready\n" || err != nil {
-		t.Fatalf("fairway run %v: %q, %v\n%s", args, line, err, said.String())
+		t.Fatalf("%v: %q, %v\n%s", cmd.Args, line, err, said.String())
 	}
 	return g
 }
@@ -211,6 +217,11 @@ func TestLamp(t *testing.T) {
 	if got := succeed(t, fairway(t, "doctor", "--check", "names")); !strings.HasPrefix(got, "ok ") {
 		t.Errorf("fairway doctor: %s", got)
 	}
+	odd := startInsider(t, "--network", "lamp-network", "--name", "123456789012")
+	if got := succeed(t, fairway(t, "doctor", "--check", "names")); !strings.HasPrefix(got, "ok ") {
+		t.Errorf("fairway doctor, of a name of digits: %s", got)
+	}
+	odd.end(t)
 	lamp["php"].do(t, "ip link set lo down")
 	if got := fail(t, fairway(t, "doctor", "--check", "names")); !strings.Contains(got, "does not find its own name") {
 		t.Errorf("fairway doctor, with lo down: %s", got)
@@ -228,7 +239,7 @@ func TestLamp(t *testing.T) {
 	perl := startInsider(t, "--network", "lamp-network", "--alias", "perl")
 	perl.wantName(t, musl, "apache", address["apache"])
 	wantLamp()
-	lamp["apache"].wantName(t, musl, "perl", "10.78.0.5")
+	lamp["apache"].wantName(t, musl, "perl", "10.78.0.6")
 
 	lamp["mysql"].end(t)
 	if got := perl.do(t, "dig +short mysql"); got != "" {

@@ -3,13 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"github.com/spf13/cobra"
 
-	"github.com/fairway-cni/fairway/pkg/conflist"
-	"github.com/fairway-cni/fairway/pkg/names"
 	"github.com/fairway-cni/fairway/pkg/state/naming"
 )
 
@@ -18,9 +15,9 @@ func newResolve(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "resolve [OPTIONS] NAME",
 		Short: "Look up a container's name as a container of a network does",
-		Long: `Look up a name, an alias or the beginning of an ID among the containers of a network on this host, and print the
-addresses, one in a line; of an address, the names. The exit status is 1 when nobody is called so. Names of the outside are not asked
-for.`,
+		Long: `Look up a name, an alias or the beginning of an ID among the containers of a network, and print the addresses, one in a
+line; of an address, the names. The exit status is 1 when nobody is called so. What containers on other hosts are called is known
+where fairwayd runs with etcd. Names of the outside are not asked for.`,
 		Example: `  fairway resolve apache --network lamp
   fairway resolve 10.5.0.2 --network lamp`,
 		Args:              arguments(1, 1),
@@ -51,36 +48,12 @@ func (e *env) resolve(ref, name string) (found []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	index, err := indexOf(n)
-	if err != nil {
+	if found, err = naming.Lookup(n.Name, name); err != nil {
 		return nil, err
 	}
-	if addr, err := netip.ParseAddr(name); err == nil {
-		found = index.ReverseIn(n.Name, addr)
-	} else {
-		addrs, _ := index.LookupIn(n.Name, name)
-		for _, addr := range addrs {
-			found = append(found, addr.String())
-		}
-	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("network %s has no container %s on this host", n.Name, name)
+		return nil, fmt.Errorf("network %s has no container %s", n.Name, name)
 	}
 	slices.Sort(found)
 	return found, nil
-}
-
-// indexOf is the names of a network.
-func indexOf(n conflist.Network) (*names.Index, error) {
-	records, err := naming.Records()
-	if err != nil {
-		return nil, err
-	}
-	index := names.NewIndex()
-	for i, r := range records {
-		if r.Owner.Network == n.Name {
-			index.Set(fmt.Sprint(i), r)
-		}
-	}
-	return index, nil
 }

@@ -268,6 +268,37 @@ func TestDrawOverlay(t *testing.T) {
 	}
 }
 
+// Networks of the agent have names as all others, unless they are told otherwise; those of listed hosts on their own host.
+func TestNamesOfOverlays(t *testing.T) {
+	for _, test := range []struct {
+		options       []string
+		without, host bool
+		own           bool
+	}{
+		{nil, false, false, false},
+		{[]string{"names=false"}, true, false, false},
+		{[]string{"hostGateway=true"}, false, true, false},
+		{[]string{peers}, false, false, true},
+		{[]string{peers, "names=true"}, false, false, true},
+		{[]string{peers, "names=false"}, false, false, false},
+	} {
+		o := Order{Name: "shop", Driver: "overlay", Subnets: []string{"10.42.0.0/16"}, Options: test.options}
+		if got := o.NamesOfOwnHost(); got != test.own {
+			t.Errorf("%v: of its own host alone: %v", test.options, got)
+		}
+		if !o.ByAgent() {
+			continue
+		}
+		n, err := DrawOverlay(o, site())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n.WithoutNames != test.without || n.HostGateway != test.host {
+			t.Errorf("%v: got %+v", test.options, n)
+		}
+	}
+}
+
 // TestUnusableSubnets: no driver takes them, and none of Docker's pools is among them.
 func TestUnusableSubnets(t *testing.T) {
 	for subnet, want := range map[string]string{

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
@@ -22,6 +24,19 @@ func (o Order) ByAgent() bool {
 		}
 	}
 	return true
+}
+
+// NamesOfOwnHost says whether an order is for a network over several hosts whose containers know the names of their own host alone: of
+// listed hosts, nobody tells one what containers of another are called.
+func (o Order) NamesOfOwnHost() bool {
+	if o.Driver != "overlay" && o.Driver != "overlay-vxlan" || o.ConfigOnly || o.ByAgent() {
+		return false
+	}
+	return !slices.ContainsFunc(o.Options, func(option string) bool {
+		key, value, _ := strings.Cut(option, "=")
+		set, err := strconv.ParseBool(value)
+		return key == optionNames && err == nil && !set
+	})
 }
 
 // DrawOverlay gives the definition of an overlay that the node agent is to make on all hosts.

@@ -5,8 +5,12 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
+	"strings"
 	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/nameport"
@@ -52,22 +56,73 @@ func followQuery(ctx context.Context, r names.Record) (f Finding, bad bool) {
 	const patience = 5 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (conn net.Conn, err error) {
-		err = id.VisitThread(r.Netns.Path, func(int) error {
-			at := netip.AddrPortFrom(nameport.Addr, nameport.Port)
-			conn, err = new(net.Dialer).DialContext(ctx, network, at.String())
-			return err
-		})
-		return conn, err
-	}}
-	found, err := resolver.LookupNetIP(ctx, "ip", name+".") // as it stands, without the host's search list
+	var conn net.Conn
+	err := id.VisitThread(r.Netns.Path, func(int) (err error) {
+		at := netip.AddrPortFrom(nameport.Addr, nameport.Port)
+		conn, err = new(net.Dialer).DialContext(ctx, "udp", at.String())
+		return err
+	})
+	var found []netip.Addr
+	if err == nil {
+		found, err = ask(ctx, conn, name, r.Addresses[0].Is4())
+		conn.Close()
+	}
 	switch {
 	case err != nil:
 		return errorf("container %s of network %s does not find its own name %s: %v", r.Owner.ContainerID, r.Owner.Network, name, err).
 			remedy("look in the container at `nft list ruleset`, which has to lead 127.0.0.11:53 to a port, and whether lo is up and lets it pass"), true
-	case !slices.ContainsFunc(found, func(a netip.Addr) bool { return slices.Contains(r.Addresses, a.Unmap()) }):
+	case !slices.ContainsFunc(found, func(a netip.Addr) bool { return slices.Contains(r.Addresses, a) }):
 		return errorf("container %s of network %s finds %s, and is not there: %v", r.Owner.ContainerID, r.Owner.Network, name, found).
 			remedy("see who else has that name: fairway resolve %s --network %s", name, r.Owner.Network), true
 	}
 	return f, false
+}
+
+// ask asks for the addresses of a name as it stands. The standard library's resolver takes a name of digits alone, or one with a space,
+// for none.
+func ask(ctx context.Context, conn net.Conn, name string, of4 bool) ([]netip.Addr, error) {
+	qname, err := dnsmessage.NewName(name + ".")
+	if err != nil {
+		return nil, err
+	}
+	question := dnsmessage.Question{Name: qname, Type: dnsmessage.TypeAAAA, Class: dnsmessage.ClassINET}
+	if of4 {
+		question.Type = dnsmessage.TypeA
+	}
+	query := dnsmessage.Message{Header: dnsmessage.Header{ID: uint16(os.Getpid()), RecursionDesired: true}, Questions: []dnsmessage.Question{question}}
+	packet, err := query.Pack()
+	if err != nil {
+		return nil, err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		err = conn.SetDeadline(deadline)
+	}
+	if err == nil {
+		_, err = conn.Write(packet)
+	}
+	answer := make([]byte, 1<<16)
+	n := 0
+	if err == nil {
+		n, err = conn.Read(answer)
+	}
+	var reply dnsmessage.Message
+	if err == nil {
+		err = reply.Unpack(answer[:n])
+	}
+	if err == nil && reply.RCode != dnsmessage.RCodeSuccess {
+		err = errors.New("the answer is " + strings.TrimPrefix(reply.RCode.String(), "RCode"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	var found []netip.Addr
+	for _, resource := range reply.Answers {
+		switch body := resource.Body.(type) {
+		case *dnsmessage.AResource:
+			found = append(found, netip.AddrFrom4(body.A))
+		case *dnsmessage.AAAAResource:
+			found = append(found, netip.AddrFrom16(body.AAAA))
+		}
+	}
+	return found, nil
 }

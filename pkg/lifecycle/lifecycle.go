@@ -65,7 +65,12 @@ func (h Host) Create(ctx context.Context, o blueprint.Order) (conflist.Network, 
 	if err != nil {
 		return conflist.Network{}, err
 	}
-	return lock.Create(definition)
+	n, err := lock.Create(definition)
+	if err == nil && o.NamesOfOwnHost() {
+		h.Warn(fmt.Errorf("containers of network %s know the names of their own host alone: names of all hosts need fairwayd with etcd, "+
+			"as with -d overlay and neither peers nor peersFile", n.Name))
+	}
+	return n, err
 }
 
 func (h Host) site() (blueprint.Site, error) {

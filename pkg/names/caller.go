@@ -66,22 +66,32 @@ func (c *Caller) send(text string, rights []byte) error {
 // Wait waits until all calls were acted on. The error wraps ErrNoResolver when the resolver ended before.
 func (c *Caller) Wait() error {
 	var errs []error
-	for ; c.unread > 0; c.unread-- {
-		answer := make([]byte, MaxCall)
-		n, err := unix.Read(c.fd, answer)
-		for errors.Is(err, unix.EINTR) {
-			n, err = unix.Read(c.fd, answer)
-		}
-		switch {
-		case err == nil && n == 0, errors.Is(err, unix.ECONNRESET):
-			return fmt.Errorf("%s: %w", c.path, ErrNoResolver)
+	for c.unread > 0 {
+		switch answer, err := c.read(); {
 		case err != nil:
-			return fmt.Errorf("%s: %w", c.path, err)
-		case string(answer[:n]) != Done:
-			errs = append(errs, fmt.Errorf("resolver: %s", answer[:n]))
+			return err
+		case answer != Done:
+			errs = append(errs, fmt.Errorf("resolver: %s", answer))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// read waits for one answer.
+func (c *Caller) read() (string, error) {
+	answer := make([]byte, MaxAnswer)
+	n, err := unix.Read(c.fd, answer)
+	for errors.Is(err, unix.EINTR) {
+		n, err = unix.Read(c.fd, answer)
+	}
+	c.unread--
+	switch {
+	case err == nil && n == 0, errors.Is(err, unix.ECONNRESET):
+		return "", fmt.Errorf("%s: %w", c.path, ErrNoResolver)
+	case err != nil:
+		return "", fmt.Errorf("%s: %w", c.path, err)
+	}
+	return string(answer[:n]), nil
 }
 
 // Tell tells the resolver of an owner's record that was put or removed, and waits until it has acted on that. The error wraps
@@ -101,6 +111,40 @@ func (d Directory) say(text string) error {
 	}
 	defer c.Close()
 	return errors.Join(c.send(text, nil), c.Wait())
+}
+
+// Lookup asks the resolver what is called by a name on a network, or for the names of an address: what a container there is told, of
+// other hosts, too. Nobody is called so: nothing is found. The error wraps ErrNoResolver when there is none.
+func (d Directory) Lookup(network, name string) (found []string, err error) {
+	c, err := d.Call()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if err := c.send(lookup+network+" "+name, nil); err != nil {
+		return nil, err
+	}
+	answer, err := c.read()
+	if err != nil {
+		return nil, err
+	}
+	lines := strings.Split(answer, "\n") // which no name holds
+	if lines[0] != Done {
+		return nil, fmt.Errorf("resolver: %s", answer)
+	}
+	return lines[1:], nil
+}
+
+// lookup begins the call by which a name is looked up: a network's has no spaces.
+const lookup = "lookup "
+
+// ParseLookup reads the call by which a name is looked up.
+func ParseLookup(text string) (network, name string, ok bool) {
+	rest, ok := strings.CutPrefix(text, lookup)
+	if !ok {
+		return "", "", false
+	}
+	return strings.Cut(rest, " ")
 }
 
 // adopt begins the call by which sockets are handed over, which names the namespace.

@@ -214,6 +214,18 @@ func (x *Index) LookupIn(network, name string) (addrs []netip.Addr, known bool) 
 	return addrs, known
 }
 
+// Find is what is called by a name on a network, or the names of an address, as text.
+func (x *Index) Find(network, name string) (found []string) {
+	if addr, err := netip.ParseAddr(name); err == nil {
+		return x.ReverseIn(network, addr)
+	}
+	addrs, _ := x.LookupIn(network, name)
+	for _, addr := range addrs {
+		found = append(found, addr.String())
+	}
+	return found
+}
+
 // holders adds the addresses of those who have a name in one network.
 func (x *Index) holders(addrs []netip.Addr, known bool, of, name string) ([]netip.Addr, bool) {
 	n := x.networks[of]

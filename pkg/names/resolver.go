@@ -21,6 +21,8 @@ const (
 
 	// MaxCall is the longest call in bytes.
 	MaxCall = 8192
+	// MaxAnswer is the longest answer in bytes, of a name that a thousand containers have.
+	MaxAnswer = 1 << 16
 	// Done is the answer to a call that was acted on; any other is what went wrong.
 	Done = "ok"
 	// Leave asks a temporary resolver to make room for another.

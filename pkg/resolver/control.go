@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -62,12 +63,27 @@ func (r *Resolver) serveCaller(conn *net.UnixConn) {
 		if err != nil || n == 0 {
 			return
 		}
+		text := string(buffer[:n])
 		answer := names.Done
-		if err := r.call(string(buffer[:n]), descriptors(control[:controlled])); err != nil {
+		if network, name, ok := names.ParseLookup(text); ok {
+			answer += r.lookup(network, name)
+		} else if err := r.call(text, descriptors(control[:controlled])); err != nil {
 			answer = err.Error()
 		}
 		_, _ = conn.Write([]byte(answer))
 	}
+}
+
+// lookup is what is found, in lines, as far as an answer has room for.
+func (r *Resolver) lookup(network, name string) string {
+	var text strings.Builder
+	for _, line := range r.index.Find(network, name) {
+		if text.Len()+len(line) > names.MaxAnswer/2 {
+			break
+		}
+		text.WriteString("\n" + line)
+	}
+	return text.String()
 }
 
 // descriptors are those that came with a call.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
@@ -185,4 +186,26 @@ func Records() ([]names.Record, error) {
 	}
 	all, err := d.Records()
 	return all, ignoreForeign(err)
+}
+
+// Lookup is what a container of a network is told of a name or an address: the resolver's answer, or else what the records of this
+// host say.
+func Lookup(network, name string) ([]string, error) {
+	d, err := directory()
+	if err != nil {
+		return nil, err
+	}
+	found, err := d.Lookup(network, name)
+	if !errors.Is(err, names.ErrNoResolver) {
+		return found, err
+	}
+	records, err := Records()
+	if err != nil {
+		return nil, err
+	}
+	index := names.NewIndex()
+	for i, r := range records {
+		index.Set(strconv.Itoa(i), r)
+	}
+	return index.Find(network, name), nil
 }
