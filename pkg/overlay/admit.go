@@ -50,6 +50,10 @@ func (a *admission) refuse(entry, format string, args ...any) {
 func (a *admission) peers(h Hosts) []Peer {
 	family := h.Self
 	self := slices.IndexFunc(h.Peers, func(p Peer) bool { return p.VTEP == h.Self })
+	keys := make(map[Key]string)
+	if self >= 0 && !h.Peers[self].Key.IsZero() {
+		keys[h.Peers[self].Key] = h.Peers[self].Node
+	}
 	peers := make([]Peer, 0, len(h.Peers))
 	for i, p := range h.Peers {
 		name := "host " + p.Node
@@ -75,6 +79,12 @@ func (a *admission) peers(h Hosts) []Peer {
 		if other, dup := a.vteps[p.VTEP]; dup {
 			a.refuse(name, "it has the address %s of host %s, too: give each host its own", p.VTEP, peers[other].Node)
 			continue
+		}
+		if other, dup := keys[p.Key]; dup && i != self && !p.Key.IsZero() {
+			a.refuse(name, "it has the public key of host %s, too: delete its key file, so that it makes its own", other)
+			p.Key = Key{} // it is not reached, and its blocks are nobody else's
+		} else {
+			keys[p.Key] = p.Node
 		}
 		a.vteps[p.VTEP] = len(peers)
 		peers = append(peers, p)

@@ -11,10 +11,28 @@ func (n Network) Check(h Hosts) error {
 	if err := n.checkVTEPs(h.Peers); err != nil {
 		return err
 	}
+	if err := checkKeys(h.Peers); err != nil {
+		return err
+	}
 	if err := n.checkBlocks(h.Peers); err != nil {
 		return err
 	}
 	return n.checkPins(h)
+}
+
+// checkKeys refuses a key that two hosts have: WireGuard tells its peers by their keys.
+func checkKeys(peers []Peer) error {
+	seen := make(map[Key]int)
+	for i, p := range peers {
+		if p.Key.IsZero() {
+			continue
+		}
+		if other, dup := seen[p.Key]; dup {
+			return invalidf("peers[%d].publicKey is that of peers[%d] too: make each host a key of its own", i, other)
+		}
+		seen[p.Key] = i
+	}
+	return nil
 }
 
 // checkVTEPs also refuses a VTEP inside the network: the way to it would lead through itself.

@@ -8,6 +8,10 @@ import (
 // DefaultPort is the UDP port of VXLAN (RFC 7348, 4.1).
 const DefaultPort = 4789
 
+// DefaultWireguardPort is the UDP port of an encrypted network that names none. It is not the 51820 of WireGuard's own tools, which
+// an administrator's device may have.
+const DefaultWireguardPort = 51840
+
 // maxVNI is the largest VXLAN network identifier: 24 bits (RFC 7348, 5).
 const maxVNI = 1<<24 - 1
 
@@ -28,6 +32,10 @@ type Network struct {
 	IPMasq bool
 	// Open networks of a host reach each other. Others are isolated.
 	Open bool
+	// Encrypted networks go between hosts through WireGuard, and in no other way.
+	Encrypted bool
+	// WireguardPort is the UDP port of that, never 0 in an encrypted network.
+	WireguardPort uint16
 }
 
 // NetworkText is a network as it is written: in a network configuration, or below key network of a document.
@@ -42,7 +50,9 @@ type NetworkText struct {
 	Internal bool     `json:"internal,omitempty"`
 	IPMasq   bool     `json:"ipMasq,omitempty"`
 	// Isolated is true unless it is set to false.
-	Isolated *bool `json:"isolated,omitempty"`
+	Isolated      *bool `json:"isolated,omitempty"`
+	Encrypted     bool  `json:"encrypted,omitempty"`
+	WireguardPort int   `json:"wireguardPort,omitempty"`
 }
 
 // Parse checks the network. Errors are ErrConfig.
@@ -50,6 +60,7 @@ func (t NetworkText) Parse() (Network, error) {
 	n := Network{
 		Name: t.Name, VNI: uint32(t.VNI), MTU: t.MTU, Port: uint16(t.Port),
 		Internal: t.Internal, IPMasq: t.IPMasq, Open: t.Isolated != nil && !*t.Isolated,
+		Encrypted: t.Encrypted, WireguardPort: uint16(t.WireguardPort),
 	}
 	if t.VNI < 1 || t.VNI > maxVNI {
 		return Network{}, invalidf("key vni is %d: give the network an identifier from 1 to %d that no other has", t.VNI, maxVNI)
@@ -59,6 +70,17 @@ func (t NetworkText) Parse() (Network, error) {
 	}
 	if t.Port < 0 || t.Port > 65535 {
 		return Network{}, invalidf("key port is %d: give a UDP port from 1 to 65535, or leave it out for %d", t.Port, DefaultPort)
+	}
+	switch {
+	case t.WireguardPort < 0 || t.WireguardPort > 65535:
+		return Network{}, invalidf("key wireguardPort is %d: give a UDP port from 1 to 65535, or leave it out for %d", t.WireguardPort, DefaultWireguardPort)
+	case t.WireguardPort != 0 && !t.Encrypted:
+		return Network{}, invalidf("key wireguardPort is set, and key encrypted is not: set that too, or remove this")
+	case t.Encrypted && t.WireguardPort == 0:
+		n.WireguardPort = DefaultWireguardPort
+	}
+	if n.Encrypted && n.WireguardPort == n.Port {
+		return Network{}, invalidf("keys port and wireguardPort are both %d: give WireGuard a port of its own", n.Port)
 	}
 	var err error
 	if n.Subnets, err = t.subnets(); err != nil {
@@ -113,6 +135,9 @@ func (n Network) Text() NetworkText {
 	}
 	if n.Port != DefaultPort {
 		t.Port = int(n.Port)
+	}
+	if t.Encrypted = n.Encrypted; n.Encrypted && n.WireguardPort != DefaultWireguardPort {
+		t.WireguardPort = int(n.WireguardPort)
 	}
 	if n.Open {
 		t.Isolated = new(bool)

@@ -13,6 +13,8 @@ type Peer struct {
 	VTEP netip.Addr
 	// Blocks are the pieces of the network's subnets whose addresses are the host's containers'. No host bits.
 	Blocks []netip.Prefix
+	// Key is the host's public key. In an encrypted network, a host without one is not reached.
+	Key Key
 }
 
 // Pin is an address outside the blocks of the host it is on.
@@ -35,6 +37,8 @@ type PeerText struct {
 	Node    string   `json:"node,omitempty"`
 	VTEP    string   `json:"vtep"`
 	Subnets []string `json:"subnets"`
+	// PublicKey is needed in an encrypted network.
+	PublicKey string `json:"publicKey,omitempty"`
 }
 
 // PinText is a Pin as it is written.
@@ -83,6 +87,11 @@ func (t PeerText) parse(i int) (p Peer, err error) {
 	if p.VTEP, err = parseAddr(func() string { return index("peers", i) + ".vtep" }, t.VTEP); err != nil {
 		return Peer{}, err
 	}
+	if t.PublicKey != "" {
+		if p.Key, err = ParseKey(t.PublicKey); err != nil {
+			return Peer{}, invalidf("%s.publicKey: %v", index("peers", i), err)
+		}
+	}
 	p.Blocks, err = parsePrefixes(func() string { return index("peers", i) + ".subnets" }, t.Subnets)
 	return p, err
 }
@@ -106,7 +115,11 @@ func (h Hosts) text() PeersText {
 		for _, b := range p.Blocks {
 			subnets = append(subnets, b.String())
 		}
-		t.Peers = append(t.Peers, PeerText{Node: p.Node, VTEP: p.VTEP.String(), Subnets: subnets})
+		text := PeerText{Node: p.Node, VTEP: p.VTEP.String(), Subnets: subnets}
+		if !p.Key.IsZero() {
+			text.PublicKey = p.Key.String()
+		}
+		t.Peers = append(t.Peers, text)
 	}
 	for _, p := range h.Pins {
 		t.Pins = append(t.Pins, PinText{Address: p.Address.String(), VTEP: p.VTEP.String()})

@@ -14,6 +14,32 @@ const LinkPrefix = "fwvx"
 // LinkName is the name of a host's VXLAN device: fwvx and the VNI, at most twelve bytes.
 func LinkName(vni uint32) string { return LinkPrefix + strconv.FormatUint(uint64(vni), 10) }
 
+// TunnelPrefix begins the names of the hosts' WireGuard devices.
+const TunnelPrefix = "fwwg"
+
+// TunnelName is the name of a host's WireGuard device: fwwg and the VNI, at most twelve bytes.
+func TunnelName(vni uint32) string { return TunnelPrefix + strconv.FormatUint(uint64(vni), 10) }
+
+// Device is the name of a host's device of the network.
+func (n Network) Device() string {
+	if n.Encrypted {
+		return TunnelName(n.VNI)
+	}
+	return LinkName(n.VNI)
+}
+
+// Overhead is the bytes that the way between hosts takes from the underlay's MTU: that of VXLAN, or of an encrypted network the outer
+// IP header, UDP, and WireGuard's header and authentication tag (its paper, 5.4.6: 16 and 16 bytes).
+func (n Network) Overhead(vtep netip.Addr) int {
+	switch {
+	case !n.Encrypted:
+		return Overhead(vtep)
+	case vtep.Unmap().Is4():
+		return 20 + 8 + 16 + 16
+	}
+	return 40 + 8 + 16 + 16
+}
+
 // VTEPMAC is the address of a host's VXLAN device, locally administered and unicast. It follows from VNI and VTEP, so
 // that all hosts know it without being told, and a device made anew has the same.
 func VTEPMAC(vni uint32, vtep netip.Addr) net.HardwareAddr {
