@@ -87,6 +87,7 @@ var table = []struct {
 	{state.ErrAbsent, Config},
 	{state.ErrLimited, Limited},
 	{vxlan.ErrUnderlay, TryAgain},
+	{vxlan.ErrTunnel, TryAgain},
 	{state.ErrFull, TryAgain},
 	{state.ErrVanished, TryAgain},
 }

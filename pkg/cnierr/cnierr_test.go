@@ -48,6 +48,7 @@ func TestCode(t *testing.T) {
 		{state.ErrAbsent, 7},
 		{state.ErrLimited, 51},
 		{vxlan.ErrUnderlay, 11},
+		{vxlan.ErrTunnel, 11},
 		{state.ErrFull, 11},
 		{state.ErrVanished, 11},
 		{overlay.ErrConfig, 7},

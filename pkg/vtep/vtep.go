@@ -6,14 +6,58 @@ import (
 	"net/netip"
 	"slices"
 
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
 	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/state/ruleset"
 	"github.com/fairway-cni/fairway/pkg/state/vxlan"
+	"github.com/fairway-cni/fairway/pkg/state/wireguard"
 )
 
-// Declare is the part of a network that the host with the entry own has, on an underlay whose MTU is underlayMTU bytes.
+// Declare is the part of a network that the host with the entry own has, on an underlay whose MTU is underlayMTU bytes. Of an
+// encrypted network it has neither the private key nor a driver: Tunnel completes it.
 func Declare(n overlay.Network, h overlay.Hosts, own overlay.Peer, underlayMTU int) vxlan.Overlay {
-	link := overlay.LinkName(n.VNI)
+	o := declare(n, h, own, underlayMTU)
+	if n.Encrypted {
+		encrypt(&o, n, h, own)
+	}
+	return o
+}
+
+// Tunnel changes the tunnel of an encrypted network. Others have none, and stay as they are.
+func Tunnel(o vxlan.Overlay, change func(*wireguard.Tunnel)) vxlan.Overlay {
+	if o.Encrypted == nil {
+		return o
+	}
+	tunnel := o.Encrypted.Tunnel.(wireguard.Tunnel)
+	change(&tunnel)
+	o.Encrypted = &vxlan.Encrypted{Filter: o.Encrypted.Filter, Tunnel: tunnel}
+	return o
+}
+
+// encrypt replaces the way between the hosts. A peer without a key is in nothing that leads anywhere.
+func encrypt(o *vxlan.Overlay, n overlay.Network, h overlay.Hosts, own overlay.Peer) {
+	o.Filter.Sources = nil
+	o.Peers = vxlan.PeerTable{VNI: n.VNI, Unreachable: o.Peers.Unreachable}
+	tunnel := wireguard.Tunnel{
+		Network: n.Name, Name: o.Device.Name, Port: n.WireguardPort, MTU: o.Device.MTU, Addresses: o.Device.Addresses,
+	}
+	pins := pinsByVTEP(h.Pins)
+	for _, p := range h.Peers {
+		if p.VTEP == own.VTEP || p.Key.IsZero() {
+			continue
+		}
+		tunnel.Peers = append(tunnel.Peers, wireguard.Peer{
+			Key: wgtypes.Key(p.Key), Endpoint: netip.AddrPortFrom(p.VTEP, n.WireguardPort), Prefixes: slices.Concat(p.Blocks, pins[p.VTEP]),
+		})
+	}
+	o.Encrypted = &vxlan.Encrypted{
+		Filter: ruleset.Encryption{Network: n.Name, VNI: n.VNI, Port: n.Port, Subnets: n.Subnets}, Tunnel: tunnel,
+	}
+}
+
+func declare(n overlay.Network, h overlay.Hosts, own overlay.Peer, underlayMTU int) vxlan.Overlay {
+	link := n.Device()
 	o := vxlan.Overlay{
 		Isolation: ruleset.OverlayIsolation{Network: n.Name, Internal: n.Internal, Open: n.Open},
 		Filter:    ruleset.SourceFilter{Network: n.Name, VNI: n.VNI, Port: n.Port},
@@ -25,7 +69,7 @@ func Declare(n overlay.Network, h overlay.Hosts, own overlay.Peer, underlayMTU i
 		Subnets: n.Subnets,
 	}
 	if n.MTU == 0 {
-		o.Device.MTU = underlayMTU - overlay.Overhead(own.VTEP)
+		o.Device.MTU = underlayMTU - n.Overhead(own.VTEP)
 	}
 	for _, block := range own.Blocks {
 		o.Device.Addresses = append(o.Device.Addresses, overlay.Gateway(block))

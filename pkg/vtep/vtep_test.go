@@ -55,10 +55,47 @@ func TestDeclare(t *testing.T) {
 	}
 }
 
+const declaredEncrypted = `nft add element inet fairway vnis_encrypted { 4789 . 4096 }
+nft add element inet fairway encrypted_by4 { 10.42.0.0/16 . 1733476750 }
+nft add element inet fairway encrypted4 { 10.42.0.0/16 . 0-4294967295 }
+nft add element inet fairway encrypted_by6 { fd42::/64 . 1733476750 }
+nft add element inet fairway encrypted6 { fd42::/64 . 0-4294967295 }
+nft add element inet fairway overlays_within { 1733476750 . 1733476750 }
+nft add element inet fairway overlays { 1733476750 }
+nft add element inet fairway overlays_isolated { 1733476750 }
+nft add element inet fairway vnis { 4789 . 4096 }
+ip route add unreachable 10.42.0.0/16 proto 250 metric 4096
+ip route add unreachable fd42::/64 proto 250 metric 4096
+ip route add unreachable 10.42.1.0/26 proto 250 metric 4096
+ip route add unreachable fd42::1:0:0:0/80 proto 250 metric 4096
+ip link add fwwg4096 mtu 1440 group 1733476750 type wireguard
+wg set fwwg4096 listen-port 51840 private-key …
+wg set fwwg4096 peer AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= endpoint 192.0.2.12:51840 allowed-ips 10.42.2.0/26,10.42.9.9/32
+sysctl -w net/ipv6/conf/fwwg4096/accept_ra=0
+ip link set fwwg4096 up
+ip addr add 10.42.1.0/32 dev fwwg4096
+ip addr add fd42::1:0:0:0/128 dev fwwg4096 nodad
+ip route add 10.42.2.0/26 dev fwwg4096 proto 250
+ip route add 10.42.9.9/32 dev fwwg4096 proto 250`
+
+// TestDeclareEncrypted: what refuses any other way comes first, and a host without a key is in nothing that leads anywhere.
+func TestDeclareEncrypted(t *testing.T) {
+	secret, keyed := blue, them
+	secret.Encrypted, secret.WireguardPort, keyed.Key = true, overlay.DefaultWireguardPort, overlay.Key{1}
+	keyless := overlay.Peer{VTEP: netip.MustParseAddr("192.0.2.13"), Blocks: prefixes("10.42.3.0/26")}
+	hosts := overlay.Hosts{Peers: []overlay.Peer{here, keyed, keyless}, Pins: []overlay.Pin{{Address: netip.MustParseAddr("10.42.9.9"), VTEP: them.VTEP}}}
+	o := Declare(secret, hosts, here, 1500)
+	if diff := cmp.Diff(declaredEncrypted, strings.ReplaceAll(o.String(), " && ", "\n")); diff != "" {
+		t.Errorf("declared (-want +got):\n%s", diff)
+	}
+}
+
 func TestDeclareMTU(t *testing.T) {
 	six := overlay.Peer{VTEP: netip.MustParseAddr("2001:db8::1")}
 	fixed := blue
 	fixed.MTU = 1300
+	secret := blue
+	secret.Encrypted = true
 	for _, test := range []struct {
 		name    string
 		network overlay.Network
@@ -68,6 +105,8 @@ func TestDeclareMTU(t *testing.T) {
 		{"IPv4 underlay", blue, here, 1450},
 		{"IPv6 underlay", blue, six, 1430},
 		{"configured", fixed, here, 1300},
+		{"encrypted over IPv4", secret, here, 1440},
+		{"encrypted over IPv6", secret, six, 1420},
 	} {
 		if got := Declare(test.network, overlay.Hosts{}, test.own, 1500).Device.MTU; got != test.want {
 			t.Errorf("%s: MTU %d, want %d", test.name, got, test.want)

@@ -10,11 +10,8 @@ import (
 
 // Complete says whether the device is there as declared, and all that is made before it.
 func (o Overlay) Complete(k *kernel.Kernel) (bool, error) {
-	link, err := o.Device.find(k)
-	if err != nil {
-		return false, err
-	}
-	return link != nil && link.Alias != "" && !o.Device.beyondRepair(link) && len(o.Device.deviations(link)) == 0, nil
+	_, complete, err := o.look(k)
+	return complete, err
 }
 
 // Advance changes what differs from what is in place, without listing anything: what a change of one peer costs does not grow
@@ -22,13 +19,16 @@ func (o Overlay) Complete(k *kernel.Kernel) (bool, error) {
 func (o Overlay) Advance(k *kernel.Kernel, before Overlay) (ok bool, err error) {
 	sameDevice := o.Device.Name == before.Device.Name && o.Device.Local == before.Device.Local && o.Device.MTU == before.Device.MTU &&
 		bytes.Equal(o.Device.MAC, before.Device.MAC) && slices.Equal(o.Device.Addresses, before.Device.Addresses)
-	if !sameDevice || o.Isolation != before.Isolation || !slices.Equal(o.Subnets, before.Subnets) {
+	if !sameDevice || (o.Encrypted == nil) != (before.Encrypted == nil) || o.Isolation != before.Isolation || !slices.Equal(o.Subnets, before.Subnets) {
 		return false, nil
 	}
 	if err := o.Filter.Advance(k, before.Filter); err != nil {
 		return true, err
 	}
-	return true, o.Peers.Advance(k, before.Peers)
+	if err := o.Peers.Advance(k, before.Peers); err != nil || o.Encrypted == nil {
+		return true, err
+	}
+	return o.Encrypted.Tunnel.Advance(k, before.Encrypted.Tunnel)
 }
 
 // entries are those of some peers, by what the kernel tells them apart by.
@@ -56,11 +56,11 @@ func (p PeerTable) Advance(k *kernel.Kernel, before PeerTable) error {
 	if len(old.forwarding)+len(old.routes)+len(now.forwarding)+len(now.routes) == 0 {
 		return nil
 	}
-	device, err := k.Host.Link(p.Link)
+	link, err := p.index(k)
 	if err != nil {
 		return err
 	}
-	changes := p.changes(device.Attrs().Index, old, now)
+	changes := p.changes(link, old, now)
 	again, err := p.write(k, changes)
 	if again && err == nil {
 		_, err = p.Ensure(k) // somebody else writes there

@@ -1,5 +1,5 @@
-// Package vxlan declares a host's part of an overlay network: the VXLAN device, its peers, and the host's ends of
-// containers. It needs CAP_NET_ADMIN in the host's namespace.
+// Package vxlan declares a host's part of an overlay network: the VXLAN device and its peers, or the tunnel of an encrypted
+// network (package wireguard) in their place, and the host's ends of containers. It needs CAP_NET_ADMIN in the host's namespace.
 package vxlan
 
 import (
@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -25,13 +26,33 @@ import (
 type Overlay struct {
 	Isolation ruleset.OverlayIsolation
 	Filter    ruleset.SourceFilter
-	Device    VXLAN
-	Peers     PeerTable
+	// Device, of an encrypted network, is its tunnel's: no VXLAN device is made.
+	Device VXLAN
+	// Peers, of an encrypted network, is its unreachable routes alone, without a link.
+	Peers PeerTable
+	// Encrypted is nil unless the network is encrypted.
+	Encrypted *Encrypted
 	// Subnets are the network's, no part of which may be somebody else's on this host.
 	Subnets []netip.Prefix
 	// Attended says that a node agent keeps all this as it has to be. A device that is complete is left to it, as long as
 	// there are filters.
 	Attended bool
+}
+
+// Encrypted is what an encrypted network has instead of a VXLAN device and its peers.
+type Encrypted struct {
+	Filter ruleset.Encryption
+	Tunnel Tunnel
+}
+
+// Tunnel is the way of an encrypted network between hosts: a device, its peers and the routes to them.
+type Tunnel interface {
+	state.Object
+	// Look says whether the device is there, and as declared but for addresses and peers. A link of its name that is not the
+	// network's is an error that wraps ErrConflict.
+	Look(k *kernel.Kernel) (there, sound bool, err error)
+	// Advance changes what differs from what is in place, as Overlay's.
+	Advance(k *kernel.Kernel, before Tunnel) (ok bool, err error)
 }
 
 var (
@@ -40,8 +61,31 @@ var (
 	_ state.Retirer  = Overlay{}
 )
 
-// parts are in the order in which they are made.
-func (o Overlay) parts() state.Set { return state.Set{o.Isolation, o.Filter, o.Device, o.Peers} }
+// parts are in the order in which they are made. Of an encrypted network, what refuses any other way comes before what leads
+// anywhere: whatever fails or is killed in between, nothing passes in clear.
+func (o Overlay) parts() state.Set {
+	if o.Encrypted != nil {
+		return state.Set{o.Encrypted.Filter, o.Isolation, o.Filter, o.Peers, o.Encrypted.Tunnel}
+	}
+	return state.Set{o.Isolation, o.Filter, o.Device, o.Peers}
+}
+
+// look says whether the device is there, and complete: as declared, with the alias that is set last.
+func (o Overlay) look(k *kernel.Kernel) (there, complete bool, err error) {
+	if o.Encrypted == nil {
+		link, err := o.Device.find(k)
+		if link == nil || err != nil {
+			return false, false, err
+		}
+		return true, link.Alias != "" && !o.Device.beyondRepair(link) && len(o.Device.deviations(link)) == 0, nil
+	}
+	there, complete, err = o.Encrypted.Tunnel.Look(k)
+	if !there || !complete || err != nil {
+		return there, false, err
+	}
+	link, err := k.Host.Link(o.Device.Name)
+	return err == nil, err == nil && link.Attrs().Alias != "", state.IgnoreNotFound(err)
+}
 
 func (o Overlay) String() string {
 	var lines []string
@@ -53,18 +97,17 @@ func (o Overlay) String() string {
 
 // Ensure makes what is missing and repairs what differs.
 func (o Overlay) Ensure(k *kernel.Kernel) (bool, error) {
-	link, err := o.Device.find(k)
+	there, complete, err := o.look(k)
 	if err != nil {
 		return false, err
 	}
-	complete := link != nil && link.Alias != "" && !o.Device.beyondRepair(link) && len(o.Device.deviations(link)) == 0
 	if o.Attended && complete {
 		if stands, err := o.filtersStand(k); stands || err != nil {
 			return false, err
 		}
 	}
-	if link == nil {
-		if err := errors.Join(o.removeOthers(k), o.conflict(k)); err != nil {
+	if !there {
+		if err := o.takePlace(k); err != nil {
 			return false, err
 		}
 	}
@@ -72,14 +115,33 @@ func (o Overlay) Ensure(k *kernel.Kernel) (bool, error) {
 	for _, part := range o.parts() {
 		made, err := part.Ensure(k)
 		created = created || made
-		if err != nil && link == nil {
-			err = errors.Join(err, o.Remove(k)) // there was nothing before
+		// There was nothing before. What an agent attends to it is about to make, and may have begun.
+		if err != nil && !there && !(o.Attended && o.Encrypted != nil) {
+			err = errors.Join(err, o.Remove(k))
 		}
 		if err != nil {
 			return false, err
 		}
 	}
-	return created, o.Device.mark(k)
+	return created, mark(k, o.Device.Name, o.Device.Network)
+}
+
+// takePlace takes away what the network has in another form, and looks for others in its subnets. What was in clear is refused
+// before, and what was encrypted is let go of only by a definition that says so.
+func (o Overlay) takePlace(k *kernel.Kernel) error {
+	if o.Encrypted == nil {
+		if err := errors.Join(o.removeOthers(k), o.conflict(k)); err != nil {
+			return err
+		}
+		return ruleset.Encryption{Network: o.Device.Network}.Remove(k)
+	}
+	if err := o.conflict(k); err != nil {
+		return err // before a filter that would cut off whoever has the subnet
+	}
+	if _, err := o.Encrypted.Filter.Ensure(k); err != nil {
+		return err
+	}
+	return o.removeOthers(k)
 }
 
 // filtersStand looks at the least by which one can tell that somebody has flushed the rules.
@@ -87,6 +149,11 @@ func (o Overlay) filtersStand(k *kernel.Kernel) (bool, error) {
 	stands, err := o.Isolation.Stands(k)
 	if !stands || err != nil {
 		return false, err
+	}
+	if o.Encrypted != nil {
+		if stands, err := o.Encrypted.Filter.Stands(k); !stands || err != nil {
+			return false, err
+		}
 	}
 	return o.Filter.Stands(k)
 }
@@ -129,43 +196,73 @@ func (o Overlay) foreign(k *kernel.Kernel, r kernel.RouteEntry, subnet netip.Pre
 	if r.Type != unix.RTN_UNREACHABLE || r.Metric == o.Device.VNI {
 		return "", false
 	}
-	devices, err := overlayDevices(k, func(d *netlink.Vxlan) bool { return d.VxlanId == int(r.Metric) })
+	devices, err := overlayDevices(k, func(d device) bool { return d.vni == r.Metric })
 	if err != nil || len(devices) == 0 {
 		return fmt.Sprintf("%s of an overlay network whose vni is %d", r.Dst, r.Metric), true
 	}
-	return fmt.Sprintf("%s of %s", r.Dst, describeAlias(devices[0].Alias)), devices[0].Alias != state.OverlayTag(o.Device.Network)
+	alias := devices[0].Attrs().Alias
+	return fmt.Sprintf("%s of %s", r.Dst, describeAlias(alias)), alias != state.OverlayTag(o.Device.Network)
+}
+
+// device is that of an overlay network, encrypted or not.
+type device struct {
+	netlink.Link
+	vni uint32
 }
 
 // overlayDevices lists the devices of overlay networks that match.
-func overlayDevices(k *kernel.Kernel, match func(*netlink.Vxlan) bool) (found []*netlink.Vxlan, err error) {
+func overlayDevices(k *kernel.Kernel, match func(device) bool) (found []device, err error) {
 	links, err := kernel.Dump(k.Host.LinkList)
 	if err != nil {
-		return nil, fmt.Errorf("ip link show type vxlan: %w", err)
+		return nil, fmt.Errorf("ip link show: %w", err)
 	}
 	for _, link := range links {
-		if d, ok := link.(*netlink.Vxlan); ok && strings.HasPrefix(d.Alias, state.OverlayPrefix) && match(d) {
+		if !strings.HasPrefix(link.Attrs().Alias, state.OverlayPrefix) {
+			continue
+		}
+		if d := (device{link, vniOf(link)}); match(d) {
 			found = append(found, d)
 		}
 	}
 	return found, nil
 }
 
-// removeOthers removes devices that the network has under other VNIs: its definition was changed.
+// vniOf is the identifier of the network that a device is of: that of a tunnel is in its name.
+func vniOf(link netlink.Link) uint32 {
+	if d, ok := link.(*netlink.Vxlan); ok {
+		return uint32(d.VxlanId)
+	}
+	vni, _ := strconv.ParseUint(strings.TrimLeft(link.Attrs().Name, "abcdefghijklmnopqrstuvwxyz"), 10, 32)
+	return uint32(vni)
+}
+
+// removeOthers removes other devices that the network has: its definition was changed.
 func (o Overlay) removeOthers(k *kernel.Kernel) error {
 	tag := state.OverlayTag(o.Device.Network)
-	others, err := overlayDevices(k, func(d *netlink.Vxlan) bool { return d.Alias == tag && d.Name != o.Device.Name })
+	others, err := overlayDevices(k, func(d device) bool { return d.Attrs().Alias == tag && d.Attrs().Name != o.Device.Name })
 	for _, d := range others {
-		slog.Warn("the network had another vni", "network", o.Device.Network, "removed", d.Name)
-		err = errors.Join(err, state.DeleteLink(k.Host, d), removeUnreachable(k, uint32(d.VxlanId)))
+		slog.Warn("the network had another device", "network", o.Device.Network, "removed", d.Attrs().Name)
+		err = errors.Join(err, state.DeleteLink(k.Host, d.Link))
+		if d.vni != o.Device.VNI {
+			err = errors.Join(err, removeUnreachable(k, d.vni))
+		}
 	}
 	return err
 }
 
 // Ready says whether the network's names are free on this host, and nftables can be used.
 func (o Overlay) Ready(k *kernel.Kernel) error {
-	link, err := o.Device.find(k)
-	if err == nil && link == nil {
-		err = errors.Join(o.conflict(k), o.Device.sameVNI(k))
+	there, _, err := o.look(k)
+	if err == nil && !there {
+		err = o.conflict(k)
+		if o.Encrypted == nil {
+			err = errors.Join(err, o.Device.sameVNI(k))
+		}
+	}
+	if o.Encrypted != nil {
+		if tunnel, ok := o.Encrypted.Tunnel.(state.Readier); ok {
+			err = errors.Join(err, tunnel.Ready(k))
+		}
 	}
 	return errors.Join(err, nftable.Ready(k))
 }
@@ -173,11 +270,18 @@ func (o Overlay) Ready(k *kernel.Kernel) error {
 // Verify compares all parts with what is declared, or the device and whether there are filters when an agent attends to the
 // rest.
 func (o Overlay) Verify(k *kernel.Kernel) error {
-	if err := o.Device.Verify(k); err != nil {
-		return err
+	if o.Encrypted == nil {
+		if err := o.Device.Verify(k); err != nil {
+			return err
+		}
 	}
 	if !o.Attended {
 		return o.parts().Verify(k)
+	}
+	if o.Encrypted != nil {
+		if _, complete, err := o.look(k); err != nil || !complete {
+			return errors.Join(err, state.Driftf("link %s is not the complete tunnel of network %s", o.Device.Name, o.Device.Network))
+		}
 	}
 	stands, err := o.filtersStand(k)
 	if err == nil && !stands {
@@ -207,7 +311,11 @@ func (o Overlay) remove(k *kernel.Kernel) error {
 	if err != nil || used {
 		return err
 	}
-	return errors.Join(o.removeOthers(k), o.parts().Remove(k))
+	err = errors.Join(o.removeOthers(k), o.parts().Remove(k))
+	if o.Encrypted == nil { // by this definition
+		err = errors.Join(err, ruleset.Encryption{Network: o.Device.Network}.Remove(k))
+	}
+	return err
 }
 
 // Used says whether the host has an end of a container's veth.

@@ -47,13 +47,16 @@ func (m *match[K, E]) others() (wrong map[K]E, surplus []E) {
 
 // compare lists what has to change: what peers need first, and what nobody needs last.
 func (p PeerTable) compare(k *kernel.Kernel) ([]change, error) {
-	device, err := k.Host.Link(p.Link)
+	link, err := p.index(k)
 	if err != nil {
 		return nil, err
 	}
-	link := device.Attrs().Index
+	kinds := []func(*kernel.Kernel, int) (differences, error){p.compareForwarding, p.compareNeighbours, p.compareRoutes}
+	if p.Link == "" {
+		kinds = kinds[2:]
+	}
 	var written, surplus []change
-	for _, compare := range []func(*kernel.Kernel, int) (differences, error){p.compareForwarding, p.compareNeighbours, p.compareRoutes} {
+	for _, compare := range kinds {
 		found, err := kernel.Retry(func() (differences, error) { return compare(k, link) })
 		if err != nil {
 			return nil, err
@@ -64,6 +67,18 @@ func (p PeerTable) compare(k *kernel.Kernel) ([]change, error) {
 		return written, nil
 	}
 	return append(written, surplus...), nil
+}
+
+// index is the device's, or that of no link.
+func (p PeerTable) index(k *kernel.Kernel) (int, error) {
+	if p.Link == "" {
+		return -1, nil
+	}
+	device, err := k.Host.Link(p.Link)
+	if err != nil {
+		return 0, err
+	}
+	return device.Attrs().Index, nil
 }
 
 // differences are those of one kind of entries.

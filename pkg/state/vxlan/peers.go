@@ -27,7 +27,7 @@ type Peer struct {
 // PeerTable is the routes, neighbours and forwarding entries by which a VXLAN device reaches its peers, as one object:
 // each of the three is read by one listing, and only what differs is written.
 type PeerTable struct {
-	// Link is the device.
+	// Link is the device. Empty: there is none, nor a peer.
 	Link  string
 	Peers []Peer
 	// Unreachable are prefixes of the network that no route may lead out of the host, unless one of a longer prefix

@@ -10,6 +10,9 @@ import (
 	"github.com/fairway-cni/fairway/pkg/state"
 )
 
+// ErrTunnel says that the tunnel of an encrypted network is not there.
+var ErrTunnel = errors.New("no tunnel")
+
 // ErrUnderlay says that the link an overlay network goes through is not usable now.
 var ErrUnderlay = errors.New("underlay not usable")
 

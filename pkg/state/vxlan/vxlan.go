@@ -63,7 +63,7 @@ func (v VXLAN) Ensure(k *kernel.Kernel) (bool, error) {
 			return created, err
 		}
 	}
-	return created, errors.Join(v.repair(k, link), v.settleAddresses(k, link))
+	return created, errors.Join(v.repair(k, link), v.addresses(link).Settle(k))
 }
 
 // find looks for the device. Nil: there is none. A link of that name which is not the network's is an error that wraps
@@ -156,11 +156,7 @@ func (v VXLAN) Verify(k *kernel.Kernel) error {
 	for _, d := range v.deviations(link) {
 		errs = append(errs, state.Driftf("%s %s", v.Name, d.text))
 	}
-	missing, _, err := v.compareAddresses(k, link)
-	for _, a := range missing {
-		errs = append(errs, state.Driftf("%s has no address %s", v.Name, a.Prefix))
-	}
-	return errors.Join(append(errs, err)...)
+	return errors.Join(append(errs, v.addresses(link).Verify(k))...)
 }
 
 // Remove deletes the device, if it is the network's.
@@ -172,18 +168,19 @@ func (v VXLAN) Remove(k *kernel.Kernel) error {
 	return state.DeleteLink(k.Host, link)
 }
 
-// mark completes the device.
-func (v VXLAN) mark(k *kernel.Kernel) error {
-	link, err := v.find(k)
-	if err != nil || link != nil && link.Alias != "" {
+// mark completes the network's device, which is one by name.
+func mark(k *kernel.Kernel, device, network string) error {
+	k.Host.Forget(device)
+	link, err := k.Host.Link(device)
+	switch {
+	case kernel.IsNotFound(err):
+		return fmt.Errorf("%s: %w", device, state.ErrVanished)
+	case err != nil || link.Attrs().Alias != "":
 		return err
 	}
-	if link == nil {
-		return fmt.Errorf("%s: %w", v.Name, state.ErrVanished)
-	}
-	k.Host.Forget(v.Name)
-	if err := k.Host.LinkSetAlias(link, state.OverlayTag(v.Network)); err != nil {
-		return fmt.Errorf("ip link set %s alias: %w", v.Name, state.AsVanished(err))
+	k.Host.Forget(device)
+	if err := k.Host.LinkSetAlias(link, state.OverlayTag(network)); err != nil {
+		return fmt.Errorf("ip link set %s alias: %w", device, state.AsVanished(err))
 	}
 	return nil
 }

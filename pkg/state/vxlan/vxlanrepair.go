@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -89,46 +88,6 @@ func (v VXLAN) change(_ *kernel.Kernel, link *netlink.Vxlan) error {
 	return err
 }
 
-// settleAddresses gives the device its addresses and takes others away, but for those that IPv6 gives each link.
-func (v VXLAN) settleAddresses(k *kernel.Kernel, link *netlink.Vxlan) error {
-	missing, surplus, err := v.compareAddresses(k, link)
-	if err != nil {
-		return err
-	}
-	var requests []kernel.Message
-	for _, a := range missing {
-		requests = append(requests, a.Add())
-	}
-	for _, a := range surplus {
-		requests = append(requests, a.Delete())
-	}
-	errs, err := state.Configure(k, v.Name, requests)
-	for i, one := range errs {
-		if errors.Is(one, unix.EEXIST) || errors.Is(one, unix.EADDRNOTAVAIL) {
-			errs[i] = nil // somebody else was faster
-		}
-	}
-	if err = errors.Join(append(errs, err)...); err != nil {
-		return fmt.Errorf("addresses of %s: %w", v.Name, state.AsVanished(err))
-	}
-	return nil
-}
-
-func (v VXLAN) compareAddresses(k *kernel.Kernel, link *netlink.Vxlan) (missing, surplus []kernel.AddressEntry, err error) {
-	found, err := k.Addresses(link.Index)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, addr := range v.Addresses {
-		entry := kernel.AddressEntry{Link: link.Index, Prefix: state.HostPrefix(addr)}
-		if !slices.Contains(found, entry) {
-			missing = append(missing, entry)
-		}
-	}
-	for _, entry := range found {
-		if !entry.Prefix.Addr().IsLinkLocalUnicast() && !slices.Contains(v.Addresses, entry.Prefix.Addr()) {
-			surplus = append(surplus, entry)
-		}
-	}
-	return missing, surplus, nil
+func (v VXLAN) addresses(link *netlink.Vxlan) state.HostAddresses {
+	return state.HostAddresses{Link: v.Name, Index: link.Index, Addrs: v.Addresses}
 }

@@ -1,0 +1,176 @@
+package wireguard
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/fairway-cni/fairway/pkg/state"
+)
+
+// config is how a device is configured, of one that was read or of one that is declared.
+type config struct {
+	key   wgtypes.Key
+	port  int
+	peers map[wgtypes.Key]peer
+}
+
+type peer struct {
+	endpoint netip.AddrPort
+	prefixes []netip.Prefix // sorted
+	// private says that it has what nobody declares: a preshared key, or keepalive.
+	private bool
+}
+
+func (t Tunnel) config() config {
+	c := config{key: t.Key, port: int(t.Port), peers: make(map[wgtypes.Key]peer, len(t.Peers))}
+	for _, p := range t.Peers {
+		c.peers[p.Key] = peer{endpoint: p.Endpoint, prefixes: sorted(p.Prefixes)}
+	}
+	return c
+}
+
+func sorted(prefixes []netip.Prefix) []netip.Prefix {
+	list := slices.Clone(prefixes)
+	slices.SortFunc(list, netip.Prefix.Compare)
+	return list
+}
+
+// read is the configuration of a device that is there.
+func read(d *wgtypes.Device) config {
+	c := config{key: d.PrivateKey, port: d.ListenPort, peers: make(map[wgtypes.Key]peer, len(d.Peers))}
+	for _, p := range d.Peers {
+		is := peer{private: p.PresharedKey != wgtypes.Key{} || p.PersistentKeepaliveInterval != 0}
+		if p.Endpoint != nil {
+			at := p.Endpoint.AddrPort()
+			is.endpoint = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+		}
+		for _, n := range p.AllowedIPs {
+			addr, _ := netip.AddrFromSlice(n.IP)
+			ones, _ := n.Mask.Size()
+			is.prefixes = append(is.prefixes, netip.PrefixFrom(addr.Unmap(), ones))
+		}
+		is.prefixes = sorted(is.prefixes)
+		c.peers[p.PublicKey] = is
+	}
+	return c
+}
+
+// configure writes what differs of the device's key, port and peers. Those that stay keep their sessions.
+func (t Tunnel) configure() error {
+	d, err := t.driver().Device(t.Name)
+	if err != nil {
+		return fmt.Errorf("wg show %s: %w", t.Name, state.AsVanished(err))
+	}
+	is := read(d)
+	c := t.difference(is)
+	if t.Key != is.key {
+		c.PrivateKey = &t.Key
+	}
+	if port := int(t.Port); port != is.port {
+		c.ListenPort = &port
+	}
+	if d.FirewallMark != 0 {
+		c.FirewallMark = new(int)
+	}
+	if c.PrivateKey == nil && c.ListenPort == nil && c.FirewallMark == nil && len(c.Peers) == 0 {
+		return nil
+	}
+	err = t.driver().Configure(t.Name, c)
+	if errors.Is(err, unix.EADDRINUSE) {
+		return fmt.Errorf("wg set %s: %w", t.Name, t.portTaken(err))
+	}
+	if err != nil {
+		return fmt.Errorf("wg set %s: %w", t.Name, state.AsVanished(err))
+	}
+	return nil
+}
+
+// difference is the peers that are declared otherwise than they are. A prefix that another peer has moves with its new owner.
+func (t Tunnel) difference(is config) (c wgtypes.Config) {
+	want := t.config()
+	for key := range is.peers {
+		if _, stays := want.peers[key]; !stays && !t.Partial {
+			c.Peers = append(c.Peers, wgtypes.PeerConfig{PublicKey: key, Remove: true})
+		}
+	}
+	for _, p := range t.Peers {
+		was, there := is.peers[p.Key]
+		right := want.peers[p.Key]
+		if there && !was.private && was.endpoint == right.endpoint && slices.Equal(was.prefixes, right.prefixes) {
+			continue
+		}
+		c.Peers = append(c.Peers, p.write())
+	}
+	return c
+}
+
+func (p Peer) write() wgtypes.PeerConfig {
+	none, off := wgtypes.Key{}, time.Duration(0)
+	c := wgtypes.PeerConfig{
+		PublicKey: p.Key, PresharedKey: &none, PersistentKeepaliveInterval: &off, ReplaceAllowedIPs: true,
+		Endpoint: net.UDPAddrFromAddrPort(p.Endpoint),
+	}
+	for _, prefix := range p.Prefixes {
+		c.AllowedIPs = append(c.AllowedIPs, net.IPNet{
+			IP: prefix.Addr().AsSlice(), Mask: net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen()),
+		})
+	}
+	return c
+}
+
+// Pin sets back the endpoints of peers that were followed elsewhere: WireGuard takes a peer's address from its packets.
+func (t Tunnel) Pin() error {
+	if t.Attended {
+		return nil
+	}
+	return t.configure()
+}
+
+// verifyConfig reports what differs of key, port and peers.
+func (t Tunnel) verifyConfig() error {
+	d, err := t.driver().Device(t.Name)
+	if err != nil {
+		return fmt.Errorf("wg show %s: %w", t.Name, err)
+	}
+	is, want := read(d), t.config()
+	var errs []error
+	if is.key != want.key {
+		errs = append(errs, state.Driftf("%s has another private key", t.Name))
+	}
+	if is.port != want.port {
+		errs = append(errs, state.Driftf("%s listens on port %d instead of %d", t.Name, is.port, want.port))
+	}
+	for key, p := range want.peers {
+		was, there := is.peers[key]
+		switch {
+		case !there:
+			errs = append(errs, state.Driftf("%s lacks peer %s at %s", t.Name, key, p.endpoint.Addr()))
+		case was.private || !slices.Equal(was.prefixes, p.prefixes):
+			errs = append(errs, state.Driftf("peer %s of %s may send from %s instead of %s", key, t.Name, join(was.prefixes), join(p.prefixes)))
+		}
+	}
+	for key := range is.peers {
+		if _, stays := want.peers[key]; !stays && !t.Partial {
+			errs = append(errs, state.Driftf("%s has peer %s that is no host of the network", t.Name, key))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// prefixesOf are what all peers have.
+func prefixesOf(peers []Peer) map[netip.Prefix]bool {
+	all := make(map[netip.Prefix]bool, len(peers))
+	for _, p := range peers {
+		for _, prefix := range p.Prefixes {
+			all[prefix] = true
+		}
+	}
+	return all
+}

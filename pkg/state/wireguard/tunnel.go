@@ -1,0 +1,217 @@
+// Package wireguard declares the way of an encrypted overlay network between hosts: a WireGuard device, its peers, and routes of
+// the peers' blocks straight into it. It needs CAP_NET_ADMIN in the host's namespace.
+//
+// What keeps packets from going in clear does not depend on any of it, and stands before (ruleset.Encryption, and the unreachable
+// routes of vxlan.PeerTable).
+package wireguard
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/vxlan"
+)
+
+// Tunnel is a host's end of an encrypted network. It is down until key and peers are in place, and has no keepalive: nothing is sent
+// while containers send nothing. Endpoints are those declared: the device follows a peer that moves, and is set back by Pin.
+//
+// The packets outside have no firewall mark: the bits of a mark belong to others, and nothing here depends on one.
+type Tunnel struct {
+	Network string
+	// Name is the device's, and Kind the type of its link: of the Driver.
+	Name string
+	// Key is the host's private key, Port the UDP port that peers send to.
+	Key  wgtypes.Key
+	Port uint16
+	// MTU in bytes.
+	MTU int
+	// Addresses are the host's own in the network.
+	Addresses []netip.Addr
+	Peers     []Peer
+	// Partial leaves peers and routes alone that are not listed.
+	Partial bool
+	// Attended leaves the device to the node agent, which alone has the key: Ensure only looks whether it is there.
+	Attended bool
+	// Driver makes the device. Nil: the kernel's.
+	Driver Driver
+}
+
+// Peer is another host of the network.
+type Peer struct {
+	// Key is its public key.
+	Key wgtypes.Key
+	// Endpoint is where it is on the underlay.
+	Endpoint netip.AddrPort
+	// Prefixes are reached through it, and what it sends has to come from them: WireGuard's allowed IPs.
+	Prefixes []netip.Prefix
+}
+
+// Driver makes and configures WireGuard devices: the kernel's, or those of a process.
+type Driver interface {
+	// Make makes a device that is down. That it is there already is an error that wraps unix.EEXIST; that there is no WireGuard, one
+	// that wraps state.ErrUnsupported.
+	Make(k *kernel.Kernel, attrs netlink.LinkAttrs) error
+	// Made says whether a link is one of the driver's that works.
+	Made(link netlink.Link) bool
+	// Device reads how one is configured, and Configure changes it.
+	Device(name string) (*wgtypes.Device, error)
+	Configure(name string, c wgtypes.Config) error
+}
+
+var (
+	_ vxlan.Tunnel  = Tunnel{}
+	_ state.Readier = Tunnel{}
+)
+
+func (t Tunnel) String() string {
+	lines := []string{
+		fmt.Sprintf("ip link add %s mtu %d group %d type wireguard", t.Name, t.MTU, state.Group(t.Network)),
+		fmt.Sprintf("wg set %s listen-port %d private-key …", t.Name, t.Port),
+	}
+	for _, p := range t.Peers {
+		lines = append(lines, fmt.Sprintf("wg set %s peer %s endpoint %s allowed-ips %s", t.Name, p.Key, p.Endpoint, join(p.Prefixes)))
+	}
+	lines = append(lines, "sysctl -w "+state.AcceptRA(t.Name)+"=0", "ip link set "+t.Name+" up")
+	for _, addr := range t.Addresses {
+		lines = append(lines, state.Address{Link: t.Name, Prefix: state.HostPrefix(addr)}.String())
+	}
+	for _, p := range t.Peers {
+		for _, prefix := range p.Prefixes {
+			lines = append(lines, fmt.Sprintf("ip route add %s dev %s proto %d", prefix, t.Name, state.RouteProtocol))
+		}
+	}
+	return strings.Join(lines, " && ")
+}
+
+func join(prefixes []netip.Prefix) string {
+	texts := make([]string, len(prefixes))
+	for i, p := range prefixes {
+		texts[i] = p.String()
+	}
+	return strings.Join(texts, ",")
+}
+
+func (t Tunnel) driver() Driver {
+	if t.Driver != nil {
+		return t.Driver
+	}
+	return inKernel{}
+}
+
+// errNotMade says that the node agent has not made the device.
+func (t Tunnel) errNotMade() error {
+	return fmt.Errorf("%w: link %s of network %s is the node agent's to make, see whether fairwayd runs, and what it says of the network",
+		vxlan.ErrTunnel, t.Name, t.Network)
+}
+
+// Ensure makes what is missing and repairs what differs, in an order in which nothing is routed into a device without a key, and
+// nothing is received before the device knows what each peer may send.
+func (t Tunnel) Ensure(k *kernel.Kernel) (created bool, err error) {
+	if t.Attended {
+		there, sound, err := t.Look(k)
+		if err == nil && (!there || !sound) {
+			err = t.errNotMade()
+		}
+		return false, err
+	}
+	link, created, err := t.ensureLink(k)
+	if err != nil {
+		return created, err
+	}
+	if err := t.configure(); err != nil {
+		return created, err
+	}
+	if err := t.repair(k, link); err != nil {
+		return created, err
+	}
+	addresses := state.HostAddresses{Link: t.Name, Index: link.Attrs().Index, Addrs: t.Addresses}
+	return created, errors.Join(addresses.Settle(k), t.ensureRoutes(k, link.Attrs().Index))
+}
+
+// Verify compares the device, its peers and the routes with what is declared. Where a peer is at the moment is not compared.
+func (t Tunnel) Verify(k *kernel.Kernel) error {
+	link, err := t.find(k)
+	if err != nil {
+		return err
+	}
+	if link == nil {
+		return state.Driftf("link %s is gone from the host's namespace", t.Name)
+	}
+	var errs []error
+	for _, d := range t.deviations(link) {
+		errs = append(errs, state.Driftf("%s %s", t.Name, d.text))
+	}
+	if t.Attended {
+		return errors.Join(errs...)
+	}
+	errs = append(errs, t.verifyConfig(),
+		state.HostAddresses{Link: t.Name, Index: link.Attrs().Index, Addrs: t.Addresses}.Verify(k), t.verifyRoutes(k, link.Attrs().Index))
+	return errors.Join(errs...)
+}
+
+// Remove deletes the device, if it is the network's, and with it its key, its peers and the routes.
+func (t Tunnel) Remove(k *kernel.Kernel) error {
+	link, err := t.find(k)
+	if err != nil || link == nil {
+		return err
+	}
+	return state.DeleteLink(k.Host, link)
+}
+
+// Look says whether the device is there, and as declared but for addresses and peers.
+func (t Tunnel) Look(k *kernel.Kernel) (there, sound bool, err error) {
+	link, err := t.find(k)
+	if err != nil || link == nil {
+		return false, false, err
+	}
+	return true, (t.Attended || t.driver().Made(link)) && len(t.deviations(link)) == 0, nil
+}
+
+// Advance changes what differs from what is in place, without listing anything.
+func (t Tunnel) Advance(k *kernel.Kernel, before vxlan.Tunnel) (ok bool, err error) {
+	was, same := before.(Tunnel)
+	if !same || t.Key != was.Key || t.Port != was.Port || t.Name != was.Name || t.MTU != was.MTU || !slices.Equal(t.Addresses, was.Addresses) {
+		return false, nil
+	}
+	there, sound, err := t.Look(k)
+	if err != nil || !there || !sound {
+		return false, err
+	}
+	link, err := k.Host.Link(t.Name)
+	if err != nil {
+		return false, err
+	}
+	config, old := t.difference(was.config()), prefixesOf(was.Peers)
+	now := prefixesOf(t.Peers)
+	index := link.Attrs().Index
+	// What is no peer's any more is not routed to one: unreachable, until it is another's.
+	if err := t.deleteRoutes(k, index, old, now); err != nil {
+		return true, err
+	}
+	if len(config.Peers) > 0 {
+		if err := t.driver().Configure(t.Name, config); err != nil {
+			return true, fmt.Errorf("wg set %s: %w", t.Name, err)
+		}
+	}
+	return true, t.addRoutes(k, index, now, old)
+}
+
+// Ready says whether the kernel can have the device, as far as can be told without making one: one that is there proves it.
+func (t Tunnel) Ready(k *kernel.Kernel) error {
+	if !t.Attended {
+		return nil
+	}
+	there, sound, err := t.Look(k)
+	if err == nil && (!there || !sound) {
+		err = t.errNotMade()
+	}
+	return err
+}
