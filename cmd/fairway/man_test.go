@@ -16,7 +16,7 @@ func TestManPages(t *testing.T) {
 	t.Setenv("NETCONFPATH", "/somewhere/else")
 	dir := filepath.Join(t.TempDir(), "man1")
 	newShell(t).succeed(t, "man", dir)
-	want := map[string]bool{"fairway.1": true, "fairway-network.1": true, "fairway-overlay-forget.1": true}
+	want := map[string]bool{"fairway.1": true, "fairway-network.1": true, "fairway-overlay-forget.1": true, "fairway-overlay-genkey.1": true}
 	for _, cmd := range newRoot(&env{}).Commands() {
 		if !cmd.Hidden {
 			want["fairway-"+cmd.Name()+".1"] = true

@@ -8,19 +8,41 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/wgkey"
 )
 
 // newOverlay makes the commands about the hosts of overlay networks, which fairwayd serves.
 func newOverlay(e *env) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "overlay",
-		Short:   "Hosts of overlay networks",
-		Example: `  fairway overlay forget rack3-host7`,
-		Args:    unknownCommand,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:   "overlay",
+		Short: "Hosts of overlay networks",
+		Example: `  fairway overlay forget rack3-host7
+  fairway overlay genkey /etc/fairway/wide.key`,
+		Args: unknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newForget(e))
+	cmd.AddCommand(newForget(e), newGenkey(e))
 	return cmd
+}
+
+func newGenkey(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "genkey FILE",
+		Short: "Make the key of this host for encrypted overlay networks without a node agent",
+		Long: `Make a private key in a new file, which only its owner can read, and print the public key: the one is privateKeyFile in the network's
+configuration on this host, the other publicKey of this host's entry on all. A file that exists is refused, and stays. With fairwayd,
+which makes its own keys, none is needed.`,
+		Example: `  fairway overlay genkey /etc/fairway/wide.key`,
+		Args:    arguments(1, 1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			key, err := wgkey.Create(args[0])
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(e.stdout, key.Public())
+			return nil
+		},
+	}
 }
 
 func newForget(e *env) *cobra.Command {

@@ -168,7 +168,10 @@ func TestRefusals(t *testing.T) {
 		`subnet 172.19.0.0/24 overlaps 172.19.0.53/32 of the nameserver 172.19.0.53`:          {Subnets: []string{"172.19.0.0/24"}},
 		`driver bridge has one subnet of a family: leave out 10.5.0.0/24 or 10.6.0.0/24`:      {Subnets: []string{"10.5.0.0/24", "10.6.0.0/24"}},
 		`a network has IPv4, IPv6 or both`:                                                    {NoIPv4: true},
-		`option encrypted: networks are not encrypted yet`:                                    {Driver: "overlay", Options: []string{"encrypted=", peers}},
+		`option encrypted: networks of driver bridge are not encrypted`:                       {Options: []string{"encrypted="}},
+		`option encrypted needs option privateKeyFile`:                                        {Driver: "overlay", Subnets: []string{"10.42.0.0/16"}, Options: []string{"encrypted=", peers}},
+		`option encrypted needs the public key of each host: write peers as JSON`:             {Driver: "overlay", Subnets: []string{"10.42.0.0/16"}, Options: []string{"encrypted=", "privateKeyFile=/k", peers}},
+		`option privateKeyFile is for option encrypted`:                                       {Driver: "overlay", Subnets: []string{"10.42.0.0/16"}, Options: []string{"privateKeyFile=/k", peers}},
 		`option "=b": write KEY=VALUE`:                                                        {Options: []string{"=b"}},
 		`option mtu is given twice`:                                                           {Options: []string{"mtu=1", "mtu=2"}},
 		`mean the same: give one`:                                                             {Options: []string{"mtu=1400", dockerMTU + "=1400"}},
@@ -255,7 +258,7 @@ func TestDrawOverlay(t *testing.T) {
 		t.Errorf("got %+v", n)
 	}
 	for want, options := range map[string]string{
-		"the node agent cannot honour the option port": "port=5", "encrypted yet": "encrypted=",
+		"the node agent cannot honour the option port": "port=5", "the node agent does not encrypt networks yet": "encrypted=",
 	} {
 		o.Options = []string{options}
 		if _, err := DrawOverlay(o, site()); err == nil || !strings.Contains(err.Error(), want) {

@@ -30,6 +30,9 @@ type dialect struct {
 	others []string
 }
 
+// optionEncrypted is Docker's for an overlay. By itself it means true.
+const optionEncrypted = "encrypted"
+
 const dockerMTU = "com.docker.network.driver.mtu"
 
 var bridgeDialect = dialect{
@@ -70,6 +73,7 @@ var overlayDialect = dialect{
 	keys: map[string]form{
 		"vni": number, "mtu": number, "port": number, "ipMasq": boolean, "isolated": boolean, "peers": text,
 		"pins": document, "peersFile": text, "self": text, "dns": document, "hostIP": text, "publishFrom": document,
+		optionEncrypted: boolean, "privateKeyFile": text, "wireguardPort": number,
 	},
 	others: []string{optionNames, optionHost},
 }
@@ -109,8 +113,8 @@ func (d dialect) translate(options map[string]string) (map[string]any, error) {
 }
 
 func (d dialect) key(option string) (string, error) {
-	if option == "encrypted" {
-		return "", fmt.Errorf("option encrypted: networks are not encrypted yet, and one that pretends to be is worse than none: leave the option out")
+	if _, ok := d.keys[option]; option == optionEncrypted && !ok {
+		return "", fmt.Errorf("option encrypted: networks of driver %s are not encrypted, and one that pretends to be is worse than none: leave the option out", d.driver)
 	}
 	if key, ok := d.docker[option]; ok {
 		return key, nil
@@ -150,6 +154,9 @@ func (d dialect) value(key, value string) (any, error) {
 	}
 	switch d.keys[key] {
 	case boolean:
+		if key == optionEncrypted && value == "" {
+			return true, nil // as Docker has it
+		}
 		b, err := strconv.ParseBool(value)
 		if err != nil {
 			return nil, fmt.Errorf("%q is neither true nor false", value)

@@ -52,7 +52,10 @@ func DrawOverlay(o Order, site Site) (agentapi.Network, error) {
 	if err != nil {
 		return agentapi.Network{}, err
 	}
-	for _, key := range []string{"dns", "isolated", "pins", "port", "self"} {
+	if keys[optionEncrypted] == true {
+		return agentapi.Network{}, errors.New("option encrypted: the node agent does not encrypt networks yet, and one that pretends to be is worse than none: leave the option out, or list the hosts with their public keys in option peers")
+	}
+	for _, key := range []string{"privateKeyFile", "wireguardPort", "dns", "isolated", "pins", "port", "self"} {
 		if _, given := keys[key]; given {
 			return agentapi.Network{}, fmt.Errorf("the node agent cannot honour the option %s: leave it out", key)
 		}
@@ -180,7 +183,27 @@ func checkOverlay(keys map[string]any) error {
 	if err != nil {
 		return err
 	}
-	return network.Check(hosts)
+	if err := network.Check(hosts); err != nil {
+		return err
+	}
+	return checkEncryption(network, hosts, keys)
+}
+
+// checkEncryption refuses a network that could not be encrypted, rather than each of its ADDs.
+func checkEncryption(n overlay.Network, h overlay.Hosts, keys map[string]any) error {
+	_, given := keys["privateKeyFile"]
+	switch {
+	case given && !n.Encrypted:
+		return errors.New("option privateKeyFile is for option encrypted: give that too, or leave this out")
+	case n.Encrypted && !given:
+		return errors.New("option encrypted needs option privateKeyFile: the file on each host that `fairway overlay genkey` makes")
+	}
+	for _, p := range h.Peers {
+		if n.Encrypted && p.Key.IsZero() {
+			return fmt.Errorf("option encrypted needs the public key of each host: write peers as JSON, with publicKey for host %s", p.VTEP)
+		}
+	}
+	return nil
 }
 
 // vniOf derives an identifier from the name, so that every host comes to the same. Docker's begin at 4096.

@@ -11,6 +11,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/state/ports"
 	"github.com/fairway-cni/fairway/pkg/state/vxlan"
+	"github.com/fairway-cni/fairway/pkg/wgkey"
 )
 
 // conf is the configuration of an overlay network on one host.
@@ -21,6 +22,8 @@ type conf struct {
 	PeersFile string `json:"peersFile"`
 	// Agent is the socket of the node agent that keeps peersFile and the kernel up to date. Empty: there is none.
 	Agent string `json:"agent"`
+	// PrivateKeyFile holds this host's key of an encrypted network. With a node agent, that has the key.
+	PrivateKeyFile string `json:"privateKeyFile"`
 
 	IPAM struct {
 		Type       string            `json:"type"`
@@ -44,6 +47,7 @@ type conf struct {
 	own         overlay.Peer
 	joins       bool // STATUS: the first container makes the host a member, with blocks that are not known yet
 	underlayMTU int
+	key         wgkey.Private  // of an encrypted network without a node agent
 	declared    *vxlan.Overlay // an ADD is planned twice
 }
 
@@ -75,7 +79,10 @@ func parse(stdin []byte, env attach.Env) (conf, error) {
 		return c, err
 	}
 	c.network = network
-	return c, network.Check(c.hosts)
+	if err := network.Check(c.hosts); err != nil {
+		return c, err
+	}
+	return c, c.checkKeys()
 }
 
 // check refuses keys that do not go together.
@@ -89,8 +96,35 @@ func (c conf) check() error {
 		return attach.Invalidf("key peersFile is %q: give a path from the root, as a runtime may call from anywhere", c.PeersFile)
 	case c.Agent != "" && c.PeersFile == "":
 		return attach.Invalidf("key agent is set without key peersFile: name the file that the agent keeps")
+	case c.Encrypted && c.Agent == "" && c.PrivateKeyFile == "":
+		return attach.Invalidf("key privateKeyFile is missing: name the file of this host's key, which `fairway overlay genkey` makes, or remove key encrypted")
+	case c.PrivateKeyFile != "" && c.Agent != "":
+		return attach.Invalidf("keys privateKeyFile and agent are both set: the node agent keeps the key, remove privateKeyFile")
+	case c.PrivateKeyFile != "" && !strings.HasPrefix(c.PrivateKeyFile, "/"):
+		return attach.Invalidf("key privateKeyFile is %q: give a path from the root, as a runtime may call from anywhere", c.PrivateKeyFile)
 	case c.IPAM.Type != "" && c.IPAM.Type != "host-local":
 		return attach.Invalidf("key ipam.type is %q: addresses come from the host's own blocks by host-local, remove it", c.IPAM.Type)
+	}
+	return nil
+}
+
+// checkKeys refuses an encrypted network with a host that nobody could reach, and a key for a network that is not encrypted, which would
+// go in clear. Known hosts without a key are the node agent's business, which names them.
+func (c conf) checkKeys() error {
+	switch {
+	case c.Encrypted && !c.network.Encrypted:
+		return attach.Invalidf("key encrypted is set, and the network of peersFile is not encrypted: remove the key here, or set it there")
+	case !c.network.Encrypted && c.PrivateKeyFile != "":
+		return attach.Invalidf("key privateKeyFile is set, and key encrypted is not: set encrypted to true, or remove privateKeyFile")
+	case !c.network.Encrypted || c.Agent != "":
+		return nil
+	case c.PrivateKeyFile == "":
+		return attach.Invalidf("key privateKeyFile is missing: the network is encrypted, name the file of this host's key")
+	}
+	for i, p := range c.hosts.Peers {
+		if p.Key.IsZero() {
+			return attach.Invalidf("peers[%d].publicKey is missing: the network is encrypted, give the public key of host %s", i, p.VTEP)
+		}
 	}
 	return nil
 }

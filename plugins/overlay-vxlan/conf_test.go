@@ -44,6 +44,20 @@ func TestParseRefuses(t *testing.T) {
 		{`{"vni": 1, "subnet": "10.42.0.1/16", ` + peersV4 + `}`, `key subnet is 10.42.0.1/16, which has host bits: write 10.42.0.0/16`, cnierr.Config},
 		{`{"vni": 1, "subnet": "10.43.0.0/16", ` + peersV4 + `}`,
 			`peers[0].subnets[0] is 10.42.1.0/24, outside the network's 10.43.0.0/16: give a part of it`, cnierr.Config},
+		{`{"encrypted": true, "vni": 1, "subnet": "10.42.0.0/16", ` + peersV4 + `}`,
+			"key privateKeyFile is missing: name the file of this host's key, which `fairway overlay genkey` makes, or remove key encrypted", cnierr.Config},
+		{`{"encrypted": true, "privateKeyFile": "/key", "vni": 1, "subnet": "10.42.0.0/16", ` + peersV4 + `}`,
+			`peers[0].publicKey is missing: the network is encrypted, give the public key of host 192.0.2.11`, cnierr.Config},
+		{`{"privateKeyFile": "/key", "vni": 1, "subnet": "10.42.0.0/16", ` + peersV4 + `}`,
+			`key privateKeyFile is set, and key encrypted is not: set encrypted to true, or remove privateKeyFile`, cnierr.Config},
+		{`{"encrypted": true, "privateKeyFile": "key", ` + peersV4 + `}`,
+			`key privateKeyFile is "key": give a path from the root, as a runtime may call from anywhere`, cnierr.Config},
+		{`{"encrypted": true, "privateKeyFile": "/key", "agent": "/sock", "peersFile": "/peers"}`,
+			`keys privateKeyFile and agent are both set: the node agent keeps the key, remove privateKeyFile`, cnierr.Config},
+		{`{"wireguardPort": 1, "vni": 1, "subnet": "10.42.0.0/16", ` + peersV4 + `}`,
+			`key wireguardPort is set, and key encrypted is not: set that too, or remove this`, cnierr.Config},
+		{`{"wireguardPort": 4789, ` + keyed + `}`, `keys port and wireguardPort are both 4789: give WireGuard a port of its own`, cnierr.Config},
+		{`{"wireguardPort": 65536, ` + keyed + `}`, `key wireguardPort is 65536: give a UDP port from 1 to 65535, or leave it out for 51840`, cnierr.Config},
 	} {
 		t.Run(tt.conf, func(t *testing.T) {
 			_, err := parse([]byte(tt.conf), attach.Env{})
@@ -57,6 +71,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"name": "net", "vni": 1, "subnet": "10.42.0.0/16", "ipMasq": true, `+peersV4+`}`), "IP=10.42.1.9;MAC=02:00:00:00:00:01")
 	f.Add([]byte(`{`+dual+`, "pins": [{"address": "10.42.1.77", "vtep": "2001:db8::12"}], "runtimeConfig": {"ips": ["fd42::9/48"]}}`), "")
 	f.Add([]byte(`{"peersFile": "/x", "agent": "/y", "ipam": {"type": "host-local", "routes": [{"dst": "::/0"}]}}`), "IP=,;")
+	f.Add([]byte(`{`+keyed+`}`), "")
 	f.Add([]byte(`{"vni": 1, "subnet": "0.0.0.0/0", "peers": [{"vtep": "192.0.2.11", "subnets": ["0.0.0.0/0"]}]}`), "")
 	f.Fuzz(func(t *testing.T, stdin []byte, args string) {
 		owner := state.Owner{Network: "net", ContainerID: "c1", IfName: "eth0"}

@@ -8,6 +8,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/state/ruleset"
 	"github.com/fairway-cni/fairway/pkg/state/vxlan"
+	"github.com/fairway-cni/fairway/pkg/state/wireguard"
 	"github.com/fairway-cni/fairway/pkg/vtep"
 )
 
@@ -42,7 +43,9 @@ func (c conf) overlay(network string) vxlan.Overlay {
 	n.Name = network
 	o := vtep.Declare(n, c.hosts, c.own, c.underlayMTU)
 	o.Attended, o.Peers.Partial = c.Agent != "", c.partial
-	return o
+	return vtep.Tunnel(o, func(t *wireguard.Tunnel) {
+		t.Key, t.Attended, t.Partial = [32]byte(c.key), o.Attended, c.partial
+	})
 }
 
 // shared is what all containers of the network have in common.

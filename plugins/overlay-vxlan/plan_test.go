@@ -14,7 +14,10 @@ import (
 
 const (
 	peersV4 = `"peers": [{"vtep": "192.0.2.11", "subnets": ["10.42.1.0/24"]}, {"vtep": "192.0.2.12", "subnets": ["10.42.2.0/24", "10.42.7.0/24"]}]`
-	dual    = `"vni": 4096, "subnets": ["10.42.0.0/16", "fd42::/48"], "peers": [
+	keyed   = `"encrypted": true, "privateKeyFile": "/key", "vni": 43, "subnets": ["10.42.0.0/16", "fd42::/48"], "peers": [
+		{"vtep": "192.0.2.11", "subnets": ["10.42.1.0/24", "fd42:0:0:1::/64"], "publicKey": "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo="},
+		{"vtep": "192.0.2.12", "subnets": ["10.42.2.0/24"], "publicKey": "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08="}]`
+	dual = `"vni": 4096, "subnets": ["10.42.0.0/16", "fd42::/48"], "peers": [
 		{"vtep": "2001:db8::11", "subnets": ["10.42.1.0/24", "fd42:0:0:1::/64"]}, {"vtep": "2001:db8::12", "subnets": ["fd42:0:0:2::/64"]}]`
 )
 
@@ -51,6 +54,8 @@ func TestPlan(t *testing.T) {
 		{"open", `{"vni": 7, "subnet": "10.42.0.0/16", "isolated": false, "mtu": 1400, "port": 8472, ` + peersV4 + `}`, attach.Request{}, v4},
 		{"routes", `{"vni": 4096, "subnet": "10.42.0.0/16", ` + peersV4 + `}`, attach.Request{}, routed},
 		{"pins", `{"vni": 4096, "subnet": "10.42.0.0/16", "pins": [{"address": "10.42.1.77", "vtep": "192.0.2.12"}], ` + peersV4 + `}`, attach.Request{}, v4},
+		{"encrypted", `{` + keyed + `}`, attach.Request{}, both},
+		{"encrypted-del", `{` + keyed + `}`, attach.Request{Removal: true}, attach.Lease{}},
 		{"del", `{"vni": 4096, "subnet": "10.42.0.0/16", ` + peersV4 + `}`, attach.Request{Removal: true}, attach.Lease{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

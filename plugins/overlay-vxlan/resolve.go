@@ -10,6 +10,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/fence"
 	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/state/vxlan"
+	"github.com/fairway-cni/fairway/pkg/wgkey"
 )
 
 // resolve reads the file of peers, finds this host among them, and the underlay it is reached through. With a node agent, the first
@@ -37,6 +38,9 @@ func resolve(c conf, k *attach.Kernel) (conf, error) {
 		return c, err
 	}
 	if err := c.mayGive(); err != nil {
+		return c, err
+	}
+	if err := c.readKey(); err != nil {
 		return c, err
 	}
 	if err := c.measure(k); err != nil {
@@ -107,6 +111,21 @@ func (c conf) mayGive() error {
 	return nil
 }
 
+// readKey reads this host's private key, which has to be the one of its entry: the others would not know it.
+func (c *conf) readKey() (err error) {
+	if !c.network.Encrypted || c.Agent != "" {
+		return nil
+	}
+	if c.key, err = wgkey.Read(c.PrivateKeyFile); err != nil {
+		return attach.Invalidf("key privateKeyFile: %w", err)
+	}
+	if public := c.key.Public(); public != c.own.Key {
+		return attach.Invalidf("the public key of privateKeyFile %s is %s, and that of this host's entry (vtep %s) is %s: write the former there, on all hosts",
+			c.PrivateKeyFile, public, c.own.VTEP, c.own.Key)
+	}
+	return nil
+}
+
 // measure finds the MTU of the underlay: that of this host, or the least of all as far as it is known.
 func (c *conf) measure(k *attach.Kernel) error {
 	underlay, err := vxlan.UnderlayOf(k, c.own.VTEP)
@@ -114,9 +133,13 @@ func (c *conf) measure(k *attach.Kernel) error {
 		return err
 	}
 	c.underlayMTU = underlay.MTU
-	if most := underlay.MTU - overlay.Overhead(c.own.VTEP); c.network.MTU > most {
-		return attach.Invalidf("key mtu is %d: link %s has an MTU of %d, which leaves %d beside VXLAN, give no more or leave it out",
-			c.network.MTU, underlay.Link, underlay.MTU, most)
+	if most := underlay.MTU - c.network.Overhead(c.own.VTEP); c.network.MTU > most {
+		beside := "VXLAN"
+		if c.network.Encrypted {
+			beside = "WireGuard"
+		}
+		return attach.Invalidf("key mtu is %d: link %s has an MTU of %d, which leaves %d beside %s, give no more or leave it out",
+			c.network.MTU, underlay.Link, underlay.MTU, most, beside)
 	}
 	if least := c.document.UnderlayMTU; least > 0 {
 		c.underlayMTU = min(c.underlayMTU, least)
@@ -161,9 +184,12 @@ func (c *conf) readPeers(file string) error {
 		name := c.network.Name
 		c.network = *document.Network
 		c.network.Name = name
-		return nil // Decode has checked the hosts against it
+		return c.checkKeys() // Decode has checked the hosts against the network
 	}
-	return c.network.Check(c.hosts)
+	if err := c.network.Check(c.hosts); err != nil {
+		return err
+	}
+	return c.checkKeys()
 }
 
 // noBlock is the error for a host that owns no part of the subnets, and why it could not become a member.

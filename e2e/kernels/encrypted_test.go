@@ -1,0 +1,158 @@
+package kernels
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairway-cni/fairway/pkg/testnet"
+)
+
+// patience is for what should come, also where a CPU is emulated.
+const patience = time.Minute
+
+// encryptedHosts are two hosts with a key each, and the configuration of a network over them for each, which differs by nothing but its
+// key file.
+func encryptedHosts(t *testing.T, underlay string) (*testnet.Hosts, conf) {
+	t.Helper()
+	hosts := testnet.NewHosts(t, 2, binDir)
+	var peers []conf
+	for i, h := range hosts.All {
+		h.Sh(t, "mkdir", "-p", "/etc/fairway")
+		key := strings.TrimSpace(fairway(t, h.Namespace, "overlay", "genkey", "/etc/fairway/key"))
+		vtep := h.V4
+		if underlay == "IPv6" {
+			vtep = h.V6
+		}
+		peers = append(peers, conf{
+			"vtep": vtep.String(), "publicKey": key, "subnets": families(fmt.Sprintf("10.42.%d.0/24", i+1), fmt.Sprintf("fd42:0:0:%d::/64", i+1)),
+		})
+	}
+	return hosts, network("overlay-vxlan", "secret", conf{
+		"vni": 43, "subnets": families("10.42.0.0/16", "fd42::/48"), "peers": peers, "encrypted": true, "privateKeyFile": "/etc/fairway/key",
+	})
+}
+
+// families are those that the kernel has.
+func families(v4, v6 string) []string {
+	if !testnet.HasIPv6() {
+		return []string{v4}
+	}
+	return []string{v4, v6}
+}
+
+// plain is the same network without encryption, in other subnets.
+func plain(c conf) conf {
+	p := conf{}
+	for key, value := range c {
+		if key != "encrypted" && key != "privateKeyFile" {
+			p[key] = value
+		}
+	}
+	p["name"], p["vni"], p["subnets"] = "clear", 44, families("10.44.0.0/16", "fd44::/48")
+	var peers []conf
+	for i, peer := range c["peers"].([]conf) {
+		peers = append(peers, conf{"vtep": peer["vtep"], "subnets": families(fmt.Sprintf("10.44.%d.0/24", i+1), fmt.Sprintf("fd44:0:0:%d::/64", i+1))})
+	}
+	p["peers"] = peers
+	return p
+}
+
+// speak has two containers speak by each of their addresses.
+func speak(t *testing.T, from, to *attachment, want bool) {
+	t.Helper()
+	within := 2 * time.Second
+	if want {
+		within = patience
+	}
+	for _, ip := range to.result.IPs {
+		addr := ip.Address.IP.String()
+		if err := testnet.Speak(from.container, to.container, address(t, addr), within); (err == nil) != want {
+			t.Errorf("from %s to %s: %v", from.id, addr, err)
+		}
+	}
+}
+
+// TestSmokeEncryptedOverlay: containers of an encrypted network speak, and a capture on the underlay shows nothing of it. That of a
+// network without encryption shows it, which proves that the test would see it.
+func TestSmokeEncryptedOverlay(t *testing.T) { encryptedOverlay(t, "IPv4") }
+
+// TestEncryptedOverlayIPv6 is the same over an underlay of IPv6.
+func TestEncryptedOverlayIPv6(t *testing.T) { encryptedOverlay(t, "IPv6") }
+
+func encryptedOverlay(t *testing.T, underlay string) {
+	hosts, c := encryptedHosts(t, underlay)
+	one, two := hosts.All[0], hosts.All[1]
+	// What others accept first changes nothing.
+	for _, h := range hosts.All {
+		h.Sh(t, "nft", `table inet theirs { chain in { type filter hook input priority -300; udp dport 4789 accept; }; chain out { type filter hook output priority -300; accept; }; }`)
+	}
+	watch := hosts.Watch(t)
+	a := attachOn(t, one, "a", c)
+	for _, addr := range families("10.42.2.9", "fd42:0:0:2::9") { // on a host that does not know of the network yet
+		if err := testnet.Speak(a.container, a.container, address(t, addr), time.Second); err == nil {
+			t.Errorf("%s answers", addr)
+		}
+	}
+	b := attachOn(t, two, "b", c)
+	speak(t, a, b, true)
+	speak(t, b, a, true)
+	a.succeed(t, "CHECK")
+	mtu := map[string]string{"IPv4": "mtu 1440", "IPv6": "mtu 1420"}[underlay]
+	if link := ip(t, one.Namespace, "link show fwwg43"); !strings.Contains(link, mtu) {
+		t.Errorf("not %s: %s", mtu, link)
+	}
+
+	// AllowedIPs: a valid key that sends from another's block.
+	ip(t, two.Namespace, "addr add 10.42.77.7/32 dev fwwg43")
+	ip(t, one.Namespace, "route add 10.42.77.7/32 dev fwwg43")
+	if out, err := two.Command("busybox", "ping", "-c", "1", "-W", "2", "-I", "10.42.77.7", a.result.IPs[0].Address.IP.String()).CombinedOutput(); err == nil {
+		t.Errorf("a host sends from an address that is not its own:\n%s", out)
+	}
+	ip(t, one.Namespace, "route del 10.42.77.7/32 dev fwwg43")
+
+	// What is left when parts are taken away refuses.
+	for _, damage := range []string{"ip link del fwwg43", "ip route flush proto 250 dev fwwg43; ip -6 route flush proto 250 dev fwwg43 || true", "ip link set fwwg43 down"} {
+		one.Sh(t, "sh", "-c", damage)
+		speak(t, a, b, false)
+		if out, err := a.call("CHECK", nil); err != nil { // which repairs, and says so
+			t.Errorf("after %s CHECK: %v\n%s", damage, err, out)
+		}
+		speak(t, a, b, true)
+	}
+	if seen := watch.Seen(t); len(seen) > 0 {
+		t.Errorf("of an encrypted network the underlay shows %v", seen)
+	}
+
+	p := plain(c)
+	x, y := attachOn(t, one, "x", p), attachOn(t, two, "y", p)
+	speak(t, x, y, true)
+	if seen := watch.Seen(t); !slices.Contains(seen, testnet.SawPlaintext) || !slices.Contains(seen, testnet.SawVXLAN+"44") {
+		t.Errorf("of a network without encryption the underlay shows %v: the test proves nothing", seen)
+	}
+	speak(t, a, b, true)
+
+	for _, gone := range []*attachment{a, x} {
+		gone.succeed(t, "DEL")
+		gone.collect(t)
+		leavesNothing(t, one.Namespace, gone.conf["name"].(string))
+	}
+	left := one.Sh(t, "sh", "-c", "ip -o link; ip route; ip -6 route || true; nft list ruleset")
+	for _, text := range []string{"fwwg", "10.42.", "fd42:", "fairway-overlay"} {
+		if strings.Contains(left, text) {
+			t.Errorf("%s is left:\n%s", text, left)
+		}
+	}
+}
+
+func address(t *testing.T, text string) netip.Addr {
+	t.Helper()
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr
+}
