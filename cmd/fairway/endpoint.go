@@ -17,13 +17,14 @@ import (
 type endpointFlags struct {
 	ip, ip6, mac, ifname string
 	aliases              []string
+	priority             int // gw-priority
 }
 
 func (o *endpointFlags) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.ip, "ip", "", "IPv4 `address` of the container")
 	flags.StringVar(&o.ip6, "ip6", "", "IPv6 `address` of the container")
 	flags.StringVar(&o.mac, "mac-address", "", "MAC `address` of the container")
-	flags.StringArrayVar(&o.aliases, "alias", nil, "a further `name` of the container on the network")
+	flags.StringSliceVar(&o.aliases, "alias", nil, "further `names` of the container on the network")
 }
 
 // request reads the flags. An error names the one that is wrong.

@@ -47,16 +47,17 @@ func run(e *env, args []string) int {
 		return 0
 	case errors.As(err, &exit):
 		return exit.status
+	case errors.As(err, &other):
 	case errors.As(err, &usage):
-		e.complain(err)
-		fmt.Fprintf(e.stderr, "See '%s --help'.\n", cmd.CommandPath())
-		return exitUsage
+		other.status = exitUsage
+	default:
+		other.status = exitFailure
 	}
 	e.complain(asRoot(err, os.Geteuid()))
-	if errors.As(err, &other) {
-		return other.status
+	if errors.As(err, &usage) {
+		fmt.Fprintf(e.stderr, "See '%s --help'.\n", cmd.CommandPath())
 	}
-	return exitFailure
+	return other.status
 }
 
 // asRoot adds to an error what to do about it, when that is to be another user.

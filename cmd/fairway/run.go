@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fairway-cni/fairway/pkg/sandbox"
 )
@@ -58,21 +59,36 @@ The exit status is the command's; 125 says that it was not run, 126 that it cann
 		},
 	}
 	o.addFlags(e, cmd)
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return failure{usageError{err}, runFailure} })
 	return cmd
+}
+
+// dockersNames are the flags that docker has under two names.
+func dockersNames(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	switch name {
+	case "net":
+		name = "network"
+	case "net-alias":
+		name = "network-alias"
+	case "dns-opt":
+		name = "dns-option"
+	}
+	return pflag.NormalizedName(name)
 }
 
 func (o *runFlags) addFlags(e *env, cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.SetInterspersed(false) // what follows the command is the command's
 	flags.StringArrayVar(&o.networks, "network", nil,
-		"`NETWORK` to attach to, or NETWORK,KEY=VALUE… with ip, ip6, alias, mac-address, ifname; several times for several (default: bridge)")
+		"`NETWORK` to attach to, or NETWORK,KEY=VALUE… with ip, ip6, alias, mac-address, ifname, gw-priority, driver-opt; several times for several (default: bridge)")
 	o.endpoint.addFlags(flags)
 	o.ports.addFlags(flags)
 	flags.StringArrayVar(&o.networkAliases, "network-alias", nil, "the same `name` as --alias gives")
 	flags.StringVar(&o.name, "name", "", "`name` of the container")
-	flags.StringVar(&o.hostname, "hostname", "", "host `name` (default: the container's)")
+	flags.Bool("help", false, "help for run") // without the letter, which is Docker's for the host name
+	flags.StringVarP(&o.hostname, "hostname", "h", "", "host `name` (default: the container's)")
 	flags.StringArrayVarP(&o.env, "env", "e", nil, "set a variable of the environment, as `KEY=VALUE`")
-	flags.StringArrayVar(&o.hosts, "add-host", nil, "a further line of /etc/hosts, as `NAME:ADDRESS`")
+	flags.StringArrayVar(&o.hosts, "add-host", nil, "a further line of /etc/hosts, as `NAME:ADDRESS`; host-gateway is the network's gateway")
 	flags.StringArrayVar(&o.servers, "dns", nil, "`address` of a DNS server")
 	flags.StringArrayVar(&o.search, "dns-search", nil, "a `domain` to look names up in")
 	flags.StringArrayVar(&o.options, "dns-option", nil, "an `option` of resolv.conf(5)")
@@ -80,6 +96,7 @@ func (o *runFlags) addFlags(e *env, cmd *cobra.Command) {
 	flags.BoolVarP(&o.interactive, "interactive", "i", true, "standard input is the command's in any case")
 	flags.BoolVarP(&o.terminal, "tty", "t", true, "the terminal is the command's in any case")
 	e.addContainerFlags(cmd)
+	flags.SetNormalizeFunc(dockersNames)
 	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("network", e.completeNetwork)) // fails for flags that do not exist
 }
 

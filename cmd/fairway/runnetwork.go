@@ -1,7 +1,12 @@
 package main
 
 import (
+	"encoding/csv"
+	"errors"
 	"fmt"
+	"io"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/conflist"
@@ -14,6 +19,7 @@ func endpoints(networks conflist.Networks, flags []string, first endpointFlags) 
 		flags = []string{"bridge"}
 	}
 	var drivers []string
+	var priorities []int
 	for i, text := range flags {
 		name, asked, err := parseNetworkFlag(text)
 		if err != nil {
@@ -28,7 +34,12 @@ func endpoints(networks conflist.Networks, flags []string, first endpointFlags) 
 		if err != nil {
 			return nil, false, err
 		}
-		all, drivers = append(all, endpoint), append(drivers, driver)
+		// Docker: the network of the highest priority has the default route.
+		at := slices.IndexFunc(priorities, func(other int) bool { return other < asked.priority })
+		if at < 0 {
+			at = len(all)
+		}
+		all, drivers, priorities = slices.Insert(all, at, endpoint), slices.Insert(drivers, at, driver), slices.Insert(priorities, at, asked.priority)
 	}
 	for i, driver := range drivers {
 		if len(all) > 1 && (driver == "host" || driver == "null") {
@@ -63,14 +74,25 @@ func endpointOn(networks conflist.Networks, name string, asked endpointFlags) (e
 	return sandbox.Endpoint{Network: network.List, Request: request}, network.Driver, nil
 }
 
-// parseNetworkFlag reads NETWORK[,KEY=VALUE…], where NETWORK may be written name=NETWORK as with Docker.
+// networkKeys are what may be asked of a network in the flag.
+const networkKeys = "name, ip, ip6, alias, mac-address, ifname, gw-priority, driver-opt"
+
+// parseNetworkFlag reads NETWORK[,KEY=VALUE…], where NETWORK may be written name=NETWORK, and values with commas be quoted, as with Docker.
 func parseNetworkFlag(text string) (name string, asked endpointFlags, err error) {
-	for i, part := range strings.Split(text, ",") {
+	in := csv.NewReader(strings.NewReader(text))
+	parts, err := in.Read()
+	if _, more := in.Read(); err == nil && !errors.Is(more, io.EOF) {
+		err = errors.New("it has several lines")
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", asked, fmt.Errorf("--network %q: give NETWORK,KEY=VALUE…, and quote a whole part: %w", text, err)
+	}
+	for i, part := range parts {
 		key, value, isPair := strings.Cut(part, "=")
 		if i == 0 && !isPair {
 			key, value = "name", part
 		}
-		switch key {
+		switch strings.ToLower(key) {
 		case "name":
 			name = value
 		case "ip":
@@ -83,8 +105,16 @@ func parseNetworkFlag(text string) (name string, asked endpointFlags, err error)
 			asked.mac = value
 		case "ifname":
 			asked.ifname = value
+		case "gw-priority":
+			if asked.priority, err = strconv.Atoi(value); err != nil {
+				return "", asked, fmt.Errorf("--network %q: gw-priority is %q: give a whole number", text, value)
+			}
+		case "driver-opt":
+			if asked.ifname, isPair = strings.CutPrefix(value, ifNameOption+"="); !isPair {
+				return "", asked, fmt.Errorf("--network %q: driver-opt %q: there is %s=NAME alone", text, value, ifNameOption)
+			}
 		default:
-			return "", asked, fmt.Errorf("--network %q: %q is none of name, ip, ip6, alias, mac-address, ifname", text, key)
+			return "", asked, fmt.Errorf("--network %q: %q is none of %s", text, key, networkKeys)
 		}
 	}
 	if name == "" {
@@ -92,6 +122,9 @@ func parseNetworkFlag(text string) (name string, asked endpointFlags, err error)
 	}
 	return name, asked, nil
 }
+
+// ifNameOption is Docker's name for the interface's.
+const ifNameOption = "com.docker.network.endpoint.ifname"
 
 // with adds what is asked for by other flags. What these say already is an error, as one of the two would be ignored.
 func (o endpointFlags) with(more endpointFlags) (endpointFlags, error) {

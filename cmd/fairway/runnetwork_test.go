@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,8 +20,12 @@ func TestParseNetworkFlag(t *testing.T) {
 		{text: "alias=a,name=lamp", name: "lamp", want: endpointFlags{aliases: []string{"a"}}},
 		{text: "", err: `--network "": a network is missing`},
 		{text: "ip=10.5.0.2", err: `--network "ip=10.5.0.2": a network is missing`},
-		{text: "lamp,web", err: `--network "lamp,web": "web" is none of name, ip, ip6, alias, mac-address, ifname`},
-		{text: "lamp,gw-priority=1", err: `--network "lamp,gw-priority=1": "gw-priority" is none of name, ip, ip6, alias, mac-address, ifname`},
+		{text: "lamp,web", err: `--network "lamp,web": "web" is none of name, ip, ip6, alias, mac-address, ifname, gw-priority, driver-opt`},
+		{text: "lamp,GW-Priority=-1", name: "lamp", want: endpointFlags{priority: -1}},
+		{text: `lamp,"alias=a,b",driver-opt=com.docker.network.endpoint.ifname=net1`, name: "lamp", want: endpointFlags{aliases: []string{"a,b"}, ifname: "net1"}},
+		{text: "lamp,gw-priority=high", err: `--network "lamp,gw-priority=high": gw-priority is "high": give a whole number`},
+		{text: "lamp,driver-opt=a=b", err: `--network "lamp,driver-opt=a=b": driver-opt "a=b": there is com.docker.network.endpoint.ifname=NAME alone`},
+		{text: "lamp\nback", err: "--network \"lamp\\nback\": give NETWORK,KEY=VALUE…, and quote a whole part: it has several lines"},
 	} {
 		name, got, err := parseNetworkFlag(test.text)
 		if err != nil || test.err != "" {
@@ -54,9 +59,38 @@ func TestRunErrors(t *testing.T) {
 		{"fairway: --network host: the host's names and DNS servers are used, as they are" + see, []string{"--network", "host", "--dns", "1.1.1.1"}},
 		{`fairway: --dns "one": give the address of a server` + see, []string{"--dns", "one"}},
 		{`fairway: --add-host "db": write NAME:ADDRESS` + see, []string{"--add-host", "db"}},
+		{`fairway: --add-host "db=host": write NAME:ADDRESS, or NAME:host-gateway` + see, []string{"--add-host", "db=host"}},
+		{`fairway: unknown flag: --nosuch` + see, []string{"--nosuch"}},
 		{`fairway: --hostname "a b": use up to 64 letters, digits, '-', '_' and '.'` + see, []string{"--hostname", "a b"}},
 		{`fairway: --name "a/b": use letters, digits, '-', '_' and '.'` + see, []string{"--name", "a/b"}},
 	} {
-		s.fail(t, test.want, append([]string{"run"}, append(test.args, "true")...)...)
+		args := append([]string{"run"}, append(test.args, "true")...)
+		s.fail(t, test.want, args...)
+		if _, _, status := s.run(args...); status != runFailure {
+			t.Errorf("%s: status %d", args, status)
+		}
+	}
+}
+
+// TestGatewayPriority: the network of the highest priority comes first, which has the default route; of equal ones, the order is kept.
+func TestGatewayPriority(t *testing.T) {
+	s := newShell(t)
+	for _, name := range []string{"a", "b", "c", "d"} {
+		s.network(t, name, dualStack)
+	}
+	networks, err := (&env{netconfDir: s.dir, stderr: io.Discard}).networks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, _, err := endpoints(networks, []string{"a", "b,gw-priority=2", "c,gw-priority=-1", "d"}, endpointFlags{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range all {
+		got = append(got, e.Network.Name)
+	}
+	if diff := cmp.Diff([]string{"b", "a", "d", "c"}, got); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
 	}
 }

@@ -98,14 +98,30 @@ func (o runFlags) etc(spec sandbox.Spec) (sandbox.Etc, error) {
 		etc.Servers = append(etc.Servers, addr)
 	}
 	for _, text := range o.hosts {
-		name, address, ok := strings.Cut(text, ":")
-		addr, err := netip.ParseAddr(strings.Trim(address, "[]"))
-		if !ok || err != nil || !isHostName(name) {
-			return etc, fmt.Errorf("--add-host %q: write NAME:ADDRESS", text)
+		host, err := parseHost(text)
+		if err != nil {
+			return etc, err
 		}
-		etc.Hosts = append(etc.Hosts, sandbox.Host{Addr: addr, Name: name})
+		etc.Hosts = append(etc.Hosts, host)
 	}
 	return etc, nil
+}
+
+// parseHost reads NAME:ADDRESS or NAME=ADDRESS.
+func parseHost(text string) (host sandbox.Host, err error) {
+	at := strings.IndexAny(text, ":=")
+	if at < 0 || !isHostName(text[:at]) {
+		return host, fmt.Errorf("--add-host %q: write NAME:ADDRESS", text)
+	}
+	host.Name = text[:at]
+	address := text[at+1:]
+	if address == "host-gateway" {
+		return host, nil
+	}
+	if host.Addr, err = netip.ParseAddr(strings.Trim(address, "[]")); err != nil {
+		return host, fmt.Errorf("--add-host %q: write NAME:ADDRESS, or NAME:host-gateway", text)
+	}
+	return host, nil
 }
 
 // hostResolv is the host's resolv.conf. Where that names systemd-resolved on loopback only, the file in which that one

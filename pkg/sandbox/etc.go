@@ -25,6 +25,7 @@ type Etc struct {
 
 // Host is a line of /etc/hosts.
 type Host struct {
+	// Addr is the address. The zero value means the gateways of the first network that has any: the host, as containers reach it.
 	Addr netip.Addr
 	Name string
 }
@@ -51,7 +52,13 @@ func (e Etc) hosts(attached []attachment.Attachment) string {
 	var text strings.Builder
 	text.WriteString(loopbackHosts)
 	for _, h := range e.Hosts {
-		fmt.Fprintf(&text, "%s\t%s\n", h.Addr, h.Name)
+		addrs := []netip.Addr{h.Addr}
+		if !h.Addr.IsValid() {
+			addrs = gateways(attached)
+		}
+		for _, addr := range addrs {
+			fmt.Fprintf(&text, "%s\t%s\n", addr, h.Name)
+		}
 	}
 	names := strings.Join(unique(append([]string{e.Hostname}, e.Names...)), " ")
 	for _, a := range attached {
@@ -62,6 +69,16 @@ func (e Etc) hosts(attached []attachment.Attachment) string {
 		}
 	}
 	return text.String()
+}
+
+// gateways are those of the first network that has any.
+func gateways(attached []attachment.Attachment) []netip.Addr {
+	for _, a := range attached {
+		if len(a.Gateways) > 0 {
+			return a.Gateways
+		}
+	}
+	return nil
 }
 
 func (e Etc) resolv(attached []attachment.Attachment) string {

@@ -4,21 +4,28 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
 
-// forwarded are the signals that are meant for the command when this process gets them.
-var forwarded = []os.Signal{
-	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGWINCH,
+// kept are the signals that are for this process: of its children, of pipes, of the terminal's turns, what cannot be caught, faults of
+// its own, and that by which the runtime of Go interrupts its threads. All others are meant for the command.
+var kept = []os.Signal{
+	unix.SIGCHLD, unix.SIGPIPE, unix.SIGTTIN, unix.SIGTTOU, unix.SIGTSTP, unix.SIGCONT, unix.SIGKILL, unix.SIGSTOP, unix.SIGURG,
+	unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, unix.SIGPROF,
 }
+
+// lastSignal is the highest number of a signal on Linux (_NSIG, signal(7)); libcs keep 32 and 33 for their threads.
+const lastSignal, firstOfLibc, lastOfLibc = 64, 32, 33
 
 // notify has the signals for the command sent to a channel, but for those that are ignored, as by nohup(1) and by shells in the background:
 // the command ignores them too. The runtime of Go keeps that of SIGHUP and SIGINT.
 func notify(signals chan<- os.Signal) {
-	for _, s := range forwarded {
-		if !signal.Ignored(s) {
-			signal.Notify(signals, s)
+	for number := unix.Signal(1); number <= lastSignal; number++ {
+		ofLibc := number >= firstOfLibc && number <= lastOfLibc
+		if !ofLibc && !slices.Contains(kept, os.Signal(number)) && !signal.Ignored(number) {
+			signal.Notify(signals, number)
 		}
 	}
 }
