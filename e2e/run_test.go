@@ -36,6 +36,9 @@ func TestRun(t *testing.T) {
 			"-h", "www", "--net-alias", "w3", "--dns-opt", "timeout:1", "--add-host", "db=192.0.2.9", "--add-host", "outside:host-gateway",
 			"sh", "-c", "hostname; grep -e db -e outside /etc/hosts; grep -o timeout:1 /etc/resolv.conf; ip -4 route show default | head -n1 | cut -d' ' -f3"},
 			"www\n192.0.2.9\tdb\n10.77.0.1\toutside\ntimeout:1\n10.77.0.1\n", 0},
+		{"process", []string{"--network", "lamp", "-u", "nobody:daemon", "-w", "/usr", "--sysctl", "net.ipv4.ip_unprivileged_port_start=77", "--name", "web", "--domainname", "example.org",
+			"sh", "-c", "id -un; id -gn; pwd; echo $HOME; cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/domainname; grep -c web.example.org /etc/hosts"},
+			"nobody\ndaemon\n/usr\n/nonexistent\n77\nexample.org\n2\n", 0},
 		{"no network", []string{"--network", "none", "ip", "-o", "link"}, "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000\\    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n", 0},
 		{"exit status", []string{"--network", "lamp", "--", "sh", "-c", "exit 42"}, "", 42},
 		{"no such command", []string{"--network", "lamp", "no-such-command"}, "", 127},
@@ -85,6 +88,12 @@ func TestRunLookedAt(t *testing.T) {
 	const containers = "{{range .Containers}}{{.Name}} {{.IPv4Address}}{{end}}"
 	if got := succeed(t, fairway(t, "inspect", "-f", containers, "back")); got != "web 10.77.0.2/24\n" {
 		t.Errorf("inspect: got %q", got)
+	}
+	beside := startRun(t, "--network", "container:web")
+	beside.say(t, "hostname; ip -o -4 addr show dev eth0 | awk '{print $4}'; grep -c web /etc/hosts; cat /etc/resolv.conf", "web\n10.76.0.2/24\n1\nnameserver 127.0.0.11\noptions ndots:0\n")
+	beside.end(t)
+	if got := succeed(t, fairway(t, "inspect", "-f", containers, "lamp")); got != "web 10.76.0.2/24\n" {
+		t.Errorf("inspect after a container beside it has ended: got %q", got)
 	}
 	succeed(t, fairway(t, "disconnect", "lamp", "web"))
 	web.say(t, "ip -4 route show default | cut -d' ' -f3", "10.77.0.1\n")

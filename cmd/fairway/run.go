@@ -17,6 +17,9 @@ type runFlags struct {
 	networks       []string
 	networkAliases []string
 	name, hostname string
+	domainname     string
+	user, dir      string
+	sysctls        []string
 	env            []string
 	hosts          []string
 	servers        []string
@@ -80,13 +83,17 @@ func (o *runFlags) addFlags(e *env, cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.SetInterspersed(false) // what follows the command is the command's
 	flags.StringArrayVar(&o.networks, "network", nil,
-		"`NETWORK` to attach to, or NETWORK,KEY=VALUE… with ip, ip6, alias, mac-address, ifname, gw-priority, driver-opt; several times for several (default: bridge)")
+		"`NETWORK` to attach to, or NETWORK,KEY=VALUE… with ip, ip6, alias, mac-address, ifname, gw-priority, driver-opt; or container:NAME for that one's; several times for several (default: bridge)")
 	o.endpoint.addFlags(flags)
 	o.ports.addFlags(flags)
 	flags.StringArrayVar(&o.networkAliases, "network-alias", nil, "the same `name` as --alias gives")
 	flags.StringVar(&o.name, "name", "", "`name` of the container")
 	flags.Bool("help", false, "help for run") // without the letter, which is Docker's for the host name
 	flags.StringVarP(&o.hostname, "hostname", "h", "", "host `name` (default: the container's)")
+	flags.StringVar(&o.domainname, "domainname", "", "domain `name` of the host name")
+	flags.StringVarP(&o.user, "user", "u", "", "`USER[:GROUP]` that runs the command, by name or number")
+	flags.StringVarP(&o.dir, "workdir", "w", "", "`directory` that the command begins in")
+	flags.StringArrayVar(&o.sysctls, "sysctl", nil, "a parameter of the network, as `net.KEY=VALUE`")
 	flags.StringArrayVarP(&o.env, "env", "e", nil, "set a variable of the environment, as `KEY=VALUE`")
 	flags.StringArrayVar(&o.hosts, "add-host", nil, "a further line of /etc/hosts, as `NAME:ADDRESS`; host-gateway is the network's gateway")
 	flags.StringArrayVar(&o.servers, "dns", nil, "`address` of a DNS server")

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -18,6 +19,12 @@ func (e *env) sandbox(o runFlags) (sandbox.Spec, error) {
 	if err := e.nameContainer(&spec); err != nil {
 		return spec, err
 	}
+	if err := o.process(&spec); err != nil {
+		return spec, usageError{err}
+	}
+	if shared, is := sharedContainer(o.networks); is {
+		return spec, e.share(&spec, o, shared)
+	}
 	networks, err := e.networks()
 	if err != nil {
 		return spec, err
@@ -29,15 +36,12 @@ func (e *env) sandbox(o runFlags) (sandbox.Spec, error) {
 	if err := e.publishing(&spec, o.ports); err != nil {
 		return spec, err
 	}
-	for _, variable := range o.env {
-		if !strings.Contains(variable, "=") {
-			variable += "=" + os.Getenv(variable) // as Docker: its value here
-		}
-		spec.Env = append(spec.Env, variable)
-	}
 	if spec.HostNetwork {
-		if o.hostname != "" || len(o.servers)+len(o.search)+len(o.options)+len(o.hosts) > 0 {
-			return spec, usageError{fmt.Errorf("--network host: the host's names and DNS servers are used, as they are")}
+		if o.named() {
+			return spec, usageError{errors.New("--network host: the host's names and DNS servers are used, as they are")}
+		}
+		if len(spec.Sysctls) > 0 {
+			return spec, usageError{errors.New("--network host: parameters of the host's network are not set by a container")}
 		}
 		return spec, nil
 	}
@@ -48,9 +52,14 @@ func (e *env) sandbox(o runFlags) (sandbox.Spec, error) {
 	for i := range spec.Endpoints {
 		spec.Endpoints[i].Request.Servers = etc.Servers
 	}
-	spec.Hostname, spec.Files = etc.Hostname, etc.Files
+	spec.Hostname, spec.Domainname, spec.Files = etc.Hostname, etc.Domain, etc.Files
 	spec.Env = append([]string{"HOSTNAME=" + etc.Hostname}, spec.Env...)
 	return spec, nil
+}
+
+// named says whether a flag asks for names or DNS servers of the container's own.
+func (o runFlags) named() bool {
+	return o.hostname != "" || o.domainname != "" || len(o.servers)+len(o.search)+len(o.options)+len(o.hosts) > 0
 }
 
 // newID is 64 random hex digits, as Docker's.
@@ -83,12 +92,15 @@ func (e *env) nameContainer(spec *sandbox.Spec) error {
 
 // etc reads the flags about names and DNS.
 func (o runFlags) etc(spec sandbox.Spec) (sandbox.Etc, error) {
-	etc := sandbox.Etc{Hostname: o.hostname, Names: []string{spec.Name}, Search: o.search, Options: o.options, Resolv: hostResolv()}
+	etc := sandbox.Etc{Hostname: o.hostname, Domain: o.domainname, Names: []string{spec.Name}, Search: o.search, Options: o.options, Resolv: hostResolv()}
 	if etc.Hostname == "" {
 		etc.Hostname = spec.Name
 	}
 	if !isHostName(etc.Hostname) || len(etc.Hostname) > 64 { // __NEW_UTS_LEN
 		return etc, fmt.Errorf("--hostname %q: use up to 64 letters, digits, '-', '_' and '.'", etc.Hostname)
+	}
+	if etc.Domain != "" && (!isHostName(etc.Domain) || len(etc.Domain) > 64) {
+		return etc, fmt.Errorf("--domainname %q: use up to 64 letters, digits, '-', '_' and '.'", etc.Domain)
 	}
 	for _, text := range o.servers {
 		addr, err := netip.ParseAddr(text)

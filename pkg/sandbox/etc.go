@@ -11,7 +11,8 @@ import (
 
 // Etc is the files of /etc that say who the container is, and whom it asks.
 type Etc struct {
-	Hostname string
+	// Hostname and its Domain. An empty domain: none.
+	Hostname, Domain string
 	// Names are further names of the container.
 	Names []string
 	// Hosts are further lines of /etc/hosts.
@@ -60,7 +61,11 @@ func (e Etc) hosts(attached []attachment.Attachment) string {
 			fmt.Fprintf(&text, "%s\t%s\n", addr, h.Name)
 		}
 	}
-	names := strings.Join(unique(append([]string{e.Hostname}, e.Names...)), " ")
+	own := []string{e.Hostname}
+	if e.Domain != "" {
+		own = []string{e.Hostname + "." + e.Domain, e.Hostname} // the name that is complete comes first (hosts(5))
+	}
+	names := strings.Join(unique(append(own, e.Names...)), " ")
 	for _, a := range attached {
 		for _, p := range a.Addresses {
 			if !p.Addr().IsLoopback() {

@@ -16,8 +16,11 @@ const initControl = 3
 // initOrder is what the init process is asked for.
 type initOrder struct {
 	Hostname    string
+	Domainname  string
 	HostNetwork bool
 	Command     []string
+	User        *User
+	Dir         string
 	// Files are texts by the path over which they are bound.
 	Files map[string]string
 	// Foreground: the command gets the terminal, as a shell's job in the foreground.
@@ -67,7 +70,11 @@ func (o initOrder) start() (*os.Process, error) {
 		place = foreground
 	}
 	args := append([]string{nameExec, place}, o.Command...)
-	command, err := os.StartProcess(self, args, &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
+	attr := &os.ProcAttr{Dir: o.Dir, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}}
+	if u := o.User; u != nil {
+		attr.Sys = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}}
+	}
+	command, err := os.StartProcess(self, args, attr)
 	if err != nil {
 		return nil, fmt.Errorf("starting the command: %w", err)
 	}

@@ -34,6 +34,7 @@ type order struct {
 	ID, Name    string
 	Endpoints   []placement
 	HostNetwork bool
+	Sysctls     []kernel.Assignment
 	Cache       string
 	Plugins     []string
 	Netconf     string
@@ -230,7 +231,7 @@ func (o order) present(r attachment.Runtime, first []attachment.Attachment) (pre
 func (o order) attach(ctx context.Context, r attachment.Runtime) (attached []attachment.Attachment, err error) {
 	netns := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), keeperNetns)
 	if !o.HostNetwork {
-		if err := raiseLoopback(netns); err != nil {
+		if err := o.prepare(netns); err != nil {
 			return nil, err
 		}
 	}
@@ -266,8 +267,8 @@ func detach(r attachment.Runtime, attached []attachment.Attachment) error {
 	return errors.Join(errs...)
 }
 
-// raiseLoopback is what every container runtime does before it calls plugins.
-func raiseLoopback(netns string) error {
+// prepare is what every container runtime does before it calls plugins: it raises lo, and sets what is asked of the namespace.
+func (o order) prepare(netns string) error {
 	k, err := kernel.Open(netns)
 	if err != nil {
 		return err
@@ -279,6 +280,11 @@ func raiseLoopback(netns string) error {
 	}
 	if err := k.Container.LinkSetUp(lo); err != nil {
 		return fmt.Errorf("ip link set lo up: %w", err)
+	}
+	for _, a := range o.Sysctls {
+		if err := k.Container.SetSysctl(a.Key, a.Value); err != nil {
+			return fmt.Errorf("sysctl -w %s=%s: %w", a.Key, a.Value, err)
+		}
 	}
 	return nil
 }

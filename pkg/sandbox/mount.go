@@ -20,6 +20,11 @@ func (o initOrder) prepare() error {
 			return fmt.Errorf("hostname %s: %w", o.Hostname, err)
 		}
 	}
+	if o.Domainname != "" {
+		if err := unix.Setdomainname([]byte(o.Domainname)); err != nil {
+			return fmt.Errorf("domainname %s: %w", o.Domainname, err)
+		}
+	}
 	if err := bindFiles(o.Files); err != nil {
 		return err
 	}

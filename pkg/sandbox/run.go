@@ -53,7 +53,10 @@ func Run(s Spec) (status int, err error) {
 		return signalStatus(asked.(unix.Signal)), nil
 	default:
 	}
-	order := initOrder{Hostname: s.Hostname, HostNetwork: s.HostNetwork, Command: s.Command, Foreground: ownsTerminal()}
+	order := initOrder{
+		Hostname: s.Hostname, Domainname: s.Domainname, HostNetwork: s.HostNetwork, Command: s.Command, User: s.User, Dir: s.Dir,
+		Foreground: ownsTerminal(),
+	}
 	if s.Files != nil {
 		order.Files = s.Files(attached)
 	}
@@ -71,14 +74,17 @@ func Run(s Spec) (status int, err error) {
 var errKeeperGone = errors.New("the command was ended, because the process that keeps its networks was killed")
 
 func (s Spec) netns() (*os.File, error) {
-	if s.HostNetwork {
+	switch {
+	case s.HostNetwork:
 		return os.Open(ownNetns)
+	case s.Netns != "":
+		return os.Open(s.Netns)
 	}
 	return newNetns()
 }
 
 func (s Spec) order() (order, error) {
-	o := order{Netconf: s.Netconf, ID: s.ID, Name: s.Name, HostNetwork: s.HostNetwork, Cache: s.Cache, Plugins: s.Plugins}
+	o := order{Netconf: s.Netconf, ID: s.ID, Name: s.Name, HostNetwork: s.HostNetwork, Sysctls: s.Sysctls, Cache: s.Cache, Plugins: s.Plugins}
 	for _, e := range s.Endpoints {
 		if len(e.Network.Bytes) == 0 {
 			return order{}, fmt.Errorf("network %s has no configuration", e.Network.Name)

@@ -7,21 +7,30 @@ import (
 	"github.com/containernetworking/cni/libcni"
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
+	"github.com/fairway-cni/fairway/pkg/kernel"
 )
 
 // Spec says what to run, and where.
 type Spec struct {
 	// ID and Name are those of the container.
 	ID, Name string
-	// Hostname of the command's UTS namespace. Empty: the host's.
-	Hostname string
+	// Hostname and Domainname (NIS) of the command's UTS namespace. Empty: the host's.
+	Hostname, Domainname string
 	// Command and its arguments; looked up in PATH.
 	Command []string
 	// Env is added to the environment of this process.
 	Env []string
+	// User runs the command. Nil: this process's.
+	User *User
+	// Dir is the command's working directory. Empty: this process's.
+	Dir string
+	// Sysctls are parameters of the network namespace, set before it is attached.
+	Sysctls []kernel.Assignment
 
 	// Endpoints are the networks to attach to, the first of which has the default route. Empty: lo alone.
 	Endpoints []Endpoint
+	// Netns is the path of another container's network namespace, which the command shares. Empty: one of its own.
+	Netns string
 	// HostNetwork: no network namespace of its own, and the host's files. Endpoints are attached all the same: a plugin for
 	// the host's network changes nothing.
 	HostNetwork bool
@@ -36,6 +45,13 @@ type Spec struct {
 
 func (s Spec) runtime() attachment.Runtime {
 	return attachment.Runtime{Cache: s.Cache, Plugins: s.Plugins, Netconf: s.Netconf, Stderr: os.Stderr}
+}
+
+// User is who runs a command.
+type User struct {
+	UID, GID uint32
+	// Groups are the further ones.
+	Groups []uint32
 }
 
 // Endpoint is a place on a network. Its Request has no container and no namespace: those are the sandbox's.

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/sandbox"
+)
+
+// process reads the flags about the command's process.
+func (o runFlags) process(spec *sandbox.Spec) (err error) {
+	for _, variable := range o.env {
+		if !strings.Contains(variable, "=") {
+			variable += "=" + os.Getenv(variable) // as Docker: its value here
+		}
+		spec.Env = append(spec.Env, variable)
+	}
+	for _, text := range o.sysctls {
+		assignment, err := parseSysctl(text)
+		if err != nil {
+			return err
+		}
+		spec.Sysctls = append(spec.Sysctls, assignment)
+	}
+	if o.dir != "" {
+		if info, err := os.Stat(o.dir); err != nil || !info.IsDir() || !filepath.IsAbs(o.dir) {
+			return fmt.Errorf("--workdir %q: give the path of a directory of this machine, from /", o.dir)
+		}
+		spec.Dir = o.dir
+	}
+	if o.user == "" {
+		return nil
+	}
+	var home string
+	if spec.User, home, err = parseUser(o.user); err != nil {
+		return err
+	}
+	spec.Env = append([]string{"HOME=" + home}, spec.Env...)
+	return nil
+}
+
+// parseSysctl reads KEY=VALUE, where the parts of KEY are separated by dots or, where they hold dots, by slashes (sysctl(8)).
+func parseSysctl(text string) (a kernel.Assignment, err error) {
+	key, value, ok := strings.Cut(text, "=")
+	if dot := strings.IndexByte(key, '.'); dot >= 0 && !strings.Contains(key[:dot], "/") {
+		key = strings.ReplaceAll(key, ".", "/")
+	}
+	if !ok || value == "" || !strings.HasPrefix(key, "net/") || filepath.Clean(key) != key {
+		return a, fmt.Errorf("--sysctl %q: give a parameter of the network, such as net.ipv4.ip_unprivileged_port_start=0", text)
+	}
+	return kernel.Assignment{Key: key, Value: value}, nil
+}
+
+// parseUser reads USER[:GROUP], names or numbers. A number need not be in the machine's files.
+func parseUser(text string) (u *sandbox.User, home string, err error) {
+	name, group, hasGroup := strings.Cut(text, ":")
+	u, home = &sandbox.User{}, "/"
+	known, err := user.Lookup(name)
+	if err != nil {
+		known, err = user.LookupId(name)
+	}
+	switch {
+	case err == nil:
+		home = known.HomeDir
+		groups, err := known.GroupIds()
+		if err != nil {
+			return nil, "", fmt.Errorf("--user %q: %w", text, err)
+		}
+		for _, id := range append([]string{known.Uid, known.Gid}, groups...) {
+			number, err := strconv.ParseUint(id, 10, 32)
+			if err != nil {
+				return nil, "", fmt.Errorf("--user %q: %w", text, err)
+			}
+			u.Groups = append(u.Groups, uint32(number))
+		}
+		u.UID, u.GID, u.Groups = u.Groups[0], u.Groups[1], u.Groups[2:]
+	default:
+		number, err := strconv.ParseUint(name, 10, 32)
+		if err != nil {
+			return nil, "", fmt.Errorf("--user %q: there is no user %s on this machine", text, name)
+		}
+		u.UID = uint32(number)
+	}
+	if !hasGroup {
+		return u, home, nil
+	}
+	found, err := user.LookupGroup(group)
+	if err == nil {
+		group = found.Gid
+	}
+	number, err := strconv.ParseUint(group, 10, 32)
+	if err != nil {
+		return nil, "", fmt.Errorf("--user %q: there is no group %s on this machine", text, group)
+	}
+	u.GID, u.Groups = uint32(number), nil // as Docker: a group that is named is the only one
+	return u, home, nil
+}
+
+// errShared says what a container that shares another's network cannot have.
+var errShared = errors.New("--network container: addresses, names, ports, parameters and DNS servers are those of the other container")
