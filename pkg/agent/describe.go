@@ -19,6 +19,8 @@ type view struct {
 	here  underlay
 	// had are blocks that this host has had: they stay its own until another has them, though the store has lost them.
 	had []netip.Prefix
+	// hadPins are pins that this host has had: they stay while containers have them, as blocks do.
+	hadPins map[netip.Addr]registry.Pin
 	// reserved are the addresses of this host's containers.
 	reserved []netip.Addr
 	// before is what this host has had of the network, and stays where the store has nothing else: nil, unless it went back a moment
@@ -53,9 +55,8 @@ func (v view) describe(n *registry.Network) (snap snapshot, faults []overlay.Fau
 			snap.pins[addr] = pin
 		}
 	}
-	if v.before != nil {
-		v.keepPins(n, &snap, &hosts)
-	}
+	v.keepPins(n, &snap, &hosts)
+	slices.SortFunc(hosts.Pins, func(a, b overlay.Pin) int { return a.Address.Compare(b.Address) })
 	admitted, more := model(n.Definition).Admit(hosts)
 	snap.hosts = admitted
 	return snap, append(faults, more...), stranded
@@ -126,11 +127,14 @@ func (v view) unite(n *registry.Network, peers []overlay.Peer) []overlay.Peer {
 
 // keepPins keeps pins that the store has lost: this host's own as long as containers have them, and those of peers.
 func (v view) keepPins(n *registry.Network, snap *snapshot, hosts *overlay.Hosts) {
-	for addr, pin := range v.before.pins {
+	for addr, pin := range v.hadPins {
 		if _, there := n.Pins[addr]; !there && n.Owner(addr) == "" && slices.Contains(v.reserved, addr) {
 			snap.pins[addr] = pin
 			hosts.Pins = append(hosts.Pins, overlay.Pin{Address: addr, VTEP: v.here.address})
 		}
+	}
+	if v.before == nil {
+		return
 	}
 	for _, peer := range v.before.hosts.Peers {
 		at := slices.IndexFunc(hosts.Peers, func(p overlay.Peer) bool { return p.Node == peer.Node })
@@ -141,7 +145,6 @@ func (v view) keepPins(n *registry.Network, snap *snapshot, hosts *overlay.Hosts
 			hosts.Pins = append(hosts.Pins, overlay.Pin{Address: addr, VTEP: hosts.Peers[at].VTEP})
 		}
 	}
-	slices.SortFunc(hosts.Pins, func(a, b overlay.Pin) int { return a.Address.Compare(b.Address) })
 }
 
 // lostPins are those that a peer had before the store went back, and that nobody has now.
@@ -158,8 +161,8 @@ func lostPins(n *registry.Network, before snapshot, vtep netip.Addr) (lost []net
 func (v view) stranded(n *registry.Network, own []netip.Prefix) (list []netip.Addr) {
 	for _, addr := range v.reserved {
 		mine := slices.ContainsFunc(own, func(b netip.Prefix) bool { return b.Contains(addr) }) || n.Pins[addr].Node == v.node
-		if v.before != nil && !mine { // the store has lost the pin
-			mine = v.before.pins[addr].Node == v.node && n.Owner(addr) == ""
+		if _, pinned := n.Pins[addr]; !mine && !pinned { // the store has lost the pin
+			mine = v.hadPins[addr].Node == v.node && n.Owner(addr) == ""
 		}
 		if !mine {
 			list = append(list, addr)

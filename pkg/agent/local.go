@@ -292,6 +292,9 @@ func (l *local) fits(p pass, n *registry.Network, there bool) error {
 // describe is this host's view of a network that it is a member of.
 func (l *local) describe(s registry.State, n *registry.Network, before snapshot, there bool) snapshot {
 	v := view{state: s, node: l.node(), here: l.cache.place(), reserved: l.cache.reservedIn(n.Name)}
+	if there {
+		v.hadPins = before.pins
+	}
 	l.cache.with(func() { v.had = slices.Clone(l.cache.blocks[n.Name]) })
 	if seen, ok := l.cache.lastSeen()[n.Name]; ok && l.settling() && seen.definition.Same(n.Definition) {
 		v.before = &seen
