@@ -77,8 +77,7 @@ func underlayLink(k *kernel.Kernel, asked string) (name string, index int, err e
 		}
 		return link.Attrs().Name, link.Attrs().Index, nil
 	}
-	k.Host.Forget(asked)
-	link, err := k.Host.Link(asked)
+	link, err := k.Host.LinkNow(asked)
 	if kernel.IsNotFound(err) {
 		return "", 0, fmt.Errorf("there is no link %s: make it, or name another by --underlay", asked)
 	}

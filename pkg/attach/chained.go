@@ -108,7 +108,6 @@ func (a Amendment) amend(k *kernel.Kernel, c *call, result *types100.Result) err
 	if !a.Reread || at < 0 {
 		return nil
 	}
-	k.Container.Forget(c.env.IfName)
 	i, err := Interface{Name: c.env.IfName, In: state.Container}.document(k, c)
 	if err != nil {
 		return err

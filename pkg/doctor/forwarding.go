@@ -53,7 +53,7 @@ func deafToRouters(k *kernel.Kernel) ([]Finding, error) {
 	}
 	var findings []Finding
 	for _, a := range addresses {
-		link, err := k.Host.LinkByIndex(a.LinkIndex)
+		link, err := k.Host.LinkAt(a.LinkIndex)
 		if err != nil || a.Scope != unix.RT_SCOPE_UNIVERSE || a.Flags&unix.IFA_F_PERMANENT != 0 {
 			continue // not one that somebody else has to prolong
 		}

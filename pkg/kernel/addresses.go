@@ -44,6 +44,14 @@ func (a AddressEntry) Add() Message {
 	return Message{Kind: unix.RTM_NEWADDR, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, Body: a.encode()}
 }
 
+// AddAfterDetection is the request that adds the address, which is usable when no other host has been found to have it
+// (RFC 4862, 5.4).
+func (a AddressEntry) AddAfterDetection() Message {
+	add := a.Add()
+	add.Body[2] = 0
+	return add
+}
+
 // Delete is the request that deletes the address.
 func (a AddressEntry) Delete() Message { return Message{Kind: unix.RTM_DELADDR, Body: a.encode()} }
 
@@ -63,7 +71,27 @@ func (a AddressEntry) encode() []byte {
 		body[2] = 0
 	}
 	body = appendAttribute(body, unix.IFA_LOCAL, addr.AsSlice())
-	return appendAttribute(body, unix.IFA_ADDRESS, addr.AsSlice())
+	body = appendAttribute(body, unix.IFA_ADDRESS, addr.AsSlice())
+	if addr.Is4() && a.Prefix.Bits() < 31 { // RFC 3021
+		body = appendAttribute(body, unix.IFA_BROADCAST, a.broadcast())
+	}
+	return body
+}
+
+// broadcast is the last address of the subnet, in IPv4.
+func (a AddressEntry) broadcast() []byte {
+	last := a.Prefix.Addr().As4()
+	hosts := ^uint32(0) >> a.Prefix.Bits()
+	binary.BigEndian.PutUint32(last[:], binary.BigEndian.Uint32(last[:])|hosts)
+	return last[:]
+}
+
+// Execute sends a request that changes something to the namespace, and receives its answer. For what changes a link there are
+// methods.
+func (n *Namespace) Execute(request Message) error {
+	request.Flags |= unix.NLM_F_ACK
+	_, err := n.ask(request)
+	return err
 }
 
 // decodeAddress reads an address. That of a link with a peer is the local one.

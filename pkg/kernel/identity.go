@@ -51,18 +51,12 @@ func pathError(err error) error {
 
 // Identify is the namespace that a path leads to, as it is to be kept. Errors are those of NamespaceAt.
 func Identify(path string) (NamespaceID, error) {
-	id, err := NamespaceAt(path) // before it is opened: a path may also lead to a FIFO
+	fd, err := openNetNS(path)
 	if err != nil {
-		return id, err
-	}
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return NamespaceID{}, &fs.PathError{Op: "open", Path: path, Err: pathError(err)}
+		return NamespaceID{}, err
 	}
 	defer func() { _ = unix.Close(fd) }() // only read
-	if kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
-		return NamespaceID{}, fmt.Errorf("%s: %w", path, ErrNotNamespace)
-	}
+	var id NamespaceID
 	err = inside(fd, func() (err error) {
 		id, err = identifyOwn(fd)
 		return err
@@ -76,7 +70,11 @@ func (n *Namespace) ID() (NamespaceID, error) {
 	if err != nil {
 		return id, err
 	}
-	id.Cookie, err = cookieOf(n.socket.Socket.GetFd())
+	s, err := n.rtnetlink()
+	if err != nil {
+		return id, err
+	}
+	id.Cookie, err = cookieOf(s.fd)
 	return id, err
 }
 
@@ -119,7 +117,7 @@ func (id NamespaceID) Visit(path string, f func(*Namespace) error) error {
 	} else if errors.Is(err, ErrNoNamespace) {
 		return err
 	}
-	n, err := openNamespace(path)
+	n, err := openNamespace(path, &linkCache{})
 	if errors.Is(err, ErrNotNamespace) {
 		return fmt.Errorf("%s: %w", path, ErrNoNamespace)
 	}

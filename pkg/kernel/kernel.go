@@ -9,11 +9,9 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
-	"github.com/containernetworking/plugins/pkg/ns"
 	"github.com/google/nftables"
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,10 +30,8 @@ type Kernel struct {
 	Container *Namespace
 
 	nft     *nftables.Conn
-	sockets map[int]*nl.SocketHandle // by protocol
-	rt      *rtSocket                // for many requests at a time
-	buffer  []byte                   // for listings
-	pathMTU *int                     // nil: not asked for yet
+	sockets map[int]*socket // of the host, by protocol, beside rtnetlink's
+	pathMTU *int            // nil: not asked for yet
 	later   []func() error
 	sharing sharing
 	lock    int // the descriptor, unless sharing is apart
@@ -44,65 +40,49 @@ type Kernel struct {
 // Open opens the host's handles and, unless path is empty, those of the namespace bound to path.
 // The error wraps ErrNoNamespace or ErrNotNamespace when the path is at fault.
 func Open(path string) (*Kernel, error) {
-	host, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("rtnetlink socket of the host: %w", err)
-	}
-	k := &Kernel{Host: &Namespace{Handle: host}}
+	links := &linkCache{}
+	k := &Kernel{Host: &Namespace{fd: -1, links: links}}
 	if path == "" {
 		return k, nil
 	}
-	if k.Container, err = openNamespace(path); err != nil {
-		k.Close()
+	var err error
+	if k.Container, err = openNamespace(path, links); err != nil {
 		return nil, err
 	}
 	return k, nil
 }
 
-func openNamespace(path string) (*Namespace, error) {
-	netNS, err := ns.GetNS(path)
-	var gone ns.NSPathNotExistErr
-	var other ns.NSPathNotNSErr
-	switch {
-	case errors.As(err, &gone):
-		return nil, fmt.Errorf("%s: %w", path, ErrNoNamespace)
-	case errors.As(err, &other):
-		return nil, fmt.Errorf("%s: %w", path, ErrNotNamespace)
-	case err != nil:
-		return nil, fmt.Errorf("%s: %w", path, namespaceError(path, err))
+// openNamespace opens the namespace bound to a path, and a socket in it: who may not do that is told here.
+func openNamespace(path string, links *linkCache) (*Namespace, error) {
+	fd, err := openNetNS(path)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, fmt.Errorf("%s: %w", path, ErrNoNamespace) // which says as much
 	}
-	n := &Namespace{netNS: netNS}
-	if err := n.openSockets(); err != nil {
-		_ = netNS.Close() // the error that matters is the one at hand
+	if err != nil {
+		return nil, err
+	}
+	n := &Namespace{fd: fd, path: path, links: links}
+	if _, err := n.rtnetlink(); err != nil {
+		n.close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return n, nil
 }
 
-// namespaceError is the cause that the library names in its text only: a path that leads through a file leads nowhere.
-func namespaceError(path string, err error) error {
-	var st unix.Stat_t
-	if cause := unix.Stat(path, &st); cause != nil {
-		return pathError(cause)
+// openNetNS is a descriptor of the network namespace bound to a path. nsfs holds namespaces of every kind.
+func openNetNS(path string) (int, error) {
+	if _, err := NamespaceAt(path); err != nil { // before it is opened: a path may also lead to a FIFO
+		return -1, err
 	}
-	return err
-}
-
-// openSockets opens the rtnetlink sockets of a container's namespace: both on one way there, which costs more than a socket. nsfs
-// holds namespaces of every kind, and /proc more than those.
-func (n *Namespace) openSockets() error {
-	if kind, err := unix.IoctlRetInt(n.Fd(), unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
-		return ErrNotNamespace
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return -1, &fs.PathError{Op: "open", Path: path, Err: pathError(err)}
 	}
-	return n.Do(func() (err error) {
-		if n.socket, err = openSocket(); err != nil {
-			return err
-		}
-		if n.Handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
-			n.socket.Close()
-		}
-		return err
-	})
+	if kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
+		_ = unix.Close(fd) // only opened
+		return -1, fmt.Errorf("%s: %w", path, ErrNotNamespace)
+	}
+	return fd, nil
 }
 
 // Close closes all handles.
@@ -112,11 +92,8 @@ func (k *Kernel) Close() {
 	if k.Container != nil {
 		k.Container.close()
 	}
-	for _, handle := range k.sockets {
-		handle.Close()
-	}
-	if k.rt != nil {
-		k.rt.close()
+	for _, s := range k.sockets {
+		s.close()
 	}
 	if k.nft != nil {
 		_ = k.nft.CloseLasting() // nothing is buffered in the socket

@@ -135,9 +135,3 @@ func nftRequest(kind, flags int, family nftables.TableFamily, attributes []byte)
 	request.AddRawData(attributes)
 	return request
 }
-
-// ask sends a request of netfilter and receives its replies. The library reads with a large buffer, by which the kernel sizes
-// the parts of a listing.
-func (k *Kernel) ask(request *nl.NetlinkRequest) ([][]byte, error) {
-	return k.execute(unix.NETLINK_NETFILTER, request)
-}

@@ -1,13 +1,11 @@
 package kernel
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"runtime"
 	"strings"
 
-	"github.com/containernetworking/plugins/pkg/ns"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -16,51 +14,43 @@ import (
 // hostNamespace is the one that the calling thread is in, and with it the process.
 const hostNamespace = "/proc/thread-self/ns/net"
 
-// Namespace is one network namespace: rtnetlink through the embedded handle, everything else through Do.
+// Namespace is one network namespace: rtnetlink by its methods, everything else through Do. Its links are changed by its methods
+// alone, so that none is remembered as it was before.
 type Namespace struct {
-	*netlink.Handle
-
-	netNS  ns.NetNS // nil: the process's own
-	links  map[string]netlink.Link
-	socket *nl.SocketHandle // for messages of our own; of the host nil until there is one
+	fd     int    // -1: the process's own
+	path   string // where it was opened
+	links  *linkCache
+	socket *socket         // nil until it is needed
+	handle *netlink.Handle // nil until it is needed
 }
 
 func (n *Namespace) close() {
-	n.Handle.Close()
-	if n.socket != nil {
-		n.socket.Close()
+	if n.handle != nil {
+		n.handle.Close()
 	}
-	if n.netNS != nil {
-		_ = n.netNS.Close() // a descriptor that is only read
+	if n.socket != nil {
+		n.socket.close()
+	}
+	if n.fd >= 0 {
+		_ = unix.Close(n.fd) // only read
 	}
 }
 
 // Fd is the descriptor of the namespace, for the attributes that place a link there. It is -1 for the host's own.
-func (n *Namespace) Fd() int {
-	if n.netNS == nil {
-		return -1
-	}
-	return int(n.netNS.Fd())
-}
+func (n *Namespace) Fd() int { return n.fd }
 
 // Path is where the namespace was opened. Empty: the process's own.
-func (n *Namespace) Path() string {
-	if n.netNS == nil {
-		return ""
-	}
-	return n.netNS.Path()
-}
+func (n *Namespace) Path() string { return n.path }
 
 // Do runs f on a thread inside the namespace. What f starts on other goroutines runs outside.
 func (n *Namespace) Do(f func() error) error {
-	if n.netNS == nil {
+	if n.fd < 0 {
 		return f()
 	}
-	return inside(n.Fd(), f)
+	return inside(n.fd, f)
 }
 
-// inside moves the caller's thread into a namespace and back, which costs a tenth of a goroutine on a thread of its own, as
-// ns.NetNS has it.
+// inside moves the caller's thread into a namespace and back, which costs a tenth of a goroutine on a thread of its own.
 func inside(fd int, f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -90,76 +80,35 @@ func ownNamespace() (int, error) {
 	return fd, nil
 }
 
-// execute sends a request of rtnetlink from inside the namespace and receives its answer.
+// execute sends a request of rtnetlink to the namespace and receives its answer.
 func (n *Namespace) execute(request *nl.NetlinkRequest) error {
-	if n.socket == nil {
-		var err error
-		if n.socket, err = openSocket(); err != nil {
-			return err
-		}
-	}
-	request.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: n.socket}
-	_, err := request.Execute(unix.NETLINK_ROUTE, 0)
+	_, err := n.ask(messageOf(request))
 	return err
 }
 
-// openSocket opens an rtnetlink socket in the namespace that the thread is in.
-func openSocket() (*nl.SocketHandle, error) {
-	socket, err := nl.Subscribe(unix.NETLINK_ROUTE)
+// library is the netlink library's way to the namespace, opened on first use.
+func (n *Namespace) library() (*netlink.Handle, error) {
+	if n.handle != nil {
+		return n.handle, nil
+	}
+	err := n.Do(func() (err error) {
+		n.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE)
+		return err
+	})
 	if err != nil {
+		n.handle = nil
 		return nil, fmt.Errorf("rtnetlink socket: %w", err)
 	}
-	return &nl.SocketHandle{Socket: socket}, nil
+	return n.handle, nil
 }
 
-// Link finds a link by name and remembers it, as the objects of one attachment ask for the same few. When there is none,
-// IsNotFound(err) holds.
-func (n *Namespace) Link(name string) (netlink.Link, error) {
-	if link, ok := n.links[name]; ok {
-		return link, nil
-	}
-	link, err := n.LinkByName(name)
+// byLibrary gives what f finds by the netlink library.
+func byLibrary[T any](n *Namespace, f func(*netlink.Handle) (T, error)) (found T, err error) {
+	h, err := n.library()
 	if err != nil {
-		return nil, fmt.Errorf("ip link show %s: %w", name, err)
+		return found, err
 	}
-	n.remember(name, link)
-	return link, nil
-}
-
-// LinkAt finds a link by index and remembers it for Link. When there is none, IsNotFound(err) holds.
-func (n *Namespace) LinkAt(index int) (netlink.Link, error) {
-	link, err := n.LinkByIndex(index)
-	if err != nil {
-		return nil, fmt.Errorf("ip link show with index %d: %w", index, err)
-	}
-	n.remember(link.Attrs().Name, link)
-	return link, nil
-}
-
-func (n *Namespace) remember(name string, link netlink.Link) {
-	if n.links == nil {
-		n.links = make(map[string]netlink.Link)
-	}
-	n.links[name] = link
-}
-
-// Refresh drops what Link remembers of any link: each try of an attachment begins with it, as others may have removed what the
-// last one has seen.
-func (k *Kernel) Refresh() {
-	for _, n := range []*Namespace{k.Host, k.Container} {
-		if n != nil {
-			n.links = nil
-		}
-	}
-}
-
-// Forget drops what Link remembers of a name; to be called after a link was changed or removed.
-func (n *Namespace) Forget(name string) { delete(n.links, name) }
-
-// IsNotFound says whether an error means that a link does not exist.
-func IsNotFound(err error) bool {
-	var missing netlink.LinkNotFoundError
-	return errors.As(err, &missing)
+	return f(h)
 }
 
 // Sysctl reads a kernel parameter of the namespace. The key has slashes (net/ipv4/ip_forward), as a link's name may hold

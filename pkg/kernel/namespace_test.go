@@ -99,34 +99,6 @@ func TestIsHost(t *testing.T) {
 	}
 }
 
-// A link that is remembered is found although it has gone, until it is forgotten.
-func TestLink(t *testing.T) {
-	testnet.NewHost(t)
-	k := open(t, testnet.NewNS(t, "c").Path)
-	if _, err := k.Host.Link("br0"); !kernel.IsNotFound(err) {
-		t.Errorf("before: %v, want that there is none", err)
-	}
-	testnet.Sh(t, "ip", "link", "add", "br0", "type", "bridge")
-	link, err := k.Host.Link("br0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if at, err := k.Host.LinkAt(link.Attrs().Index); err != nil || at.Attrs().Name != "br0" {
-		t.Errorf("by index: %v, error %v", at, err)
-	}
-	testnet.Sh(t, "ip", "link", "del", "br0")
-	if _, err := k.Host.Link("br0"); err != nil {
-		t.Errorf("remembered: %v", err)
-	}
-	k.Host.Forget("br0")
-	if _, err := k.Host.Link("br0"); !kernel.IsNotFound(err) {
-		t.Errorf("forgotten: %v, want that there is none", err)
-	}
-	if _, err := k.Container.Link("br0"); !kernel.IsNotFound(err) {
-		t.Errorf("in the container: %v, want that there is none", err)
-	}
-}
-
 func TestNamespaceSysctl(t *testing.T) {
 	testnet.NewHost(t)
 	container := testnet.NewNS(t, "c")

@@ -44,16 +44,12 @@ func (k *Kernel) HasNftables() (bool, error) {
 	return k.has(nftRequest(unix.NFT_MSG_GETGEN, 0, nftables.TableFamilyUnspecified, nil))
 }
 
-// attribute is the value of an attribute of a kind, or nil when there is none.
-func attribute(attributes []byte, kind int) []byte {
-	parsed, err := nl.ParseRouteAttr(attributes)
-	if err != nil {
-		return nil
-	}
-	for _, a := range parsed {
-		if int(a.Attr.Type)&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER) == kind {
-			return a.Value
+// attribute is the value of the first attribute of a kind, or nil when there is none.
+func attribute(attributes []byte, kind int) (found []byte) {
+	eachAttribute(attributes, func(k uint16, value []byte) {
+		if found == nil && int(k) == kind {
+			found = value
 		}
-	}
-	return nil
+	})
+	return found
 }

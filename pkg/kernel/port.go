@@ -19,10 +19,10 @@ func (k *Kernel) RaisePort(name string, master int, alias string) error {
 	if master != 0 {
 		req.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(master))))
 	}
-	if _, err := k.execute(unix.NETLINK_ROUTE, req); err != nil {
+	k.Host.links.forget(k.Host, name)
+	if err := k.Host.execute(req); err != nil {
 		return fmt.Errorf("ip link set %s up: %w", name, err)
 	}
-	k.Host.Forget(name)
 	return nil
 }
 
@@ -36,7 +36,7 @@ func (k *Kernel) PortFlags(index int) (flags PortFlags, err error) {
 	link.Index = int32(index)
 	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
 	req.AddData(link)
-	replies, err := k.execute(unix.NETLINK_ROUTE, req)
+	replies, err := k.Host.ask(messageOf(req))
 	if err != nil {
 		return flags, err
 	}

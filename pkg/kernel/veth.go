@@ -31,9 +31,9 @@ type VethPair struct {
 // and spares an RCU grace period when the kernel sets the number of queues. It is asked for from inside the container:
 // before Linux 6.15 the name of a request's own link must be free in the namespace of the socket (rtnl_newlink).
 func (k *Kernel) AddVeth(pair VethPair) error {
-	k.Host.Forget(pair.HostName)
+	k.Host.links.forget(k.Host, pair.HostName)
 	if pair.In != nil {
-		pair.In.Forget(pair.ContainerName)
+		pair.In.links.forget(pair.In, pair.ContainerName)
 	}
 	err := k.addVeth(pair)
 	if err != nil {
@@ -44,14 +44,13 @@ func (k *Kernel) AddVeth(pair VethPair) error {
 
 func (k *Kernel) addVeth(pair VethPair) error {
 	if pair.In == nil {
-		_, err := k.execute(unix.NETLINK_ROUTE, pair.request())
-		return err
+		return k.Host.execute(pair.request())
 	}
-	host, err := ownNamespace()
+	host, done, err := k.own()
 	if err != nil {
 		return err
 	}
-	defer unix.Close(host)
+	defer done()
 	return pair.In.execute(pair.request(nl.NewRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(host)))))
 }
 

@@ -40,10 +40,11 @@ func (a Address) Ensure(k *kernel.Kernel) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	err = n.AddrAdd(link, a.netlink())
+	request := a.request(link)
+	err = n.Execute(request)
 	if a.Prefix.Addr().Is6() && errors.Is(err, unix.EACCES) {
 		if err = a.In.enableIPv6(k, a.Link); err == nil {
-			err = n.AddrAdd(link, a.netlink())
+			err = n.Execute(request)
 		}
 	}
 	switch {
@@ -65,12 +66,12 @@ func (a Address) family() uint8 {
 	return unix.AF_INET
 }
 
-func (a Address) netlink() *netlink.Addr {
-	addr := &netlink.Addr{IPNet: IPNet(a.Prefix)}
-	if a.Prefix.Addr().Is6() && !a.DAD {
-		addr.Flags = unix.IFA_F_NODAD
+func (a Address) request(link netlink.Link) kernel.Message {
+	entry := kernel.AddressEntry{Link: link.Attrs().Index, Prefix: a.Prefix}
+	if a.DAD {
+		return entry.AddAfterDetection()
 	}
-	return addr
+	return entry.Add()
 }
 
 // Verify looks for the address with its length.

@@ -65,8 +65,7 @@ func (a Announce) Ensure(k *kernel.Kernel) (bool, error) {
 
 func (a Announce) send(k *kernel.Kernel) error {
 	n := k.Container
-	n.Forget(a.Link)
-	link, err := n.Link(a.Link)
+	link, err := n.LinkNow(a.Link)
 	if err != nil {
 		return err
 	}

@@ -13,15 +13,13 @@ import (
 
 // RemoveLink deletes a link by name. Absence is success.
 func RemoveLink(n *kernel.Namespace, name string) error {
-	n.Forget(name)
-	link, err := n.Link(name)
+	link, err := n.LinkNow(name)
 	if kernel.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	n.Forget(name)
 	return DeleteLink(n, link)
 }
 
@@ -44,8 +42,7 @@ func VerifyLink(n *kernel.Namespace, where Place, name string) (netlink.Link, er
 
 // LinkFree says whether the container has no link of a name. The error wraps ErrExists.
 func LinkFree(k *kernel.Kernel, name string) error {
-	k.Container.Forget(name)
-	_, err := k.Container.Link(name)
+	_, err := k.Container.LinkNow(name)
 	switch {
 	case kernel.IsNotFound(err):
 		return nil

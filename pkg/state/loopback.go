@@ -32,7 +32,6 @@ func (l LinkUp) Ensure(k *kernel.Kernel) (bool, error) {
 	if err := n.LinkSetUp(link); err != nil {
 		return false, fmt.Errorf("%s: %w", l, err)
 	}
-	n.Forget(l.Link)
 	return true, nil
 }
 

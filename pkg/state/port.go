@@ -29,7 +29,7 @@ func RaisePort(k *kernel.Kernel, port, bridge, alias string) error {
 		return fmt.Errorf("%w: %w", err, ErrVanished)
 	case errors.Is(err, unix.EINVAL) && master != 0:
 		// The kernel's answer for a master that does not exist (do_set_master), and for others.
-		if _, gone := k.Host.LinkByIndex(master); kernel.IsNotFound(gone) {
+		if _, gone := k.Host.LinkAt(master); kernel.IsNotFound(gone) {
 			return fmt.Errorf("%w: %w", err, ErrVanished)
 		}
 	}

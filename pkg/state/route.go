@@ -135,7 +135,7 @@ func (r Route) connectedOnly(n *kernel.Namespace, index int) (bool, error) {
 
 // addBefore adds the route before others of its metric (ip route prepend).
 func (r Route) addBefore(n *kernel.Namespace, index int) (bool, error) {
-	if err := n.RouteAddEcmp(r.netlink(index, 0)); err != nil && !errors.Is(err, unix.EEXIST) {
+	if err := n.RoutePrepend(r.netlink(index, 0)); err != nil && !errors.Is(err, unix.EEXIST) {
 		return false, fmt.Errorf("%s: %w", r, err)
 	}
 	return true, nil
@@ -173,15 +173,7 @@ func (r Route) giveWay(n *kernel.Namespace, index int) (present bool, priority i
 
 // list lists the routes to the destination in a table. Without one, they are those of all tables.
 func (r Route) list(n *kernel.Namespace, table int) ([]netlink.Route, error) {
-	family := netlink.FAMILY_V4
-	if r.Dst.Addr().Is6() {
-		family = netlink.FAMILY_V6
-	}
-	filter := r.netlink(0, 0)
-	filter.Table = table
-	routes, err := kernel.Dump(func() ([]netlink.Route, error) {
-		return n.RouteListFiltered(family, filter, netlink.RT_FILTER_DST|netlink.RT_FILTER_TABLE)
-	})
+	routes, err := kernel.Dump(func() ([]netlink.Route, error) { return n.RoutesTo(r.Dst, table) })
 	if err != nil {
 		return nil, fmt.Errorf("ip route show %s: %w", r.Dst, err)
 	}

@@ -65,7 +65,7 @@ func (Forwarding6) keepRouters(k *kernel.Kernel) error {
 		return fmt.Errorf("ip -6 route show proto ra: %w", err)
 	}
 	for _, route := range routes {
-		link, err := k.Host.LinkByIndex(route.LinkIndex)
+		link, err := k.Host.LinkAt(route.LinkIndex)
 		if err != nil {
 			continue // it has gone with its route
 		}

@@ -11,24 +11,20 @@ import (
 // Remove deletes the pair from its host end, which needs no container. Where there is none of ours, a veth that has the name in
 // the container goes: another suite's plugin of the mode made it, or this one for a network that was called otherwise.
 func (v Veth) Remove(k *kernel.Kernel) error {
-	k.Host.Forget(v.Owner.HostLink())
-	link, err := k.Host.Link(v.Owner.HostLink())
+	link, err := k.Host.LinkNow(v.Owner.HostLink())
 	if err == nil {
-		k.Host.Forget(v.Owner.HostLink())
 		return DeleteLink(k.Host, link)
 	}
 	if !kernel.IsNotFound(err) || k.Container == nil {
 		return IgnoreNotFound(err)
 	}
-	k.Container.Forget(v.Owner.IfName)
-	link, err = k.Container.Link(v.Owner.IfName)
+	link, err = k.Container.LinkNow(v.Owner.IfName)
 	if err != nil || link.Type() != "veth" {
 		return IgnoreNotFound(err)
 	}
 	if others, err := v.isOfAnother(k, link); err != nil || others {
 		return err
 	}
-	k.Container.Forget(v.Owner.IfName)
 	return DeleteLink(k.Container, link)
 }
 

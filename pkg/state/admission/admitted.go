@@ -110,7 +110,7 @@ func Addresses(k *kernel.Kernel, of func(tag string) bool) (addrs []netip.Addr, 
 func Prune(k *kernel.Kernel, stale func(tag string) bool) error {
 	_, err := layout().Remove(k, func(e kernel.Element) bool {
 		if bridge, ok := strings.CutPrefix(e.Comment, state.BridgeTag("")); ok {
-			_, err := k.Host.LinkByName(bridge)
+			_, err := k.Host.LinkNow(bridge)
 			return kernel.IsNotFound(err)
 		}
 		return stale(e.Comment)

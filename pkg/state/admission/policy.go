@@ -112,8 +112,8 @@ func (p Policy) Verify(k *kernel.Kernel) error {
 	}
 	errs := []error{nftable.VerifyElements(k, p.elements())}
 	if port, err := p.port(k); p.Isolated && err == nil && port != nil {
-		info, err := k.Host.LinkGetProtinfo(port)
-		if err == nil && !info.Isolated {
+		flags, err := k.PortFlags(port.Attrs().Index)
+		if err == nil && !flags.Isolated {
 			err = state.Driftf("port %s is not isolated", port.Attrs().Name)
 		}
 		errs = append(errs, err)

@@ -127,7 +127,6 @@ func (b Bridge) pinAddress(k *kernel.Kernel, bridge *netlink.Bridge) error {
 	case bytes.Equal(mac, make([]byte, len(mac))):
 		mac = state.HostMAC("adopted bridge", b.Name) // not what Discard takes for a bridge that fairway made
 	}
-	k.Host.Forget(b.Name)
 	if err := k.Host.LinkSetHardwareAddr(bridge, mac); err != nil {
 		return fmt.Errorf("ip link set %s address %s: %w", b.Name, mac, err)
 	}
@@ -161,7 +160,6 @@ func (b Bridge) settleVLANs(k *kernel.Kernel, bridge *netlink.Bridge) error {
 	// Without the link's other attributes, which the library would send back: the kernel refuses some of a bridge with ports.
 	// Nor its index, which beside the name would be a wish to rename it: EBUSY before Linux 6.2 for a link that is up.
 	only := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: b.Name, TxQLen: -1}}
-	k.Host.Forget(b.Name)
 	if err := k.Host.BridgeSetVlanFiltering(only, b.VLANFiltering); err != nil {
 		return fmt.Errorf("ip link set %s type bridge vlan_filtering %d: %w", b.Name, digit(b.VLANFiltering), vlanError(err))
 	}
@@ -221,8 +219,7 @@ func digit(on bool) int {
 
 // inUse says whether a bridge has ports other than the host's interfaces in its VLANs.
 func inUse(k *kernel.Kernel, bridge string) (bool, error) {
-	k.Host.Forget(bridge)
-	link, err := k.Host.Link(bridge)
+	link, err := k.Host.LinkNow(bridge)
 	if err != nil {
 		return false, state.IgnoreNotFound(err)
 	}

@@ -52,7 +52,7 @@ func (p PortVLANs) Ensure(k *kernel.Kernel) (bool, error) {
 	}
 	for _, vid := range p.all() {
 		native := vid == p.Native
-		if err := k.Host.BridgeVlanAdd(link, vid, native, native, false, true); err != nil {
+		if err := k.Host.BridgeVlanAdd(link, vid, native, native); err != nil {
 			return false, fmt.Errorf("bridge vlan add dev %s vid %d: %w", p.Port, vid, vlanError(err))
 		}
 	}
@@ -74,12 +74,12 @@ func (p PortVLANs) settle(k *kernel.Kernel) error {
 		if is, ok := have[vid]; ok && is == native {
 			continue
 		}
-		if err := k.Host.BridgeVlanAdd(link, vid, native, native, false, true); err != nil {
+		if err := k.Host.BridgeVlanAdd(link, vid, native, native); err != nil {
 			return fmt.Errorf("bridge vlan add dev %s vid %d: %w", p.Port, vid, vlanError(err))
 		}
 	}
 	if _, in := have[defaultVLAN]; p.KeepDefault && !in {
-		if err := k.Host.BridgeVlanAdd(link, defaultVLAN, false, true, false, true); err != nil {
+		if err := k.Host.BridgeVlanAdd(link, defaultVLAN, false, true); err != nil {
 			return fmt.Errorf("bridge vlan add dev %s vid %d untagged: %w", p.Port, defaultVLAN, vlanError(err))
 		}
 	}
@@ -87,7 +87,7 @@ func (p PortVLANs) settle(k *kernel.Kernel) error {
 		if slices.Contains(p.all(), vid) || p.KeepDefault && vid == defaultVLAN {
 			continue
 		}
-		if err := k.Host.BridgeVlanDel(link, vid, false, false, false, true); err != nil {
+		if err := k.Host.BridgeVlanDel(link, vid); err != nil {
 			return fmt.Errorf("bridge vlan del dev %s vid %d: %w", p.Port, vid, vlanError(err))
 		}
 	}
@@ -107,7 +107,7 @@ func (p PortVLANs) dropOthers(k *kernel.Kernel, link netlink.Link) error {
 		return err
 	}
 	for vid := range have {
-		if err := k.Host.BridgeVlanDel(link, vid, false, false, false, true); err != nil {
+		if err := k.Host.BridgeVlanDel(link, vid); err != nil {
 			return fmt.Errorf("bridge vlan del dev %s vid %d: %w", p.Port, vid, vlanError(err))
 		}
 	}

@@ -120,12 +120,10 @@ func freeLink(book *claims.Book, thing string, c claims.Claim) error {
 // removeOurs removes a link of an owner's network from the owner's container, which may have another of that name. Absence
 // is success.
 func removeOurs(n *kernel.Namespace, o state.Owner, name string) error {
-	n.Forget(name)
-	link, err := n.Link(name)
+	link, err := n.LinkNow(name)
 	if err != nil || link.Attrs().Group != state.Group(o.Network) {
 		return state.IgnoreNotFound(err)
 	}
-	n.Forget(name)
 	return state.DeleteLink(n, link)
 }
 

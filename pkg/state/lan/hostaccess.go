@@ -114,7 +114,6 @@ func (h HostAccess) build(k *kernel.Kernel, master netlink.Link, book *claims.Bo
 	if err := k.Host.LinkSetUp(link); err != nil {
 		return fmt.Errorf("ip link set %s up: %w", h.shim(), err)
 	}
-	k.Host.Forget(h.shim())
 	return h.lead(k, link)
 }
 
@@ -133,8 +132,7 @@ func (h HostAccess) lead(k *kernel.Kernel, link netlink.Link) error {
 
 // ensureShim makes the shim, down until it has its addresses.
 func (h HostAccess) ensureShim(k *kernel.Kernel, master netlink.Link) (netlink.Link, error) {
-	k.Host.Forget(h.shim())
-	link, err := k.Host.Link(h.shim())
+	link, err := k.Host.LinkNow(h.shim())
 	if err == nil && link.Attrs().ParentIndex != lower(master) {
 		return nil, failure.Of(state.ErrConflict, "the host's link %s in network %s does not lie on master %s: remove the containers on the other master first",
 			h.shim(), h.Owner.Network, master.Attrs().Name)
@@ -191,7 +189,6 @@ func (h HostAccess) Repair(k *kernel.Kernel) error {
 	if len(h.Addresses) == 0 || h.Verify(k) == nil {
 		return nil
 	}
-	k.Host.Forget(h.shim())
 	master, err := h.Master.link(k)
 	if err != nil {
 		return nil // Verify says what is missing
@@ -276,8 +273,7 @@ func (h HostAccess) free(k *kernel.Kernel) release {
 
 // dropRoutes removes the routes of a claim, except to addresses that somebody else has by now.
 func (h HostAccess) dropRoutes(k *kernel.Kernel, c claims.Claim, rest []claims.Claim) error {
-	k.Host.Forget(h.shim())
-	link, err := k.Host.Link(h.shim())
+	link, err := k.Host.LinkNow(h.shim())
 	if err != nil {
 		return state.IgnoreNotFound(err)
 	}

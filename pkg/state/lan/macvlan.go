@@ -215,7 +215,6 @@ func (m Macvlan) addNamed(k *kernel.Kernel, master netlink.Link, name string) er
 	if m.Master.In == state.Host {
 		attrs.Namespace = netlink.NsFd(k.Container.Fd())
 	}
-	k.Container.Forget(name)
 	return m.Master.In.In(k).LinkAdd(&netlink.Macvlan{
 		LinkAttrs: attrs, Mode: macvlanModes[m.Mode], BCQueueLen: m.BroadcastQueue,
 	})
@@ -253,7 +252,6 @@ func (m Macvlan) setAddress(k *kernel.Kernel) error {
 	if err != nil {
 		return err
 	}
-	k.Container.Forget(m.Owner.IfName)
 	if err := k.Container.LinkSetHardwareAddr(link, m.MAC); err != nil {
 		return fmt.Errorf("ip link set %s address %s: %w", m.Owner.IfName, m.MAC, err)
 	}

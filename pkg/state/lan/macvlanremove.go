@@ -24,8 +24,7 @@ func (m Macvlan) removeLink(k *kernel.Kernel) error {
 	if err := removeOurs(k.Container, m.Owner, m.Owner.DraftLink()); err != nil {
 		return err
 	}
-	k.Container.Forget(m.Owner.IfName)
-	link, err := k.Container.Link(m.Owner.IfName)
+	link, err := k.Container.LinkNow(m.Owner.IfName)
 	if err != nil || link.Type() != "macvlan" {
 		return state.IgnoreNotFound(err)
 	}
@@ -40,7 +39,6 @@ func (m Macvlan) removeLink(k *kernel.Kernel) error {
 	case !claimed && group != 0 && group != state.Group(m.Owner.Network):
 		return nil // of another network, without its claim
 	}
-	k.Container.Forget(m.Owner.IfName)
 	return state.DeleteLink(k.Container, link)
 }
 

@@ -70,7 +70,7 @@ func (m Master) free(k *kernel.Kernel, link netlink.Link) error {
 	if link.Attrs().MasterIndex == 0 {
 		return nil
 	}
-	holder, err := m.In.In(k).LinkByIndex(link.Attrs().MasterIndex)
+	holder, err := m.In.In(k).LinkAt(link.Attrs().MasterIndex)
 	if err != nil || holder.Type() == "vrf" {
 		return state.IgnoreNotFound(err)
 	}
@@ -86,7 +86,7 @@ func (Master) takenBy(link netlink.Link, holder string) error {
 // busyError explains that the kernel let no macvlan on a master because that belongs to another link.
 func (m Master) busyError(k *kernel.Kernel, link netlink.Link, err error) error {
 	holder := "another link"
-	if found, lookup := m.In.In(k).LinkByIndex(link.Attrs().MasterIndex); lookup == nil {
+	if found, lookup := m.In.In(k).LinkAt(link.Attrs().MasterIndex); lookup == nil {
 		holder = found.Attrs().Name
 	}
 	return fmt.Errorf("%w: %w", m.takenBy(link, holder), err)

@@ -76,8 +76,7 @@ func (v VLANMaster) Ensure(k *kernel.Kernel) (created bool, err error) {
 		return false, nil
 	}
 	err = withClaims(func(book *claims.Book) error {
-		k.Host.Forget(v.Master.Name)
-		link, err := k.Host.Link(v.Master.Name)
+		link, err := k.Host.LinkNow(v.Master.Name)
 		if err == nil && link.Attrs().Group != state.VLANGroup {
 			return nil // the administrator's
 		}
@@ -149,11 +148,9 @@ func freeVLAN(k *kernel.Kernel) release {
 
 // removeGrouped removes a link of the host if it is of a group. Absence is success.
 func removeGrouped(k *kernel.Kernel, name string, of uint32) error {
-	k.Host.Forget(name)
-	link, err := k.Host.Link(name)
+	link, err := k.Host.LinkNow(name)
 	if err != nil || link.Attrs().Group != of {
 		return state.IgnoreNotFound(err)
 	}
-	k.Host.Forget(name)
 	return state.DeleteLink(k.Host, link)
 }

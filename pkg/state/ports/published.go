@@ -185,7 +185,7 @@ func (p Published) link(k *kernel.Kernel) (string, error) {
 		return p.Link, nil
 	}
 	for _, addr := range p.Addrs {
-		routes, err := k.Host.RouteGet(addr.AsSlice())
+		routes, err := k.Host.RouteGet(addr)
 		if err != nil {
 			return "", fmt.Errorf("ip route get %s: %w", addr, err)
 		}
@@ -297,7 +297,7 @@ func isGone(k *kernel.Kernel, tag string) bool {
 	if !ok {
 		return false
 	}
-	_, err := k.Host.LinkByName(link)
+	_, err := k.Host.LinkNow(link)
 	return kernel.IsNotFound(err)
 }
 

@@ -38,8 +38,7 @@ func (l Limits) addIFB(k *kernel.Kernel, mtu int) (netlink.Link, error) {
 	if err := k.Host.LinkAdd(&netlink.Ifb{LinkAttrs: attrs}); err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, fmt.Errorf("ip link add %s type ifb: %w", name, lacking(err, "CONFIG_IFB for what a container sends"))
 	}
-	k.Host.Forget(name)
-	link, err := k.Host.Link(name)
+	link, err := k.Host.LinkNow(name)
 	if err != nil {
 		return nil, err
 	}

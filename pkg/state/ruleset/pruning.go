@@ -27,7 +27,7 @@ func PruneBridges(k *kernel.Kernel) error {
 		if !ok {
 			return false
 		}
-		_, err := k.Host.LinkByName(bridge)
+		_, err := k.Host.LinkNow(bridge)
 		return kernel.IsNotFound(err)
 	})
 	return err

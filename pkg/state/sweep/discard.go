@@ -22,7 +22,7 @@ func Discard(k *kernel.Kernel, network, bridge string) error {
 }
 
 func discardBridge(k *kernel.Kernel, b bridging.Bridge) error {
-	link, err := k.Host.LinkByName(b.Name)
+	link, err := k.Host.LinkNow(b.Name)
 	switch {
 	case kernel.IsNotFound(err):
 	case err != nil:

@@ -97,7 +97,6 @@ func (s Settings) dropRecord() error {
 // apply sets what was recorded, past errors. The MTU comes first: others may depend on it.
 func (r record) apply(k *kernel.Kernel, link netlink.Link) error {
 	n, name := k.Container, link.Attrs().Name
-	defer n.Forget(name)
 	var errs []error
 	try := func(what string, err error) {
 		if err != nil {

@@ -95,12 +95,10 @@ func (s Settings) Ensure(k *kernel.Kernel) (bool, error) {
 
 // link is the container's, as it is now.
 func (s Settings) link(k *kernel.Kernel) (netlink.Link, error) {
-	k.Container.Forget(s.Owner.IfName)
-	return k.Container.Link(s.Owner.IfName)
+	return k.Container.LinkNow(s.Owner.IfName)
 }
 
 func (s Settings) apply(k *kernel.Kernel, link netlink.Link) error {
-	defer k.Container.Forget(s.Owner.IfName)
 	for _, setting := range s.list() {
 		if err := setting.set(k.Container, link); err != nil {
 			return fmt.Errorf("ip link set %s %s %s: %w", s.Owner.IfName, setting.name, setting.want, refused(err))

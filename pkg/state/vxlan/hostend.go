@@ -55,8 +55,7 @@ func (h HostEnd) Ensure(k *kernel.Kernel) (bool, error) {
 		return false, fmt.Errorf("%s: %w", h, state.AsVanished(err))
 	}
 	// The network's device may have gone with the ADD that made it and failed.
-	k.Host.Forget(h.Network)
-	if _, err := k.Host.Link(h.Network); err != nil {
+	if _, err := k.Host.LinkNow(h.Network); err != nil {
 		return false, fmt.Errorf("%w: %w", err, state.ErrVanished)
 	}
 	return true, nil

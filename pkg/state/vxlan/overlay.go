@@ -181,7 +181,7 @@ func (o Overlay) conflict(k *kernel.Kernel) error {
 // network's subnets only when an unreachable one of that network is, too.
 func (o Overlay) foreign(k *kernel.Kernel, r kernel.RouteEntry, subnet netip.Prefix) (whose string, ok bool) {
 	if r.Protocol != state.RouteProtocol {
-		link, err := k.Host.LinkByIndex(r.Link)
+		link, err := k.Host.LinkAt(r.Link)
 		if !r.Occupies(subnet, err == nil && link.Attrs().Flags&net.FlagPointToPoint != 0) {
 			return "", false
 		}

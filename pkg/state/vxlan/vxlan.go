@@ -69,8 +69,7 @@ func (v VXLAN) Ensure(k *kernel.Kernel) (bool, error) {
 // find looks for the device. Nil: there is none. A link of that name which is not the network's is an error that wraps
 // ErrConflict.
 func (v VXLAN) find(k *kernel.Kernel) (*netlink.Vxlan, error) {
-	k.Host.Forget(v.Name)
-	link, err := k.Host.Link(v.Name)
+	link, err := k.Host.LinkNow(v.Name)
 	if kernel.IsNotFound(err) {
 		return nil, nil
 	}
@@ -170,15 +169,13 @@ func (v VXLAN) Remove(k *kernel.Kernel) error {
 
 // mark completes the network's device, which is one by name.
 func mark(k *kernel.Kernel, device, network string) error {
-	k.Host.Forget(device)
-	link, err := k.Host.Link(device)
+	link, err := k.Host.LinkNow(device)
 	switch {
 	case kernel.IsNotFound(err):
 		return fmt.Errorf("%s: %w", device, state.ErrVanished)
 	case err != nil || link.Attrs().Alias != "":
 		return err
 	}
-	k.Host.Forget(device)
 	if err := k.Host.LinkSetAlias(link, state.OverlayTag(network)); err != nil {
 		return fmt.Errorf("ip link set %s alias: %w", device, state.AsVanished(err))
 	}

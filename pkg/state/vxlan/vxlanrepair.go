@@ -8,7 +8,6 @@ import (
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
@@ -54,7 +53,6 @@ func (v VXLAN) repair(k *kernel.Kernel, link *netlink.Vxlan) error {
 			return fmt.Errorf("link %s %s: %w", v.Name, d.text, state.AsVanished(err))
 		}
 	}
-	k.Host.Forget(v.Name)
 	return nil
 }
 
@@ -67,25 +65,9 @@ func (v VXLAN) raise(k *kernel.Kernel, link *netlink.Vxlan) error {
 	return err
 }
 
-// change sets what the kernel can change of a VXLAN device. The netlink library sends the port with it, which the kernel
-// refuses.
-func (v VXLAN) change(_ *kernel.Kernel, link *netlink.Vxlan) error {
-	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
-	header := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	header.Index = int32(link.Index)
-	req.AddData(header)
-	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
-	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("vxlan"))
-	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
-	local := nl.IFLA_VXLAN_LOCAL
-	if v.Local.Is6() {
-		local = nl.IFLA_VXLAN_LOCAL6
-	}
-	data.AddRtAttr(local, v.Local.AsSlice())
-	data.AddRtAttr(nl.IFLA_VXLAN_LEARNING, nl.Uint8Attr(0))
-	req.AddData(info)
-	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
-	return err
+// change sets what the kernel can change of a VXLAN device.
+func (v VXLAN) change(k *kernel.Kernel, link *netlink.Vxlan) error {
+	return k.Host.SetVXLANLocal(link, v.Local)
 }
 
 func (v VXLAN) addresses(link *netlink.Vxlan) state.HostAddresses {

@@ -14,8 +14,7 @@ import (
 
 // find looks for the device. Nil: there is none. A link of that name which is not the network's is an error that wraps ErrConflict.
 func (t Tunnel) find(k *kernel.Kernel) (netlink.Link, error) {
-	k.Host.Forget(t.Name)
-	link, err := k.Host.Link(t.Name)
+	link, err := k.Host.LinkNow(t.Name)
 	switch {
 	case kernel.IsNotFound(err):
 		return nil, nil
@@ -85,7 +84,6 @@ func (t Tunnel) repair(k *kernel.Kernel, link netlink.Link) error {
 			return fmt.Errorf("link %s %s: %w", t.Name, d.text, state.AsVanished(err))
 		}
 	}
-	k.Host.Forget(t.Name)
 	return nil
 }
 
