@@ -38,6 +38,9 @@ func TestRedirect(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
 		}
+		if to, err := leadsTo(); to != want.To || errors.Is(err, ErrNotRedirected) != (want.To == 0) || err != nil && want.To != 0 {
+			t.Errorf("%s: leads to %d, %v, want %d", what, to, err, want.To)
+		}
 	}
 	finds("as written", Found{To: s.Port})
 	if err := r.Write(s.Port, Found{}); err != nil {
@@ -47,7 +50,8 @@ func TestRedirect(t *testing.T) {
 		t.Errorf("rules (-first +again):\n%s", diff)
 	}
 	for _, change := range []string{
-		"insert rule ip fairway-names output accept", "flush chain ip fairway-names output", "flush table ip fairway-names",
+		"insert rule ip fairway-names output accept", "add rule ip fairway-names output accept",
+		"insert rule ip fairway-names output ip daddr 127.0.0.11 udp dport 53 dnat to :9", "flush chain ip fairway-names output", "flush table ip fairway-names",
 		"delete chain ip fairway-names output",
 	} {
 		testnet.Sh(t, "nft", strings.Fields(change)...)

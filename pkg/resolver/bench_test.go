@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"strconv"
 	"sync"
 	"testing"
 
@@ -41,4 +42,21 @@ func BenchmarkAnswers(b *testing.B) {
 	}
 	wg.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "answers/s")
+}
+
+// BenchmarkRestart measures from the start of a resolver until it answers in all namespaces that have a record.
+func BenchmarkRestart(b *testing.B) {
+	const containers = 200
+	h := newHost(b)
+	for i := range containers {
+		h.attach("lamp", strconv.Itoa(i), addrs("10.1.0.2"))
+	}
+	b.ResetTimer()
+	for range b.N {
+		b.StopTimer()
+		h.end()
+		b.StartTimer()
+		h.start(Config{})
+	}
+	b.ReportMetric(b.Elapsed().Seconds()*1e6/float64(b.N)/containers, "µs/container")
 }

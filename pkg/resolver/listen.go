@@ -40,8 +40,11 @@ var errHandedOver = errors.New("another process has the port for names")
 // query is in between; with force also when its port is another's.
 func open(n names.Netns, force bool) (s sockets, err error) {
 	err = visit(n, func(int) error {
-		raw, err := nameport.OpenFirst()
-		if errors.Is(err, nameport.ErrRedirected) {
+		raw, err := nameport.OpenAgain()
+		if errors.Is(err, nameport.ErrNotRedirected) {
+			raw, err = nameport.OpenFirst()
+		}
+		if errors.Is(err, nameport.ErrRedirected) || errors.Is(err, unix.EADDRINUSE) {
 			raw, err = takeOver(force)
 		}
 		if err == nil {
