@@ -20,7 +20,12 @@ func (k *Kernel) DeleteElements(elements []Element) error { return k.ReplaceElem
 //
 // The nftables library has no way to insist on a new element (NLM_F_EXCL), and without it the kernel ignores the new
 // comment of an element that is there. It also asks for an answer to each message, which for many overruns the socket.
+//
+// Without elements nothing is sent: to a transaction without a message, only newer kernels give an answer.
 func (k *Kernel) ReplaceElements(old, added []Element) error {
+	if len(old)+len(added) == 0 {
+		return nil
+	}
 	messages := []netlink.Message{batchMark(unix.NFNL_MSG_BATCH_BEGIN)}
 	var err error
 	if messages, err = appendElements(messages, unix.NFT_MSG_DELSETELEM, 0, keysOf(old)); err != nil {

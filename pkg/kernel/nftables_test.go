@@ -69,6 +69,7 @@ func TestElements(t *testing.T) {
 			want: map[uint32]string{1: "a", 2: "b"}},
 		{name: "replace", old: []kernel.Element{mark(2, "")}, added: []kernel.Element{mark(2, "e"), mark(3, "f")},
 			want: map[uint32]string{1: "a", 2: "e", 3: "f"}},
+		{name: "nothing", want: map[uint32]string{1: "a", 2: "e", 3: "f"}},
 		{name: "delete two", old: []kernel.Element{mark(1, "ignored"), mark(2, "")}, want: map[uint32]string{3: "f"}},
 	}
 	for _, step := range steps {
