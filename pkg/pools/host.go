@@ -31,11 +31,11 @@ var resolvFiles = []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf
 // ReadHost looks at the network namespace of the process, and at the host's files.
 func ReadHost() (Host, error) {
 	h := Host{Links: map[string]string{}}
-	names, err := h.readLinks()
+	links, err := h.readLinks()
 	if err != nil {
 		return Host{}, err
 	}
-	if err := h.readRoutes(names); err != nil {
+	if err := h.readRoutes(links); err != nil {
 		return Host{}, err
 	}
 	for _, file := range resolvFiles {
@@ -45,15 +45,15 @@ func ReadHost() (Host, error) {
 	return h, err
 }
 
-// readLinks notes links and their addresses, and gives the names by index.
-func (h *Host) readLinks() (map[int]string, error) {
+// readLinks notes links and their addresses, and gives them by index.
+func (h *Host) readLinks() (map[int]*netlink.LinkAttrs, error) {
 	links, err := kernel.Dump(netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("ip link show: %w", err)
 	}
-	names := make(map[int]string, len(links))
+	byIndex := make(map[int]*netlink.LinkAttrs, len(links))
 	for _, link := range links {
-		names[link.Attrs().Index] = link.Attrs().Name
+		byIndex[link.Attrs().Index] = link.Attrs()
 		h.Links[link.Attrs().Name] = link.Type()
 	}
 	addrs, err := kernel.Dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
@@ -62,13 +62,17 @@ func (h *Host) readLinks() (map[int]string, error) {
 	}
 	for _, addr := range addrs {
 		prefix := toPrefix(addr.IPNet)
-		h.take(prefix.Masked(), fmt.Sprintf("the address %s of %s", prefix, names[addr.LinkIndex]))
+		of := ""
+		if link := byIndex[addr.LinkIndex]; link != nil { // else it is a new one
+			of = " of " + link.Name
+		}
+		h.take(Taken{Prefix: prefix.Masked(), By: fmt.Sprintf("the address %s%s", prefix, of)})
 	}
-	return names, nil
+	return byIndex, nil
 }
 
 // readRoutes reads every table: that of a tunnel is often one of its own.
-func (h *Host) readRoutes(names map[int]string) error {
+func (h *Host) readRoutes(links map[int]*netlink.LinkAttrs) error {
 	all := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
 	routes, err := kernel.Dump(func() ([]netlink.Route, error) {
 		return netlink.RouteListFiltered(netlink.FAMILY_ALL, all, netlink.RT_FILTER_TABLE)
@@ -81,13 +85,19 @@ func (h *Host) readRoutes(names map[int]string) error {
 			continue // the addresses say it
 		}
 		by := fmt.Sprintf("the route %s", route.Dst)
+		entry := kernel.RouteEntry{Dst: toPrefix(route.Dst), Type: uint8(route.Type), Protocol: uint8(route.Protocol)}
 		if route.Gw != nil {
 			by += " via " + route.Gw.String()
+			entry.Via, _ = netip.AddrFromSlice(route.Gw)
 		}
-		if name := names[route.LinkIndex]; name != "" {
-			by += " dev " + name
+		if len(route.MultiPath) > 0 { // ways by several next hops
+			entry.Via, _ = netip.AddrFromSlice(route.MultiPath[0].Gw)
 		}
-		h.take(toPrefix(route.Dst), by)
+		link := links[route.LinkIndex]
+		if link != nil {
+			by += " dev " + link.Name
+		}
+		h.take(Taken{Prefix: entry.Dst, By: by, Onward: entry.Onward(link != nil && link.Flags&net.FlagPointToPoint != 0)})
 	}
 	return nil
 }
@@ -106,18 +116,18 @@ func (h *Host) readNameservers(path string) {
 		}
 		if addr, err := netip.ParseAddr(fields[1]); err == nil {
 			addr = addr.Unmap().WithZone("")
-			h.take(netip.PrefixFrom(addr, addr.BitLen()), "the nameserver "+addr.String())
+			h.take(Taken{Prefix: netip.PrefixFrom(addr, addr.BitLen()), By: "the nameserver " + addr.String()})
 		}
 	}
 }
 
 // take leaves out what no subnet of a network can overlap, and what all do.
-func (h *Host) take(prefix netip.Prefix, by string) {
-	addr := prefix.Addr()
-	if !prefix.IsValid() || prefix.Bits() == 0 || addr.IsLoopback() || addr.IsLinkLocalUnicast() || addr.IsMulticast() {
+func (h *Host) take(t Taken) {
+	addr := t.Prefix.Addr()
+	if !t.Prefix.IsValid() || t.Prefix.Bits() == 0 || addr.IsLoopback() || addr.IsLinkLocalUnicast() || addr.IsMulticast() {
 		return
 	}
-	h.Taken = append(h.Taken, Taken{Prefix: prefix, By: by})
+	h.Taken = append(h.Taken, t)
 }
 
 // toPrefix gives the zero prefix for nil, which is how netlink writes a default route.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -53,6 +54,36 @@ func TestReadHost(t *testing.T) {
 	}
 }
 
+// TestVPN: the ways that a VPN takes are nobody's subnet, and what else is there is kept off.
+func TestVPN(t *testing.T) {
+	testnet.NewHost(t)
+	for _, command := range []string{
+		"link add uplink up type veth peer name far", "link set far up", "address add 192.0.2.2/24 dev uplink", "route add default via 192.0.2.1",
+		"tuntap add tun0 mode tun", "link set tun0 up", "address add 10.8.0.6 peer 10.8.0.5 dev tun0",
+		"route add 0.0.0.0/1 via 10.8.0.5", "route add 128.0.0.0/1 dev tun0", "route add unreachable 10.0.0.0/8", "route add 172.17.3.0/24 via 10.8.0.5",
+		"route add 172.16.0.0/12 nexthop via 192.0.2.1 nexthop via 192.0.2.3",
+	} {
+		testnet.Sh(t, "ip", strings.Fields(command)...)
+	}
+	h, err := ReadHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Taken = slices.DeleteFunc(h.Taken, isNameserver)
+	if free, err := Next4(h.Taken); err != nil || free.String() != "172.18.0.0/16" {
+		t.Errorf("next pool: got %s, %v, want the first that has no route of its own", free, err)
+	}
+	for subnet, by := range map[string]string{
+		"10.9.0.0/16": "", "10.8.0.0/24": "the address 10.8.0.6/32 of tun0", "172.17.0.0/16": "the route 172.17.3.0/24 via 10.8.0.5 dev tun0",
+		"0.0.0.0/1": "the address", "192.0.2.128/25": "the address 192.0.2.2/24 of uplink",
+	} {
+		got := Overlap(netip.MustParsePrefix(subnet), h.Taken)
+		if got == nil && by != "" || got != nil && (by == "" || !strings.HasPrefix(got.By, by)) {
+			t.Errorf("%s: got %v, want %q", subnet, got, by)
+		}
+	}
+}
+
 func isNameserver(t Taken) bool { return len(t.By) > 14 && t.By[:14] == "the nameserver" }
 
 func TestNameservers(t *testing.T) {
@@ -65,8 +96,8 @@ func TestNameservers(t *testing.T) {
 	h.readNameservers(file)
 	h.readNameservers(filepath.Join(t.TempDir(), "absent"))
 	want := []Taken{
-		{netip.MustParsePrefix("172.17.0.53/32"), "the nameserver 172.17.0.53"},
-		{netip.MustParsePrefix("fd00::53/128"), "the nameserver fd00::53"},
+		{Prefix: netip.MustParsePrefix("172.17.0.53/32"), By: "the nameserver 172.17.0.53"},
+		{Prefix: netip.MustParsePrefix("fd00::53/128"), By: "the nameserver fd00::53"},
 	}
 	if !slices.Equal(h.Taken, want) {
 		t.Errorf("got %v, want %v", h.Taken, want)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"slices"
 )
 
 // ErrExhausted says that each pool overlaps something.
@@ -19,12 +20,14 @@ type Taken struct {
 	Prefix netip.Prefix
 	// By says who has it, as the end of a sentence: "network web", "the route 10.0.0.0/8 dev eth0".
 	By string
+	// Onward is a route that only says which way to go (kernel.RouteEntry.Onward): a subnet that is narrower may be carved out of it.
+	Onward bool
 }
 
-// Overlap finds what a subnet overlaps. Nil: nothing.
+// Overlap finds what a subnet overlaps that is in use, as kernel.RouteEntry.Occupies has it. Nil: nothing.
 func Overlap(subnet netip.Prefix, taken []Taken) *Taken {
-	for i := range taken {
-		if taken[i].Prefix.Overlaps(subnet) {
+	for i, t := range taken {
+		if t.Prefix.Overlaps(subnet) && !(t.Onward && t.Prefix.Bits() < subnet.Bits()) {
 			return &taken[i]
 		}
 	}
@@ -73,11 +76,20 @@ func local6(identity string) iter.Seq[netip.Prefix] {
 	}
 }
 
+// next prefers a subnet that no route leads to. Where a VPN takes all there is, one that may be carved out has to do.
 func next(candidates iter.Seq[netip.Prefix], taken []Taken) (netip.Prefix, error) {
+	second := netip.Prefix{}
 	for candidate := range candidates {
-		if Overlap(candidate, taken) == nil {
+		switch {
+		case Overlap(candidate, taken) != nil:
+		case !slices.ContainsFunc(taken, func(t Taken) bool { return t.Prefix.Overlaps(candidate) }):
 			return candidate, nil
+		case !second.IsValid():
+			second = candidate
 		}
+	}
+	if second.IsValid() {
+		return second, nil
 	}
 	return netip.Prefix{}, fmt.Errorf("%w: give the network a subnet", ErrExhausted)
 }
