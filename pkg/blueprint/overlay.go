@@ -206,10 +206,14 @@ func checkEncryption(n overlay.Network, h overlay.Hosts, keys map[string]any) er
 	return nil
 }
 
-// vniOf derives an identifier from the name, so that every host comes to the same. Docker's begin at 4096.
+// vniOf derives an identifier from the name, so that every host comes to the same.
 func vniOf(name string) int {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(name)) // a hash cannot fail
-	const first, last = 4096, 1<<24 - 1
-	return first + int(hash.Sum32()%(last-first+1))
+	const from, last = 4096, 1<<24 - 1
+	vni := from + int(hash.Sum32()%(last-from+1))
+	if vni < overlay.FirstVNI {
+		vni += overlay.FirstVNI // and the others as before, for hosts with an earlier release
+	}
+	return vni
 }

@@ -15,6 +15,10 @@ const DefaultWireguardPort = 51840
 // maxVNI is the largest VXLAN network identifier: 24 bits (RFC 7348, 5).
 const maxVNI = 1<<24 - 1
 
+// FirstVNI is the first that is chosen for a network. Those below are left to people and to other software, which counts from small
+// ones: Docker's Swarm from 4096 (libnetwork, vxlanIDStart), Calico has 4096, flannel 1.
+const FirstVNI = 1 << 16
+
 // Network is one overlay network, described the same on all its hosts.
 type Network struct {
 	Name string

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
 	"github.com/fairway-cni/fairway/pkg/etcd"
+	"github.com/fairway-cni/fairway/pkg/overlay"
 )
 
 // tries is how often a transaction that lost against others is made again: each time, one of the others has won.
@@ -71,10 +72,9 @@ func (c *Client) create(ctx context.Context, n agentapi.Network, revision int64,
 	return n, err == nil && response.Done, err
 }
 
-// freeVNI chooses at random among those that no network has. Below 4096 they are left to people.
+// freeVNI chooses at random among those that no network has.
 func freeVNI(others map[string]agentapi.Network) uint32 {
-	const first = 4096
-	vni := first + rand.Uint32N(maxVNI+1-first)
+	vni := overlay.FirstVNI + rand.Uint32N(maxVNI+1-overlay.FirstVNI)
 	for _, other := range others {
 		if other.VNI == vni {
 			return 0

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
 	"github.com/fairway-cni/fairway/pkg/etcd"
+	"github.com/fairway-cni/fairway/pkg/overlay"
 )
 
 func TestComplete(t *testing.T) {
@@ -73,7 +74,7 @@ func TestCreate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if made.VNI < 4096 || made.VNI > maxVNI || made.Subnets[0].BlockLength != 26 || made.Created.IsZero() {
+	if made.VNI < overlay.FirstVNI || made.VNI > maxVNI || made.Subnets[0].BlockLength != 26 || made.Created.IsZero() {
 		t.Errorf("made %+v, want a VNI, a block length and a date", made)
 	}
 	again, err := c.Create(t.Context(), asked)
