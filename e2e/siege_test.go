@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -318,11 +319,28 @@ func glob(pattern string) []string {
 	return found
 }
 
+// linkNames are the links of a namespace; nil: of the host.
+func linkNames(t *testing.T, ns *testnet.Namespace) (names []string) {
+	t.Helper()
+	show := command(t, "ip", "-json", "link", "show")
+	if ns != nil {
+		show = commandIn(t, ns.Path, "ip", "-json", "link", "show")
+	}
+	var links []struct{ IfName string }
+	if err := json.Unmarshal([]byte(succeed(t, show)), &links); err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range links {
+		names = append(names, link.IfName)
+	}
+	return names
+}
+
 func (s *siege) look() remains {
 	s.t.Helper()
 	r := remains{
 		Lamp: tracesOf(s.t, "lamp"), Back: tracesOf(s.t, "back"), Spare: tracesOf(s.t, "spare"),
-		Links: strings.Split(succeed(s.t, command(s.t, "ls", "/sys/class/net"))+s.box.Sh(s.t, "ls", "/sys/class/net"), "\n"),
+		Links: append(linkNames(s.t, nil), linkNames(s.t, s.box)...),
 	}
 	if *siegeKills != manyKills {
 		r.Rules = lines(succeed(s.t, command(s.t, "nft", "list", "ruleset")))

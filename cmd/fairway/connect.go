@@ -31,7 +31,7 @@ runtime, by the ID or name under which it is on a network already; the process p
 			if err != nil {
 				return usageError{err}
 			}
-			ctx, cancel := untilInterrupted(cmd)
+			ctx, cancel := undisturbed(cmd)
 			defer cancel()
 			return connect(ctx, e, args[0], args[1], request)
 		},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"os/signal"
 
 	"github.com/spf13/cobra"
@@ -30,4 +31,11 @@ func (e *env) finder(attached []attachment.Attachment) container.Finder {
 // untilInterrupted is a context that ends when the process is asked to, so that what is half done can be taken back.
 func untilInterrupted(cmd *cobra.Command) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+}
+
+// undisturbed is untilInterrupted for what is done in several steps: a reader who has gone ends no command between two of them, as SIGPIPE
+// does where nobody asks for it (os/signal, "SIGPIPE").
+func undisturbed(cmd *cobra.Command) (context.Context, context.CancelFunc) {
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
+	return untilInterrupted(cmd)
 }

@@ -89,7 +89,9 @@ func create(cmd *cobra.Command, e *env, o createFlags) error {
 	if o.dryRun {
 		return dryRun(cmd, e, o)
 	}
-	n, err := e.host().Create(cmd.Context(), o.Order)
+	ctx, cancel := undisturbed(cmd)
+	defer cancel()
+	n, err := e.host().Create(ctx, o.Order)
 	if err != nil {
 		return err
 	}

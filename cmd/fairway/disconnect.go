@@ -24,7 +24,7 @@ another network of the container takes over. CONTAINER is what "fairway connect 
 		Args:              arguments(2, 2),
 		ValidArgsFunction: e.completeDisconnect,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := untilInterrupted(cmd)
+			ctx, cancel := undisturbed(cmd)
 			defer cancel()
 			return disconnect(ctx, e, args[0], args[1], force)
 		},

@@ -28,7 +28,7 @@ it, so that it is better run while they are not starting many containers.`,
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := untilInterrupted(cmd)
+			ctx, cancel := undisturbed(cmd)
 			defer cancel()
 			return e.gc(ctx, o)
 		},

@@ -36,7 +36,7 @@ as a kubelet may depend on them.`,
 			if !force && !e.confirmed(pruneWarning) {
 				return errors.New("prune was cancelled, nothing was removed")
 			}
-			ctx, cancel := untilInterrupted(cmd)
+			ctx, cancel := undisturbed(cmd)
 			defer cancel()
 			return prune(ctx, e, filter)
 		},

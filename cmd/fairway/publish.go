@@ -80,7 +80,7 @@ func newUnpublish(e *env) *cobra.Command {
 
 // withPublished calls f with what a container has on a network, as an object without ports.
 func (e *env) withPublished(cmd *cobra.Command, containerRef, networkRef string, f func(*kernel.Kernel, ports.Published) error) error {
-	ctx, cancel := untilInterrupted(cmd)
+	ctx, cancel := undisturbed(cmd)
 	defer cancel()
 	a, err := e.attachmentOf(ctx, containerRef, networkRef)
 	if err != nil {

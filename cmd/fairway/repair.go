@@ -24,7 +24,7 @@ Without NETWORK it is done for all networks. fairwayd does so by itself.`,
 		Args:              arguments(0, 1),
 		ValidArgsFunction: e.completeNetworks(anyNetwork),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := untilInterrupted(cmd)
+			ctx, cancel := undisturbed(cmd)
 			defer cancel()
 			return e.repair(ctx, args)
 		},

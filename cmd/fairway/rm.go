@@ -24,7 +24,7 @@ named.`,
 		Args:              arguments(1, many),
 		ValidArgsFunction: e.completeNetworks(removable),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := untilInterrupted(cmd)
+			ctx, cancel := undisturbed(cmd)
 			defer cancel()
 			return remove(ctx, e, args, force)
 		},
