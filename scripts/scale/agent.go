@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
@@ -22,29 +20,42 @@ type agent struct {
 }
 
 // startAgent gives the host an underlay and starts its agent.
-func startAgent(fairwayd, dir string, endpoints []string) (*agent, error) {
-	for _, command := range []string{
+func startAgent(fairwayd, dir string, endpoints []string, flags ...string) (*agent, error) {
+	for _, line := range []string{
 		"ip link add eth0 type veth peer name wire", "ip addr add 192.0.2.1/24 dev eth0",
 		"ip link set wire up", "ip link set eth0 up",
 	} {
-		fields := strings.Fields(command)
-		if out, err := exec.Command(fields[0], fields[1:]...).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("%s: %w\n%s", command, err, out)
+		if err := command(line); err != nil {
+			return nil, err
 		}
 	}
+	return runAgent(fairwayd, dir, endpoints, flags...)
+}
+
+func command(line string) error {
+	fields := strings.Fields(line)
+	if out, err := exec.Command(fields[0], fields[1:]...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", line, err, out)
+	}
+	return nil
+}
+
+// runAgent starts the agent of the host as it is.
+func runAgent(fairwayd, dir string, endpoints []string, flags ...string) (*agent, error) {
 	sub := func(name string) string { return filepath.Join(dir, name) }
 	a := &agent{started: time.Now()}
+	all := append([]string{"--etcd-endpoints=" + strings.Join(endpoints, ","), "--underlay=eth0", "--node=real",
+		"--netconf-dir=" + sub("net.d"), "--run-dir=" + sub("run"), "--state-dir=" + sub("lib"), "--data-dir=" + sub("cni")}, flags...)
 	var err error
-	a.process, err = testnet.Start(exec.Command(fairwayd, "--etcd-endpoints="+strings.Join(endpoints, ","), "--underlay=eth0", "--node=real", "--join="+networkName,
-		"--netconf-dir="+sub("net.d"), "--run-dir="+sub("run"), "--state-dir="+sub("lib"), "--data-dir="+sub("cni")))
+	a.process, err = testnet.Start(exec.Command(fairwayd, all...))
 	return a, err
 }
 
-// awaitPeers waits until the kernel has forwarding entries for so many peers, and gives the time since the start.
-func (a *agent) awaitPeers(ctx context.Context, count int) (time.Duration, error) {
+// awaitPeers waits until the kernel has forwarding entries of a device for so many peers, and gives the time since the start.
+func (a *agent) awaitPeers(ctx context.Context, device string, count int) (time.Duration, error) {
 	const pause = 50 * time.Millisecond // listing the entries takes the agent's locks in the kernel
 	for {
-		out, _ := exec.CommandContext(ctx, "bridge", "fdb", "show", "dev", "fwvx4096").Output() // no device yet: none
+		out, _ := exec.CommandContext(ctx, "bridge", "fdb", "show", "dev", device).Output() // no device yet: none
 		if strings.Count(string(out), " dst ") >= count {
 			return time.Since(a.started), nil
 		}
@@ -69,5 +80,3 @@ func (a *agent) memory() (float64, error) {
 	}
 	return kib / 1024, nil
 }
-
-func (a *agent) stop() { _ = a.process.Stop(unix.SIGTERM) } // it has been measured

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,15 +28,16 @@ type crowd struct {
 	clients []*registry.Client
 	network *registry.Network // as it was when nobody had joined
 	ends    sync.WaitGroup
+	views   []*registry.Following // of the hosts
 
 	mu    sync.Mutex
 	known []int         // nodes that each host knows
 	grown chan struct{} // a host has learned
 }
 
-// newCrowd makes the network and the clients.
-func newCrowd(ctx context.Context, hosts int, endpoints []string) (*crowd, error) {
-	c := &crowd{known: make([]int, hosts), grown: make(chan struct{}, 1)}
+// connect makes the clients.
+func connect(hosts int, endpoints []string) (*crowd, error) {
+	c := &crowd{known: make([]int, hosts), views: make([]*registry.Following, hosts), grown: make(chan struct{}, 1)}
 	for range hosts {
 		store, err := etcd.Open(etcd.Config{Endpoints: endpoints})
 		if err != nil {
@@ -41,7 +45,16 @@ func newCrowd(ctx context.Context, hosts int, endpoints []string) (*crowd, error
 		}
 		c.stores, c.clients = append(c.stores, store), append(c.clients, registry.New(store))
 	}
-	_, err := c.clients[0].Create(ctx, agentapi.Network{
+	return c, nil
+}
+
+// newCrowd makes the network and the clients.
+func newCrowd(ctx context.Context, hosts int, endpoints []string) (*crowd, error) {
+	c, err := connect(hosts, endpoints)
+	if err != nil {
+		return c, err
+	}
+	_, err = c.clients[0].Create(ctx, agentapi.Network{
 		Name: networkName, VNI: 4096, Subnets: []agentapi.Subnet{{Prefix: netip.MustParsePrefix("10.0.0.0/10"), BlockLength: 26}},
 	})
 	if err != nil {
@@ -58,6 +71,7 @@ func (c *crowd) follow(ctx context.Context, host, count int) (*registry.Network,
 		return registry.Defaults{ReclaimAfter: registry.Duration(24 * time.Hour), Family: 4}
 	})
 	following.Join([]string{networkName})
+	c.views[host] = following
 	c.ends.Go(func() { following.Run(ctx) })
 	select {
 	case n := <-w.knows:
@@ -140,6 +154,21 @@ func (c *crowd) read(ctx context.Context) error {
 
 func nodeName(host int) string { return fmt.Sprintf("host%05d", host) }
 
+// readAtOnce has all hosts follow the network at once, beside their heartbeats.
+func (c *crowd) readAtOnce(ctx context.Context) error {
+	var g errgroup.Group
+	for host, client := range c.clients {
+		c.ends.Go(func() {
+			client.Beat(ctx, registry.Heartbeat{Node: nodeName(host), BootID: fmt.Sprintf("boot%05d", host), TTL: 30 * time.Second, Report: func(int64, error) {}})
+		})
+		g.Go(func() error {
+			_, err := c.follow(ctx, host, len(c.clients))
+			return err
+		})
+	}
+	return errors.Join(g.Wait(), c.await(ctx, len(c.clients)))
+}
+
 // enter makes a host one of the network: sign of life, block, record.
 func (c *crowd) enter(ctx context.Context, i int) error {
 	client, node, boot := c.clients[i%len(c.clients)], nodeName(i), fmt.Sprintf("boot%05d", i)
@@ -157,7 +186,7 @@ func (c *crowd) enter(ctx context.Context, i int) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	host := registry.Host{VTEP: netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), MTU: 1500} // RFC 2544: for benchmarks
+	host := hostOf(i)
 	if err := client.Publish(ctx, registry.State{}, node, boot, host); err != nil {
 		return err
 	}
@@ -166,6 +195,79 @@ func (c *crowd) enter(ctx context.Context, i int) error {
 	}
 	_, err := client.Claim(ctx, c.network, node, boot, c.network.Definition.Subnets[0])
 	return err
+}
+
+// hostOf is the record of a host, at an address of RFC 2544, for benchmarks.
+func hostOf(i int) registry.Host {
+	return registry.Host{VTEP: netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), MTU: 1500}
+}
+
+// oneNetwork has one more network be made, which some hosts join, and gives what etcd has sent for it, in bytes.
+func (c *crowd) oneNetwork(ctx context.Context, members int, endpoint string) (int64, error) {
+	before, err := sentBytes(ctx, endpoint)
+	if err != nil {
+		return 0, err
+	}
+	const name = "more"
+	made, err := c.clients[0].Create(ctx, agentapi.Network{
+		Name: name, Subnets: []agentapi.Subnet{{Prefix: netip.MustParsePrefix("172.16.0.0/12"), BlockLength: 26}},
+	})
+	if err != nil {
+		return 0, err
+	}
+	for i := range members {
+		n, _, err := c.clients[i].Network(ctx, name)
+		if err != nil {
+			return 0, err
+		}
+		node, boot := nodeName(i), fmt.Sprintf("boot%05d", i)
+		if err := c.clients[i].Enter(ctx, registry.State{}, n, node, boot, hostOf(i)); err != nil {
+			return 0, err
+		}
+		if _, _, err := c.clients[i].Guess(ctx, n, node, boot, made.Subnets[0]); err != nil {
+			return 0, err
+		}
+		c.views[i].Join([]string{networkName, name})
+	}
+	return steady(ctx, endpoint, before)
+}
+
+// steady waits until etcd sends next to nothing any more.
+func steady(ctx context.Context, endpoint string, before int64) (int64, error) {
+	const look, little = 2 * time.Second, 20_000
+	for last := before; ; {
+		select {
+		case <-time.After(look):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+		now, err := sentBytes(ctx, endpoint)
+		if err != nil || now-last < little {
+			return now - before, err
+		}
+		last = now
+	}
+}
+
+// sentBytes is how many bytes etcd has sent to its clients.
+func sentBytes(ctx context.Context, endpoint string) (int64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = answer.Body.Close() }() // it was read
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := strings.Cut(string(text), "\netcd_network_client_grpc_sent_bytes_total ")
+	var count float64
+	_, err = fmt.Sscan(after, &count)
+	return int64(count), err
 }
 
 // await waits until each host knows so many nodes.

@@ -19,8 +19,9 @@ import (
 )
 
 type options struct {
-	fairwayd      string
-	hosts, rounds int
+	fairwayd         string
+	hosts, rounds    int
+	networks, joined int
 }
 
 func main() {
@@ -28,8 +29,10 @@ func main() {
 	flag.StringVar(&o.fairwayd, "fairwayd", "bin/fairwayd", "the node agent's `file`")
 	flag.IntVar(&o.hosts, "hosts", 1000, "`number` of hosts")
 	flag.IntVar(&o.rounds, "n", 10, "`rounds` of one more host")
+	flag.IntVar(&o.networks, "networks", 0, "what an agent costs among so many `networks`, with each host on all of them; 0: hosts that follow one network")
+	flag.IntVar(&o.joined, "joined", 1, "`number` of these networks that the agent is on")
 	flag.Parse()
-	if o.hosts < 1 || o.hosts > 10000 || o.rounds < 1 || flag.NArg() > 0 {
+	if o.hosts < 1 || o.hosts > 10000 || o.rounds < 1 || o.networks < 0 || o.networks > 200 || o.joined < 1 || flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -58,7 +61,13 @@ func run(o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, etcd.Close()) }()
-	return measure(ctx, o, etcd.Endpoints(), dir)
+	if o.networks > 0 {
+		return costs(ctx, o, etcd.Endpoints(), dir)
+	}
+	if err := measure(ctx, o, etcd.Endpoints(), dir); err != nil {
+		return err
+	}
+	return powerCut(ctx, o, etcd.Endpoints())
 }
 
 // measure prints one row for each figure.
@@ -83,21 +92,19 @@ func measure(ctx context.Context, o options, endpoints []string, dir string) err
 	}
 	row(fmt.Sprintf("%d hosts begin to follow, %d at a time", o.hosts, width), time.Since(start))
 
-	agent, err := startAgent(o.fairwayd, dir, endpoints)
+	agent, err := startAgent(o.fairwayd, dir, endpoints, "--join="+networkName)
 	if err != nil {
 		return err
 	}
 	defer agent.stop()
-	took, err := agent.awaitPeers(ctx, o.hosts)
+	took, err := agent.awaitPeers(ctx, "fwvx4096", o.hosts)
 	if err != nil {
 		return err
 	}
 	row(fmt.Sprintf("one agent starts, until its kernel has %d peers", o.hosts), took)
-	resident, err := agent.memory()
-	if err != nil {
+	if err := agent.printMemory(); err != nil {
 		return err
 	}
-	fmt.Printf("%-60s %10.1f MiB\n", "memory of that agent (resident)", resident)
 
 	var samples []time.Duration
 	for i := range o.rounds {
@@ -107,6 +114,12 @@ func measure(ctx context.Context, o options, endpoints []string, dir string) err
 		}
 		samples = append(samples, took)
 	}
+	const joined = 10
+	sent, err := c.oneNetwork(ctx, min(joined, o.hosts), endpoints[0])
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%-72s %10.1f KiB\n", fmt.Sprintf("one more network of which %d hosts join: sent by etcd", min(joined, o.hosts)), float64(sent)/1024)
 	low, middle, high := spread(samples)
 	row("one more host, until the last knows it: min", low)
 	row("median", middle)
@@ -115,5 +128,24 @@ func measure(ctx context.Context, o options, endpoints []string, dir string) err
 }
 
 func row(what string, took time.Duration) {
-	fmt.Printf("%-60s %10.1f ms\n", what, float64(took.Microseconds())/1000)
+	fmt.Printf("%-72s %10.1f ms\n", what, float64(took.Microseconds())/1000)
+}
+
+// powerCut has all hosts start at once, as new processes, until each knows all. Before that, all have ended at once.
+func powerCut(ctx context.Context, o options, endpoints []string) error {
+	ctx, stop := context.WithCancel(ctx)
+	c, err := connect(o.hosts, endpoints)
+	defer func() {
+		stop()
+		c.close()
+	}()
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := c.readAtOnce(ctx); err != nil {
+		return err
+	}
+	row(fmt.Sprintf("%d hosts start at once, until each knows all", o.hosts), time.Since(start))
+	return nil
 }
