@@ -95,7 +95,7 @@ func newAgent(c Config, p parts) (*Agent, error) {
 		link: p.link, leave: p.leave, cache: newCache(), problems: newProblems(),
 		wake: newTrigger(), usage: newTrigger(), remote: newTrigger(), naming: newTrigger(),
 	}
-	a.watched.devices, a.watched.hurt = make(map[string]string), make(map[string]bool)
+	a.watched.wanted, a.watched.devices, a.watched.hurt = make(map[string]snapshot), make(map[string]string), make(map[string]bool)
 	a.cache.remember(snapshots)
 	a.cache.with(func() { a.cache.hold = p.who.Hold })
 	a.following = a.registry.NewFollowing(a.node(), follower{a}, p.who.Memory, a.defaults)

@@ -76,9 +76,9 @@ func (v view) own(n *registry.Network, blocks []netip.Prefix) []netip.Prefix {
 
 // peers are the other members. Of two that claim one address, who published last comes first, and the other is left out.
 func (v view) peers(n *registry.Network, blocks map[string][]netip.Prefix) []overlay.Peer {
-	peers := make([]overlay.Peer, 0, len(n.Members))
+	peers, former := make([]overlay.Peer, 0, len(n.Members)), v.formerNames(n)
 	for name := range n.Members {
-		if name != v.node {
+		if name != v.node && !former[name] {
 			peers = append(peers, overlay.Peer{Node: name, VTEP: v.state.Address(n, name), Blocks: blocks[name]})
 		}
 	}
@@ -98,6 +98,35 @@ func (v view) peers(n *registry.Network, blocks map[string][]netip.Prefix) []ove
 		claimed[p.VTEP] = true
 	}
 	return peers
+}
+
+// formerNames are members that are hosts which were renamed: another member is the same machine at the same address, and published
+// later.
+func (v view) formerNames(n *registry.Network) map[string]bool {
+	type place struct {
+		machine string
+		vtep    netip.Addr
+	}
+	last, former := make(map[place]string), make(map[string]bool)
+	see := func(name string) {
+		h := v.state.Hosts[name]
+		at := place{h.Machine, h.VTEP}
+		other, there := last[at]
+		switch {
+		case h.Machine == "":
+		case !there:
+			last[at] = name
+		case v.state.Precedes(name, other) < 0:
+			last[at], former[other] = name, true
+		case name != other:
+			former[name] = true
+		}
+	}
+	for name := range n.Members {
+		see(name)
+	}
+	see(v.node)
+	return former
 }
 
 // unite keeps of what was before what the store has lost: peers, and blocks of peers that nobody has now.

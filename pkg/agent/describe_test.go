@@ -355,3 +355,17 @@ func TestConflists(t *testing.T) {
 		t.Errorf("after removal: by hand %v, ours %v", exists(hand), exists(file))
 	}
 }
+
+// A host that was renamed is known once, by the name that it has now.
+func TestFormerNames(t *testing.T) {
+	host := func(last byte) registry.Host {
+		return registry.Host{VTEP: netip.AddrFrom4([4]byte{192, 0, 2, last}), Machine: "m"}
+	}
+	n := &registry.Network{Members: map[string]registry.Member{"new": {}, "old": {}, "twin": {}}}
+	state := registry.State{Hosts: map[string]registry.Host{"new": host(1), "old": host(1), "twin": host(2)}}
+	for _, node := range []string{"me", "new"} {
+		if diff := cmp.Diff(map[string]bool{"old": true}, view{state: state, node: node}.formerNames(n)); diff != "" {
+			t.Errorf("former names, seen from %s (-want +got):\n%s", node, diff)
+		}
+	}
+}

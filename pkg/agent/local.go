@@ -236,6 +236,7 @@ func (l *local) network(p pass, name string) error {
 	l.problems.note(ofRecords+name, nil)
 	l.problems.note(ofAddresses+name, nil)
 	if there && before.member() {
+		l.want(name, nil)
 		if _, err := p.remove(before); err != nil {
 			return err
 		}
@@ -266,6 +267,7 @@ func (l *local) usable(n *registry.Network, before snapshot, there bool) (*regis
 // remade takes away a network in whose place etcd has another of the name. Containers that are still attached keep it.
 func (l *local) remade(p pass, before snapshot) error {
 	name := before.definition.Name
+	l.want(name, nil)
 	gone, err := p.remove(before)
 	if err != nil {
 		return err
@@ -370,6 +372,7 @@ func (l *local) mayUse(snap snapshot) []netip.Prefix {
 // program brings the kernel in line: by the difference to what it has, or by comparing all when that is not known.
 func (l *local) program(p pass, snap snapshot) error {
 	name := snap.definition.Name
+	l.want(name, &snap)
 	before, known := l.programmed[name]
 	if known && before.equal(snap) {
 		return nil
@@ -401,6 +404,7 @@ func (l *local) retire(p pass, snap snapshot) error {
 	if err := l.offers.remove(name); err != nil {
 		return err
 	}
+	l.want(name, nil)
 	gone, err := p.remove(snap)
 	if err != nil {
 		return err

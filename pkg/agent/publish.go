@@ -36,6 +36,8 @@ type publisher struct {
 	claims map[string]claims
 	// used is what was written of containers on a network, by the revision that made it.
 	used map[string]usage
+	// writable is when the store was found to be, while it settles.
+	writable time.Time
 }
 
 // claims are a host's of one network.
@@ -201,10 +203,16 @@ const vouchAfter = registry.SettleFor / 6
 // restorePeers writes again what the store has lost of hosts whose agents do not run: this host knows it when none has seen more of
 // the network before the store went back.
 func (p *publisher) restorePeers(ctx context.Context, s registry.State) error {
+	if time.Since(p.writable) > vouchAfter { // peers that are alive claim again what they had, if they can
+		if err := p.registry.Writable(ctx, p.node()); err != nil {
+			return err
+		}
+		p.writable = time.Now()
+	}
 	due := p.cache.settlesIn() > registry.SettleFor-vouchAfter
 	for name, snap := range p.cache.lastSeen() {
 		n := s.Networks[name]
-		if !n.Readable() || !n.Followed {
+		if !n.Readable() || !n.Followed || !n.Definition.Same(snap.definition) {
 			continue
 		}
 		most, err := p.registry.Testify(ctx, name, snap.revision)

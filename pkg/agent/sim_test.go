@@ -695,7 +695,7 @@ func (w *world) check() {
 // attachAnew removes containers of blocks that were given to others because nobody could know of them. Only members know who has which
 // block of a network (docs/design.md, Membership): when no agent that knows runs after the store has lost a block, it is free when the
 // store has settled, and health of the host that had it asks for its containers to be attached anew.
-func (w *world) attachAnew() {
+func (w *world) attachAnew() (some bool) {
 	blocks, vnis := w.etcd.Keys("/fairway/v1/net/"), w.vnis()
 	for _, h := range w.hosts {
 		for network, addrs := range h.containers {
@@ -715,10 +715,12 @@ func (w *world) attachAnew() {
 				if owner != "" && owner != h.node && w.forgotten[key] {
 					w.say("%s: %s of %s was forgotten by all", h.node, addr, network)
 					h.del(network, addr)
+					some = true
 				}
 			}
 		}
 	}
+	return some
 }
 
 // checkBlocks: no block with a living container is another's.

@@ -369,8 +369,19 @@ const devicePrefix = overlay.LinkPrefix
 // watched is what to put back at once when somebody deletes it.
 type watched struct {
 	mu      sync.Mutex
-	devices map[string]string // network, by device
-	hurt    map[string]bool   // networks of which something was deleted or changed
+	wanted  map[string]snapshot // what the kernel is to have of a network, by its name
+	devices map[string]string   // network, by device
+	hurt    map[string]bool     // networks of which something was deleted or changed
+}
+
+// want notes what the kernel is about to have of a network: what goes then is not missed. Nil: nothing.
+func (l *local) want(name string, s *snapshot) {
+	l.watched.mu.Lock()
+	defer l.watched.mu.Unlock()
+	delete(l.watched.wanted, name)
+	if s != nil {
+		l.watched.wanted[name] = *s
+	}
 }
 
 // watch notes the device of a network that is programmed.
@@ -400,16 +411,14 @@ func (a *Agent) disturbed() []string {
 
 // gone takes the report that an entry was deleted: it is put back when a network of this host has it.
 func (a *Agent) gone(e kernel.Gone) {
-	for name, snap := range a.cache.remembered() {
-		if !snap.member() || e.Link != "" && e.Link != overlay.LinkName(snap.definition.VNI) {
+	a.watched.mu.Lock()
+	defer a.watched.mu.Unlock()
+	for name, snap := range a.watched.wanted {
+		if e.Link != "" && e.Link != overlay.LinkName(snap.definition.VNI) || !has(snap, e) {
 			continue
 		}
-		if has(snap, e) {
-			a.watched.mu.Lock()
-			a.watched.hurt[name] = true
-			a.watched.mu.Unlock()
-			a.wake.set()
-		}
+		a.watched.hurt[name] = true
+		a.wake.set()
 	}
 }
 

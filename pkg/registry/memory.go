@@ -236,6 +236,12 @@ func (c *Client) Testify(ctx context.Context, network string, revision int64) (m
 	return false, nil
 }
 
+// Writable says whether the store takes what hosts have to claim again. Error: etcd.ErrUnavailable.
+func (c *Client) Writable(ctx context.Context, node string) error {
+	var none Memory
+	return c.mark(ctx, &none, node)
+}
+
 // Lost is what the store has lost of a member.
 type Lost struct {
 	Node   string
