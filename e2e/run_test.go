@@ -123,7 +123,7 @@ func TestRunPublishes(t *testing.T) {
 		}
 		answer, _, _ = run(command(t, "sh", "-c", "busybox nc -w 2 127.0.0.1 18080 </dev/null"))
 	}
-	const published = `{{range .Containers}}{{range $port, $at := .Ports}}{{$port}}{{range $at}} {{.HostIp}}:{{.HostPort}}{{end}}{{println}}{{end}}{{end}}`
+	const published = `{{range .Containers}}{{range $port, $at := .Ports}}{{$port}}{{range $at}} {{.HostIP}}:{{.HostPort}}{{end}}{{println}}{{end}}{{end}}`
 	got := succeed(t, fairway(t, "inspect", "-f", published, "lamp"))
 	if !regexp.MustCompile(`^80/tcp 0\.0\.0\.0:18080 :::18080\n81/tcp 127\.0\.0\.1:\d{5}\n82/udp 0\.0\.0\.0:\d{5} :::\d{5}\n`).MatchString(got) {
 		t.Errorf("inspect: got %q", got)

@@ -97,7 +97,7 @@ func bindings(list []ports.Port) map[string][]inspection.Binding {
 	for _, p := range list {
 		for i := range int(p.More) + 1 {
 			name := fmt.Sprintf("%d/%s", int(p.ContainerPort)+i, ports.ProtocolName(p.Protocol))
-			shown[name] = append(shown[name], inspection.Binding{HostIp: p.HostIP.String(), HostPort: strconv.Itoa(int(p.HostPort) + i)})
+			shown[name] = append(shown[name], inspection.Binding{HostIP: p.HostIP.String(), HostPort: strconv.Itoa(int(p.HostPort) + i)})
 		}
 	}
 	return shown

@@ -3,6 +3,7 @@
 package format
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,8 +14,42 @@ import (
 	"text/template"
 )
 
-// Row gives the fields of one line by the names that templates use.
+// Row gives the fields of one line by the names that templates use. What is below hidden is for Label alone.
 type Row map[string]string
+
+// hidden begins the names of what is no field.
+const hidden = "label "
+
+// SetLabels sets what Label gives.
+func (r Row) SetLabels(labels map[string]string) {
+	for key, value := range labels {
+		r[hidden+key] = value
+	}
+}
+
+// Label is the value of a label, as {{.Label "key"}} in a template. Empty: there is none of that key.
+func (r Row) Label(key string) string { return r[hidden+key] }
+
+// MarshalJSON writes the fields.
+func (r Row) MarshalJSON() ([]byte, error) {
+	fields := make(map[string]string, len(r))
+	for name, value := range r {
+		if !strings.HasPrefix(name, hidden) {
+			fields[name] = value
+		}
+	}
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(fields)
+	return b.Bytes(), err
+}
+
+// heading is the row above all others.
+type heading map[string]string
+
+// Label is the key itself.
+func (heading) Label(key string) string { return key }
 
 // Rows prints rows in one form.
 type Rows struct {
@@ -45,7 +80,7 @@ func NewRows(form string, columns []string, headings map[string]string) (Rows, e
 	}
 	r := Rows{body: body}
 	var above strings.Builder
-	err = body.Execute(&above, headings)
+	err = body.Execute(&above, heading(headings))
 	switch {
 	case err == nil && isTable:
 		r.header = above.String()

@@ -63,20 +63,41 @@ func NewObjects(form string) (Objects, error) {
 	return Objects{body: body}, err
 }
 
-// Print writes the objects.
+// Print writes the objects. A template that cannot be used on an object gets its JSON instead, by the names that JSON has, as with
+// Docker: both {{.ID}} and {{.Id}} are known.
 func (o Objects) Print(out io.Writer, objects []any) error {
 	if o.body == nil {
 		return o.list(out, objects)
 	}
 	for _, object := range objects {
-		if err := o.body.Execute(out, object); err != nil {
-			return unusable(err)
+		var line bytes.Buffer
+		if err := o.body.Execute(&line, object); err != nil {
+			line.Reset()
+			if o.executeRaw(&line, object) != nil {
+				return unusable(err)
+			}
 		}
-		if _, err := fmt.Fprintln(out); err != nil {
+		line.WriteByte('\n')
+		if _, err := out.Write(line.Bytes()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// executeRaw takes the object as what is read of its JSON.
+func (o Objects) executeRaw(line *bytes.Buffer, object any) error {
+	text, err := json.Marshal(object)
+	if err != nil {
+		return err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var raw any
+	if err := decoder.Decode(&raw); err != nil {
+		return err
+	}
+	return o.body.Execute(line, raw)
 }
 
 func (o Objects) list(out io.Writer, objects []any) error {

@@ -17,8 +17,8 @@ import (
 // Network has the fields of Docker's, in its order. File and Conflist are ours, for Verbose.
 type Network struct {
 	Name       string
-	Id         string //nolint:revive,staticcheck // Docker's spelling, which templates use
-	Created    string // RFC 3339; in the year 1, as Docker has it, where nobody has noted it
+	ID         string    `json:"Id"`
+	Created    time.Time // in the year 1, as Docker has it, where nobody has noted it
 	Scope      string
 	Driver     string
 	EnableIPv4 bool
@@ -71,12 +71,15 @@ type Container struct {
 }
 
 // Binding is where of the host a port is published.
-type Binding struct{ HostIp, HostPort string } //nolint:revive,staticcheck // Docker's spelling
+type Binding struct {
+	HostIP   string `json:"HostIp"`
+	HostPort string
+}
 
 // New describes a network and those of its attachments that are alive.
 func New(n conflist.Network, alive []attachment.Attachment) Network {
 	shown := Network{
-		Name: n.Name, Id: n.ID, Created: n.Created.UTC().Format(time.RFC3339Nano), Scope: n.Scope, Driver: n.Driver, EnableIPv4: n.Has4(), EnableIPv6: n.Has6() || n.IPv6,
+		Name: n.Name, ID: n.ID, Created: n.Created.UTC(), Scope: n.Scope, Driver: n.Driver, EnableIPv4: n.Has4(), EnableIPv6: n.Has6() || n.IPv6,
 		IPAM: ipam(n.IPAM), Internal: n.Internal, Attachable: n.Attachable, ConfigFrom: ConfigFrom{n.ConfigFrom},
 		ConfigOnly: n.ConfigOnly, Containers: map[string]Container{}, Options: n.Options, Labels: n.Labels,
 	}

@@ -57,6 +57,7 @@ func TestShape(t *testing.T) {
 		"predefined": {"", []any{New(none, nil)}},
 		"two":        {"json", []any{New(none, nil), New(lamp(), nil)}},
 		"template":   {`{{.Name}} {{range .IPAM.Config}}{{.Subnet}} {{end}}{{range $id, $c := .Containers}}{{$id}}={{$c.IPv4Address}} {{end}}{{json .Labels}}`, []any{New(lamp(), attached())}},
+		"id":         {"{{.ID}} {{.Created.Unix}}", []any{New(lamp(), nil)}},
 		"published":  {`{{range .Containers}}{{json .Ports}}{{println}}{{end}}`, []any{Publishing(New(lamp(), attached()), attached(), published)}},
 		"verbose":    {"{{.Id}} {{.File}}", []any{Verbose(New(lamp(), nil), lamp())}},
 	} {

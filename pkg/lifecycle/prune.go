@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -71,10 +72,9 @@ func (f PruneFilter) passes(n conflist.Network) bool {
 			return false
 		}
 	}
-	for _, label := range f.without {
-		if n.HasLabel(label) {
-			return false
-		}
+	// As with Docker, one that has all of them is spared.
+	if len(f.without) > 0 && !slices.ContainsFunc(f.without, func(label string) bool { return !n.HasLabel(label) }) {
+		return false
 	}
 	return f.until.IsZero() || !n.Created.After(f.until)
 }

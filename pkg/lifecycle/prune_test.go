@@ -23,6 +23,8 @@ func TestPruneFilter(t *testing.T) {
 		{"label=tier label=other", false},
 		{"label!=keep", false},
 		{"label!=tier=web", true},
+		{"label!=keep label!=tier", false},
+		{"label!=keep label!=tier=web", true},
 		{"until=30m", true},
 		{"until=2h", false},
 		{"until=2026-03-01T11:00:00Z", true},

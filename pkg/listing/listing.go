@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/fairway-cni/fairway/pkg/conflist"
 	"github.com/fairway-cni/fairway/pkg/format"
@@ -40,8 +39,13 @@ var (
 
 // New reads the options. It fails on a filter or a format that cannot be understood.
 func New(o Options) (List, error) {
-	if o.Quiet && o.Format == "" {
+	switch {
+	case o.Quiet && (o.Format == "" || o.Format == "table"):
 		o.Format = "{{.ID}}"
+	case o.Quiet && o.Format == "raw":
+		o.Format = "network_id: {{.ID}}"
+	case o.Format == "raw":
+		o.Format = `network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n`
 	}
 	filter, err := parseFilters(o.Filters)
 	if err != nil {
@@ -81,8 +85,9 @@ func (l List) row(n conflist.Network) format.Row {
 		"IPv4": strconv.FormatBool(n.Has4()), "IPv6": strconv.FormatBool(n.Has6()), "Internal": strconv.FormatBool(n.Internal),
 	}
 	if !n.Created.IsZero() {
-		row["CreatedAt"] = n.Created.UTC().Format(time.RFC3339)
+		row["CreatedAt"] = n.Created.UTC().String() // Docker's form
 	}
+	row.SetLabels(n.Labels)
 	return row
 }
 
