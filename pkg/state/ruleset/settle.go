@@ -99,7 +99,25 @@ func (d declared) compare(k *kernel.Kernel) (missing, surplus []kernel.Element, 
 			missing = append(missing, e)
 		}
 	}
-	return missing, surplus, nil
+	missing, err = d.reallyMissing(k, missing)
+	return missing, surplus, err
+}
+
+// lookUpMost is how many elements are looked up one by one when a listing lacks them.
+const lookUpMost = 128
+
+// reallyMissing looks the elements up that a listing lacks: while the kernel's table grows, a listing may leave some out and not say so.
+// When it has none at all, or many are missing, it is believed.
+func (d declared) reallyMissing(k *kernel.Kernel, missing []kernel.Element) ([]kernel.Element, error) {
+	if len(missing) == len(d.elements) || len(missing) > lookUpMost {
+		return missing, nil
+	}
+	var errs []error
+	return slices.DeleteFunc(missing, func(e kernel.Element) bool {
+		held, err := nftable.LookUp(k, e)
+		errs = append(errs, err)
+		return err == nil && held.Key != nil && held.Comment == e.Comment
+	}), errors.Join(errs...)
 }
 
 // stands looks the first elements up, and the rules: a look that costs next to nothing.
