@@ -357,12 +357,20 @@ func (c *cache) joinedNetworks() (all []string) {
 
 func (c *cache) isJoined(name string) (is bool) { c.with(func() { is = c.joined[name] }); return is }
 
-// wentBack takes that the store did. What this host has by then is what it knows of others.
+// wentBack takes that the store did. What this host has by then is what it knows of others; when it goes back again before it has
+// settled, that is what it knew the first time and has learned since.
 func (c *cache) wentBack() {
 	c.with(func() {
 		if time.Now().After(c.settled) {
-			c.before = maps.Clone(c.snapshots)
+			c.before = nil
 		}
+		before := maps.Clone(c.snapshots)
+		for name, snap := range c.before {
+			if now, there := before[name]; !there || !now.member() || !now.definition.Same(snap.definition) {
+				before[name] = snap
+			}
+		}
+		c.before = before
 		c.settled, c.read, c.unsettled = time.Now().Add(registry.SettleFor), nil, true
 	})
 }

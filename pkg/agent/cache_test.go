@@ -166,3 +166,23 @@ func TestFoundInTheStoreAsItIs(t *testing.T) {
 		t.Error("not found where it is")
 	}
 }
+
+// What was learned while the store settled is not forgotten when it goes back again.
+func TestWentBackTwice(t *testing.T) {
+	c, n := newCache(), blue()
+	snap, _, _ := blueView().describe(n)
+	c.remember(map[string]snapshot{"blue": snap})
+	c.wentBack()
+	n.Members["late"] = registry.Member{VTEP: addr("192.0.2.99")}
+	later, _, _ := blueView().describe(n)
+	c.setSnapshot(later)
+	c.wentBack()
+	if got := c.lastSeen()["blue"]; !got.equal(later) {
+		t.Errorf("it knows %+v, want %+v", got.hosts, later.hosts)
+	}
+	c.setSnapshot(outside(later.definition, later.created, later.hosts.Self))
+	c.wentBack()
+	if got := c.lastSeen()["blue"]; !got.equal(later) {
+		t.Errorf("outside for a while, it knows %+v, want %+v", got.hosts, later.hosts)
+	}
+}

@@ -76,22 +76,19 @@ func (v view) own(n *registry.Network, blocks []netip.Prefix) []netip.Prefix {
 
 // peers are the other members. Of two that claim one address, who published last comes first, and the other is left out.
 func (v view) peers(n *registry.Network, blocks map[string][]netip.Prefix) []overlay.Peer {
-	peers, former := make([]overlay.Peer, 0, len(n.Members)), v.formerNames(n)
+	peers := make([]overlay.Peer, 0, len(n.Members))
 	for name := range n.Members {
-		if name != v.node && !former[name] {
+		if name != v.node {
 			peers = append(peers, overlay.Peer{Node: name, VTEP: v.state.Address(n, name), Blocks: blocks[name]})
 		}
 	}
 	slices.SortFunc(peers, func(a, b overlay.Peer) int { return cmp.Compare(a.Node, b.Node) })
-	claimed := make(map[netip.Addr]bool, len(peers))
+	claimed := make(map[netip.Addr]bool, len(peers)+1)
+	claimed[v.here.address] = true
 	for _, p := range peers {
 		if claimed[p.VTEP] {
-			slices.SortStableFunc(peers, func(a, b overlay.Peer) int {
-				if a.VTEP != b.VTEP {
-					return 0
-				}
-				return v.state.Precedes(a.Node, b.Node)
-			})
+			former := v.formerNames(n)
+			peers = slices.DeleteFunc(peers, func(p overlay.Peer) bool { return former[p.Node] })
 			slices.SortStableFunc(peers, func(a, b overlay.Peer) int { return v.state.Precedes(a.Node, b.Node) })
 			break
 		}

@@ -731,7 +731,7 @@ func (w *world) checkBlocks() {
 		for network, addrs := range h.containers {
 			for addr, vni := range addrs {
 				block, _ := addr.Prefix(29)
-				if vni != vnis[network] {
+				if now := vnis[network]; now != 0 && vni != now {
 					continue // a former network of the name
 				}
 				if owner, ok := blocks["/fairway/v1/net/"+network+"/blocks/"+block.String()]; ok && owner != h.node {
