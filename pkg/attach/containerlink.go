@@ -23,12 +23,9 @@ func Autoconfigured(ipam string, asked bool) bool { return asked || ipam == "" |
 // Configure declares a lease on the interface: its addresses, then its routes.
 func (c ContainerLink) Configure(lease Lease) state.Set {
 	var set state.Set
-	if !c.Autoconfigured {
-		set = append(set, state.NoAutoconfiguration{Link: c.Name})
-	}
-	if c.has6(lease) {
-		// Without it, IPv6 addresses go when the interface is taken down, and IPv4 ones stay.
-		set = append(set, state.Sysctl{In: state.Container, Key: "net/ipv6/conf/" + c.Name + "/keep_addr_on_down", Value: "1"})
+	ipv6 := state.ContainerIPv6{Link: c.Name, IgnoreRouters: !c.Autoconfigured, KeepAddresses: c.has6(lease)}
+	if ipv6.IgnoreRouters || ipv6.KeepAddresses {
+		set = append(set, ipv6)
 	}
 	for _, ip := range lease.IPs {
 		set = append(set, state.Address{In: state.Container, Link: c.Name, Prefix: ip.Prefix, DAD: c.DAD})

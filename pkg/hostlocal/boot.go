@@ -3,8 +3,9 @@ package hostlocal
 import (
 	"bytes"
 	"log/slog"
-	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // A boot is one run of one machine's kernel. No network namespace lives longer.
@@ -26,9 +27,18 @@ func thisBoot() boot {
 
 // firstLine is empty for what is no single word.
 func firstLine(file string) string {
-	content, err := os.ReadFile(file)
-	line, _, _ := strings.Cut(string(content), "\n")
-	if fields := strings.Fields(line); err == nil && len(fields) == 1 {
+	fd, err := linux{}.openat(unix.AT_FDCWD, file, unix.O_RDONLY, 0)
+	if err != nil {
+		return ""
+	}
+	defer linux{}.close(fd)
+	content := make([]byte, 512)
+	length, err := linux{}.pread(fd, content, 0)
+	if err != nil {
+		return ""
+	}
+	line, _, _ := strings.Cut(string(content[:length]), "\n")
+	if fields := strings.Fields(line); len(fields) == 1 {
 		return fields[0]
 	}
 	return ""

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -45,6 +46,25 @@ func (n *Namespace) LinkSetHardwareAddr(link netlink.Link, mac net.HardwareAddr)
 	return n.Execute(Message{
 		Kind: unix.RTM_SETLINK, Body: appendAttribute(linkHeader(link.Attrs().Index), unix.IFLA_ADDRESS, mac),
 	})
+}
+
+// LinkAnnounce sets the address of a link to what it is, of which the kernel tells neighbours where the link asks for it. For IPv4
+// the link is made to ask (arp_notify, Linux 2.6.37 by this way), in the same datagram. It stays as it is remembered.
+func (n *Namespace) LinkAnnounce(link netlink.Link, ipv4 bool) error {
+	var requests []Message
+	if ipv4 {
+		const arpNotify = 22 // IPV4_DEVCONF_ARP_NOTIFY (linux/ip.h)
+		parameters := appendAttribute(nil, unix.IFLA_INET_CONF|unix.NLA_F_NESTED, appendAttribute(nil, arpNotify, uint32Value(1)))
+		families := appendAttribute(nil, unix.AF_INET|unix.NLA_F_NESTED, parameters)
+		requests = append(requests, Message{
+			Kind: unix.RTM_SETLINK, Body: appendAttribute(linkHeader(link.Attrs().Index), unix.IFLA_AF_SPEC|unix.NLA_F_NESTED, families),
+		})
+	}
+	requests = append(requests, Message{
+		Kind: unix.RTM_SETLINK, Body: appendAttribute(linkHeader(link.Attrs().Index), unix.IFLA_ADDRESS, link.Attrs().HardwareAddr),
+	})
+	errs, err := n.batch(requests)
+	return errors.Join(append(errs, err)...)
 }
 
 // LinkSetMTU sets the MTU of a link in bytes.

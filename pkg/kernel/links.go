@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -29,7 +30,7 @@ type linkKey struct {
 
 type foundLink struct {
 	netlink.Link
-	// ipv6 is the parameters of IPv6, as IFLA_INET6_CONF has them: 32 bits each. Empty: IPv6 is not there.
+	// ipv6 is the parameters of IPv6, as IFLA_INET6_CONF has them. Empty: unknown, or IPv6 is not there.
 	ipv6 []byte
 }
 
@@ -44,6 +45,14 @@ func (c *linkCache) forget(in *Namespace, name string) { delete(c.found, linkKey
 
 // clear forgets all links, of all namespaces: with one that is deleted go those that lie on it, and the other end of a veth.
 func (c *linkCache) clear() { clear(c.found) }
+
+// forgetParameters forgets what came with links of their parameters; the links stay.
+func (c *linkCache) forgetParameters() {
+	for key, link := range c.found {
+		link.ipv6 = nil
+		c.found[key] = link
+	}
+}
 
 // Refresh drops what Link remembers of any link: each try of an attachment begins with it, as others may have removed what the
 // last one has seen.
@@ -129,6 +138,16 @@ func linkHeader(index int) []byte {
 	header := make([]byte, unix.SizeofIfInfomsg)
 	binary.NativeEndian.PutUint32(header[4:], uint32(index))
 	return header
+}
+
+// AcceptsRouters is the parameter accept_ra of a link, which comes with a link that is remembered. The error wraps fs.ErrNotExist
+// where there is no IPv6.
+func (n *Namespace) AcceptsRouters(name string) (string, error) {
+	const acceptRA = 3 // DEVCONF_ACCEPT_RA (linux/ipv6.h), of 32 bits each
+	if found, ok := n.links.found[linkKey{n, name}]; ok && len(found.ipv6) >= 4*(acceptRA+1) {
+		return strconv.Itoa(int(int32(binary.NativeEndian.Uint32(found.ipv6[4*acceptRA:])))), nil
+	}
+	return n.Sysctl("net/ipv6/conf/" + name + "/accept_ra")
 }
 
 // LinkList lists all links, with their counters.

@@ -2,6 +2,7 @@ package kernel_test
 
 import (
 	"errors"
+	"io/fs"
 	"net"
 	"net/netip"
 	"strings"
@@ -140,6 +141,52 @@ func TestLinkAfterDeletion(t *testing.T) {
 	}
 	if err := k.Host.LinkDel(link); !errors.Is(err, unix.ENODEV) {
 		t.Errorf("again: %v, want ENODEV", err)
+	}
+}
+
+// What a link was found with is not told when it has been set since.
+func TestAcceptsRouters(t *testing.T) {
+	testnet.NewHost(t)
+	testnet.Sh(t, "ip", "link", "add", "br0", "type", "bridge")
+	k := open(t, "")
+	for _, value := range []string{"0", "2", "-1", "1"} {
+		if err := k.Host.SetSysctl("net/ipv6/conf/br0/accept_ra", value); err != nil {
+			t.Fatal(err)
+		}
+		for _, when := range []string{"nothing remembered", "remembered"} {
+			if got, err := k.Host.AcceptsRouters("br0"); got != value || err != nil {
+				t.Errorf("%s: %q, error %v, want %q", when, got, err, value)
+			}
+			if _, err := k.Host.LinkNow("br0"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := k.Host.AcceptsRouters("none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without the link: %v, want that it is not there", err)
+	}
+}
+
+func TestLinkAnnounce(t *testing.T) {
+	for ipv4, want := range map[bool]string{true: "1", false: "0"} {
+		t.Run(want, func(t *testing.T) {
+			testnet.NewHost(t)
+			testnet.Sh(t, "ip", "link", "add", "d0", "address", "02:00:00:00:00:01", "up", "type", "veth", "peer", "name", "d1")
+			k := open(t, "")
+			link, err := k.Host.Link("d0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := k.Host.LinkAnnounce(link, ipv4); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := k.Host.Sysctl("net/ipv4/conf/d0/arp_notify"); got != want || err != nil {
+				t.Errorf("arp_notify is %q, error %v, want %q", got, err, want)
+			}
+			if link, err = k.Host.Link("d0"); err != nil || link.Attrs().HardwareAddr.String() != "02:00:00:00:00:01" {
+				t.Errorf("%+v, error %v", link, err)
+			}
+		})
 	}
 }
 

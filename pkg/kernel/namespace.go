@@ -116,25 +116,26 @@ func byLibrary[T any](n *Namespace, f func(*netlink.Handle) (T, error)) (found T
 func (n *Namespace) Sysctl(key string) (string, error) {
 	var value string
 	err := n.Do(func() (err error) {
-		value, err = readSysctl("/proc/sys/" + key)
+		value, err = ReadSmall("/proc/sys/" + key)
 		return err
 	})
 	return strings.TrimSpace(value), err
 }
 
-// readSysctl reads a file of /proc/sys, without the poller that an os.File has. None is longer than a page.
-func readSysctl(path string) (string, error) {
+// ReadSmall reads a file of at most a page, as those of /proc/sys are, in one call and without the runtime's poller, which an os.File
+// has. Errors are those of os.ReadFile.
+func ReadSmall(path string) (string, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "", &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
-	value := make([]byte, 4096)
-	length, err := unix.Read(fd, value)
+	content := make([]byte, 4096)
+	length, err := unix.Read(fd, content)
 	if err != nil {
 		return "", &fs.PathError{Op: "read", Path: path, Err: err}
 	}
-	return string(value[:length]), nil
+	return string(content[:length]), nil
 }
 
 // writeSysctl writes a file of /proc/sys, in one call, as the kernel wants it.
@@ -152,6 +153,7 @@ func writeSysctl(path, value string) error {
 
 // SetSysctl writes a kernel parameter of the namespace.
 func (n *Namespace) SetSysctl(key, value string) error {
+	n.links.forgetParameters()
 	return n.Do(func() error { return writeSysctl("/proc/sys/"+key, value) })
 }
 
@@ -161,6 +163,7 @@ type Assignment struct{ Key, Value string }
 // SetSysctls writes kernel parameters of the namespace in their order, until one fails: the way there and back costs more than a
 // write.
 func (n *Namespace) SetSysctls(all []Assignment) error {
+	n.links.forgetParameters()
 	return n.Do(func() error {
 		for _, a := range all {
 			if err := writeSysctl("/proc/sys/"+a.Key, a.Value); err != nil {
@@ -174,10 +177,11 @@ func (n *Namespace) SetSysctls(all []Assignment) error {
 // SettleSysctl writes a kernel parameter of the namespace unless it has a value that is right already.
 func (n *Namespace) SettleSysctl(key, value string, right func(value string) bool) (written bool, err error) {
 	err = n.Do(func() error {
-		if found, err := readSysctl("/proc/sys/" + key); err == nil && right(strings.TrimSpace(found)) {
+		if found, err := ReadSmall("/proc/sys/" + key); err == nil && right(strings.TrimSpace(found)) {
 			return nil
 		}
 		written = true
+		n.links.forgetParameters()
 		return writeSysctl("/proc/sys/"+key, value)
 	})
 	return written && err == nil, err

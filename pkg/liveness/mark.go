@@ -116,6 +116,6 @@ func bootID() (string, error) {
 	if st.Type != unix.PROC_SUPER_MAGIC {
 		return "", &os.PathError{Op: "read", Path: path, Err: errForeignBoot}
 	}
-	id, err := os.ReadFile(path)
-	return strings.TrimSpace(string(id)), err
+	id, err := kernel.ReadSmall(path)
+	return strings.TrimSpace(id), err
 }

@@ -28,24 +28,22 @@ type Announce struct {
 func (Announce) Place() Place { return Container }
 
 func (a Announce) String() string {
-	lines := a.sysctls()
-	for i, s := range lines {
-		lines[i] = "sysctl -w " + s + "=1"
+	var lines []string
+	if a.has4() {
+		lines = append(lines, "sysctl -w net/ipv4/conf/"+a.Link+"/arp_notify=1")
+	}
+	if a.has6() {
+		lines = append(lines, "sysctl -w "+a.notify6()+"=1")
 	}
 	return strings.Join(append(lines, fmt.Sprintf("ip link set %s address $(cat /sys/class/net/%s/address)", a.Link, a.Link)), " && ")
 }
 
-// sysctls are the parameters by which the link asks for announcements.
-func (a Announce) sysctls() []string {
-	var keys []string
-	if slices.ContainsFunc(a.Addrs, netip.Addr.Is4) {
-		keys = append(keys, "net/ipv4/conf/"+a.Link+"/arp_notify")
-	}
-	if slices.ContainsFunc(a.Addrs, netip.Addr.Is6) {
-		keys = append(keys, "net/ipv6/conf/"+a.Link+"/ndisc_notify")
-	}
-	return keys
-}
+func (a Announce) has4() bool { return slices.ContainsFunc(a.Addrs, netip.Addr.Is4) }
+
+func (a Announce) has6() bool { return slices.ContainsFunc(a.Addrs, netip.Addr.Is6) }
+
+// notify6 is the parameter by which the link asks for announcements of IPv6.
+func (a Announce) notify6() string { return "net/ipv6/conf/" + a.Link + "/ndisc_notify" }
 
 // Ensure announces the addresses. It never fails an ADD: an announcement saves others a time-out, and may be lost anyway.
 func (a Announce) Ensure(k *kernel.Kernel) (bool, error) {
@@ -65,7 +63,10 @@ func (a Announce) Ensure(k *kernel.Kernel) (bool, error) {
 
 func (a Announce) send(k *kernel.Kernel) error {
 	n := k.Container
-	link, err := n.LinkNow(a.Link)
+	link, err := n.Link(a.Link)
+	if err == nil && link.Attrs().OperState != netlink.OperUp { // as it was found before its other end was up
+		link, err = n.LinkNow(a.Link)
+	}
 	if err != nil {
 		return err
 	}
@@ -75,14 +76,12 @@ func (a Announce) send(k *kernel.Kernel) error {
 	if err := a.awaitPort(k, link); err != nil {
 		return err
 	}
-	var settings []kernel.Assignment
-	for _, key := range a.sysctls() {
-		settings = append(settings, kernel.Assignment{Key: key, Value: "1"})
+	if a.has6() {
+		if err := n.SetSysctl(a.notify6(), "1"); err != nil {
+			return err
+		}
 	}
-	if err := n.SetSysctls(settings); err != nil {
-		return err
-	}
-	return n.LinkSetHardwareAddr(link, link.Attrs().HardwareAddr)
+	return n.LinkAnnounce(link, a.has4())
 }
 
 // awaitPort waits until the host's end of a veth carries frames, which is when the bridge forwards what it sends.

@@ -6,8 +6,9 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"net"
-	"os"
 	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
 )
 
 // Owner identifies one attachment. Everything that belongs to it is named after it, so that it can be found again when
@@ -48,8 +49,8 @@ func (o Owner) MAC() net.HardwareAddr {
 
 // HostMAC is a stable address for something of this host: another host has another for the same. No part may hold a NUL.
 func HostMAC(parts ...string) net.HardwareAddr {
-	host, _ := os.ReadFile("/etc/machine-id") // a host without one still gets a stable address
-	sum := sha256.Sum256([]byte(string(host) + "\x00" + strings.Join(parts, "\x00")))
+	host, _ := kernel.ReadSmall("/etc/machine-id") // a host without one still gets a stable address
+	sum := sha256.Sum256([]byte(host + "\x00" + strings.Join(parts, "\x00")))
 	return localMAC(sum[:])
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -12,29 +13,63 @@ import (
 	"github.com/fairway-cni/fairway/pkg/kernel"
 )
 
-// NoAutoconfiguration keeps a container's link from taking addresses and default routes from router advertisements (RFC 4862)
-// beside those it is given: any container of a bridge could send them to the others.
-type NoAutoconfiguration struct {
+// ContainerIPv6 is parameters of IPv6 of a container's link, which are written on one way there.
+type ContainerIPv6 struct {
 	Attribute
 	Link string
+	// IgnoreRouters keeps the link from taking addresses and default routes from router advertisements (RFC 4862) beside those
+	// it is given: any container of a bridge could send them to the others.
+	IgnoreRouters bool
+	// KeepAddresses keeps addresses of IPv6 on a link that is taken down, as those of IPv4 are.
+	KeepAddresses bool
 }
 
-func (NoAutoconfiguration) Place() Place { return Container }
+func (ContainerIPv6) Place() Place { return Container }
 
-func (n NoAutoconfiguration) String() string { return "sysctl -w " + n.key() + "=0" }
+func (c ContainerIPv6) String() string {
+	var lines []string
+	for _, s := range c.sysctls() {
+		lines = append(lines, s.String())
+	}
+	return strings.Join(lines, " && ")
+}
 
-func (n NoAutoconfiguration) key() string { return "net/ipv6/conf/" + n.Link + "/accept_ra" }
+func (c ContainerIPv6) sysctls() (all []Sysctl) {
+	if c.IgnoreRouters {
+		all = append(all, Sysctl{In: Container, Key: AcceptRA(c.Link), Value: "0"})
+	}
+	if c.KeepAddresses {
+		all = append(all, Sysctl{In: Container, Key: "net/ipv6/conf/" + c.Link + "/keep_addr_on_down", Value: "1"})
+	}
+	return all
+}
 
-// Ensure writes the parameter. A kernel without IPv6 has none.
-func (n NoAutoconfiguration) Ensure(k *kernel.Kernel) (bool, error) {
-	if err := k.Container.SetSysctl(n.key(), "0"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, fmt.Errorf("%s: %w", n, err)
+// Ensure writes the parameters. A kernel without IPv6 has none, and takes nothing from routers.
+func (c ContainerIPv6) Ensure(k *kernel.Kernel) (bool, error) {
+	var settings []kernel.Assignment
+	for _, s := range c.sysctls() {
+		settings = append(settings, kernel.Assignment{Key: s.Key, Value: s.Value})
+	}
+	err := k.Container.SetSysctls(settings)
+	if errors.Is(err, fs.ErrNotExist) && !c.KeepAddresses {
+		err = nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", c, err)
 	}
 	return true, nil
 }
 
-// Verify has nothing to look at: a later plugin of the chain may ask for advertisements.
-func (NoAutoconfiguration) Verify(*kernel.Kernel) error { return nil }
+// Verify reads whether addresses are kept. Of router advertisements there is nothing to look at: a later plugin of the chain may
+// ask for them.
+func (c ContainerIPv6) Verify(k *kernel.Kernel) error {
+	c.IgnoreRouters = false
+	var errs []error
+	for _, s := range c.sysctls() {
+		errs = append(errs, s.Verify(k))
+	}
+	return errors.Join(errs...)
+}
 
 // Forwarding6 lets the host forward IPv6. It is never taken back, as others may have come to rely on it.
 type Forwarding6 struct{ Attribute }

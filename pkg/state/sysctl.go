@@ -49,9 +49,8 @@ func (s Sysctl) is(value string) bool {
 // IgnoreRouters keeps a link of the host from taking addresses and routes that others advertise (RFC 4861, 6.3.4): what
 // containers say of routers is no business of the host. A kernel without IPv6 has no such file, and no routers either.
 func IgnoreRouters(k *kernel.Kernel, link string) {
-	key := AcceptRA(link)
-	if value, err := k.Host.Sysctl(key); err == nil && value != "0" {
-		_ = k.Host.SetSysctl(key, "0") // VerifyIgnoresRouters reports it
+	if value, err := k.Host.AcceptsRouters(link); err == nil && value != "0" {
+		_ = k.Host.SetSysctl(AcceptRA(link), "0") // VerifyIgnoresRouters reports it
 	}
 }
 
