@@ -190,6 +190,8 @@ func (o Overlay) foreign(k *kernel.Kernel, r kernel.RouteEntry, subnet netip.Pre
 			return fmt.Sprintf("the host's route to %s", r.Dst), true
 		case strings.HasPrefix(link.Attrs().Alias, state.OverlayPrefix): // an address of a device, for IPv6
 			return fmt.Sprintf("%s of %s", r.Dst, describeAlias(link.Attrs().Alias)), link.Attrs().Alias != state.OverlayTag(o.Device.Network)
+		case link.Attrs().Alias == "" && link.Attrs().Group == state.Group(o.Device.Network):
+			return "", false // the network's device, which another ADD is making
 		}
 		return fmt.Sprintf("the host's route to %s through %s", r.Dst, link.Attrs().Name), true
 	}
