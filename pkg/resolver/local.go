@@ -19,7 +19,9 @@ const ttl = 2
 // some libcs take NXDOMAIN for one type as the end of the name.
 type local struct {
 	index *names.Index
-	next  Handler
+	// catchUp enters records that are there and were not entered yet. Nil: there are none.
+	catchUp func()
+	next    Handler
 }
 
 func (l local) Answer(ctx context.Context, q Query) *dns.Msg {
@@ -28,7 +30,12 @@ func (l local) Answer(ctx context.Context, q Query) *dns.Msg {
 		return l.next.Answer(ctx, q)
 	}
 	if addr, ok := reverseAddr(question.Name); ok {
-		if found := l.index.Reverse(q.Space, addr); len(found) > 0 {
+		found := l.index.Reverse(q.Space, addr)
+		if len(found) == 0 {
+			l.await()
+			found = l.index.Reverse(q.Space, addr)
+		}
+		if len(found) > 0 {
 			return pointers(q.Msg, found)
 		}
 		return l.next.Answer(ctx, q)
@@ -39,10 +46,22 @@ func (l local) Answer(ctx context.Context, q Query) *dns.Msg {
 	}
 	addrs, known := l.index.Lookup(q.Space, name)
 	if !known {
+		l.await()
+		addrs, known = l.index.Lookup(q.Space, name)
+	}
+	if !known {
 		return l.next.Answer(ctx, q)
 	}
 	rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
 	return addresses(q.Msg, addrs)
+}
+
+// await looks for records before a name is called unknown. A plugin returns when its record is there, and what it tells of that waits for
+// its turn here.
+func (l local) await() {
+	if l.catchUp != nil {
+		l.catchUp()
+	}
 }
 
 // addresses is the reply with those of the family that is asked for.

@@ -70,7 +70,7 @@ func FuzzQueries(f *testing.F) {
 	addrs("10.1.0.2", "fd01::2")(&r)
 	r.Internal = true
 	index.Set("c", r)
-	chain := newLimit(local{index, internal{index, nil}})
+	chain := newLimit(local{index, nil, internal{index, nil}})
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		q, answer := screen(wire)
 		if q != nil {

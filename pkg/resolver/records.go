@@ -23,6 +23,9 @@ type records struct {
 
 	mu   sync.Mutex
 	held map[string]held // by file
+
+	catching sync.Mutex
+	listed   stamp // of the directory as catchUp has listed it
 }
 
 // held is what is known of a file.
@@ -115,6 +118,37 @@ func (r *records) scan() error {
 	}
 	r.mu.Unlock()
 	return r.loadAll(differ)
+}
+
+// catchUp enters the records that are new in the directory. What follows from them is left to whoever tells of them, or to the event.
+// A directory that has not changed costs a stat.
+func (r *records) catchUp() {
+	r.catching.Lock() // who comes second waits for what the first one enters
+	defer r.catching.Unlock()
+	now := look(string(r.directory))
+	if now == r.listed && !now.racy {
+		return
+	}
+	files, err := r.directory.Files()
+	if err != nil {
+		return // the audit says so
+	}
+	r.listed = now
+	for _, file := range files {
+		r.mu.Lock()
+		_, known := r.held[file]
+		r.mu.Unlock()
+		if known {
+			continue
+		}
+		_, _, _ = r.enter(file) // likewise
+		r.mu.Lock()
+		if h, ok := r.held[file]; ok {
+			h.stamp = stamp{} // it differs still for whoever comes
+			r.held[file] = h
+		}
+		r.mu.Unlock()
+	}
 }
 
 // loadAll loads files side by side: most of the time goes to system calls in their namespaces.

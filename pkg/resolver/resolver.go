@@ -55,9 +55,9 @@ func New(c Config) *Resolver {
 		index = names.NewIndex()
 	}
 	s := &spaces{index: index, all: map[names.Space]*place{}}
-	s.handler = newLimit(local{index, internal{index, newForward(index, c.ResolvConf)}})
 	r := &Resolver{Config: c, index: index, spaces: s, gone: make(chan struct{})}
 	r.records = newRecords(c.Directory, index, s.settle)
+	s.handler = newLimit(local{index, r.records.catchUp, internal{index, newForward(index, c.ResolvConf)}})
 	return r
 }
 

@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -213,4 +214,51 @@ func TestTemporary(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.stop = nil
+}
+
+// A name is known as soon as its record is there, whoever has been told of it.
+func TestRecordIsFoundWithTheFirstQuestion(t *testing.T) {
+	outside := serveUpstream(t, "127.0.0.1", world)
+	h := newHost(t, "127.0.0.1")
+	c := h.attach("lamp", "c", addrs("10.1.0.2"))
+	h.end()
+	// Nothing is read but by the questions: neither the socket nor events are served.
+	s := New(Config{Directory: h.directory, ResolvConf: h.resolv})
+	if err := s.records.scan(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.spaces.stopAll()
+	for i := range 50 {
+		name := fmt.Sprint("late", i)
+		late := record("lamp", name, c.Path)
+		late.Owner.ContainerID = name
+		addrs("10.1.0.9")(&late)
+		if err := h.directory.Put(late); err != nil {
+			t.Fatal(err)
+		}
+		want(t, c.ask(t, name, dns.TypeA), "NOERROR", "A 10.1.0.9")
+		if outside.asked(name) != 0 {
+			t.Errorf("%s was asked for outside", name)
+		}
+	}
+}
+
+// Those that share a name come in any order, so that they share the load too.
+func TestShuffled(t *testing.T) {
+	h := newHost(t)
+	c := h.attach("lamp", "c", addrs("10.1.0.2", "10.1.0.3", "10.1.0.4"))
+	first := map[string]bool{}
+	eventually(t, "each is the first once", func() bool {
+		first[c.ask(t, "c", dns.TypeA).Answer[0].String()] = true
+		return len(first) == 3
+	})
+}
+
+// The longest name that DNS carries.
+func TestLongestName(t *testing.T) {
+	long := strings.Repeat(strings.Repeat("x", 49)+".", 5) + "xyz"
+	h := newHost(t)
+	c := h.attach("lamp", "c", addrs("10.1.0.2"), aliases(long))
+	want(t, c.ask(t, long, dns.TypeA), "NOERROR", "A 10.1.0.2")
+	want(t, c.ask(t, "2.0.1.10.in-addr.arpa", dns.TypePTR), "NOERROR", "PTR c.lamp.")
 }
