@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,14 +15,19 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/nameport"
 	"github.com/fairway-cni/fairway/pkg/names"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
-// dial opens a socket to 127.0.0.11 within a container.
+// dial opens a socket to a container's resolver within it.
 func (c container) dial() (conn net.Conn, err error) {
+	server := c.server
+	if !server.IsValid() {
+		server = netip.AddrPortFrom(nameport.Addr, nameport.Port)
+	}
 	err = c.ns.Do(func() error {
-		conn, err = net.Dial("udp", "127.0.0.11:53")
+		conn, err = net.Dial("udp", server.String())
 		return err
 	})
 	return conn, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -34,6 +35,8 @@ type bed struct {
 type container struct {
 	id string
 	ns *testnet.Namespace
+	// server is where it asks for names; the zero value: 127.0.0.11.
+	server netip.AddrPort
 }
 
 // openBed also runs a first round, which counts for nothing: it makes what is made once (the bridge, the tables, the index
