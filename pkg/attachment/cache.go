@@ -15,6 +15,7 @@ import (
 	"github.com/containernetworking/cni/libcni"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/types/create"
+	"github.com/containernetworking/cni/pkg/utils"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/liveness"
@@ -24,20 +25,21 @@ import (
 // List is all attachments, alive or stale, sorted by network, name, ID and interface: those of all caches, and those that are
 // unrecorded. No cache: none.
 func (r Runtime) List() ([]Attachment, error) {
-	all, _, err := r.list()
+	all, _, err := r.list("")
 	return all, err
 }
 
 // Damaged is the files of the caches that cannot be read, as a writer leaves them that was killed.
 func (r Runtime) Damaged() ([]string, error) {
-	_, damaged, err := r.list()
+	_, damaged, err := r.list("")
 	return damaged, err
 }
 
-func (r Runtime) list() (all []Attachment, damaged []string, err error) {
+// list is List of one network, or for an empty name of all.
+func (r Runtime) list(network string) (all []Attachment, damaged []string, err error) {
 	observer := &liveness.Observer{Release: releaseNames}
 	for i, cache := range r.caches() {
-		found, broken, err := readCache(cache)
+		found, broken, err := readCache(cache, network)
 		if err != nil && i == 0 {
 			return nil, nil, fmt.Errorf("CNI's result cache: %w", err)
 		}
@@ -47,7 +49,7 @@ func (r Runtime) list() (all []Attachment, damaged []string, err error) {
 			all = append(all, a)
 		}
 	}
-	all = append(all, r.unrecorded(observer, all)...)
+	all = append(all, r.unrecorded(observer, network, all)...)
 	slices.SortFunc(all, func(a, b Attachment) int {
 		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.DisplayName(), b.DisplayName()),
 			cmp.Compare(a.ID, b.ID), cmp.Compare(a.IfName, b.IfName))
@@ -92,32 +94,51 @@ type record struct {
 	Result         json.RawMessage `json:"result,omitempty"`
 }
 
-// readCache reads the records of one cache; damaged are the files that hold no JSON. Other files are another's.
-func readCache(cache string) (all []Attachment, damaged []string, err error) {
+// readCache reads the records of one cache, of one network or for an empty name of all; damaged are the files that hold no JSON, or names that
+// no runtime can have given. Other files are another's.
+func readCache(cache, network string) (all []Attachment, damaged []string, err error) {
 	dir := filepath.Join(cache, resultsDir)
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
 	for _, e := range entries {
-		if !e.Type().IsRegular() {
+		if !e.Type().IsRegular() || network != "" && !strings.HasPrefix(e.Name(), network+"-") {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
-		content, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // detached meanwhile
-		}
-		var found record
+		found, ours, err := readRecord(path)
 		switch {
-		case err != nil || !json.Valid(content):
+		case errors.Is(err, fs.ErrNotExist): // detached meanwhile
+		case err != nil:
 			damaged = append(damaged, path)
-		case json.Unmarshal(content, &found) != nil || found.Kind != libcni.CNICacheV1 || found.IfName == "" || found.NetworkName == "":
-		default:
+		case ours && (network == "" || found.NetworkName == network):
 			all = append(all, found.attachment(cache))
 		}
 	}
 	return all, damaged, nil
+}
+
+var (
+	errTorn  = errors.New("not JSON: its writer was killed, or the disk was full")
+	errNames = errors.New("no runtime attaches by such names")
+)
+
+// readRecord reads a file of the cache. It is not ours when it is no record of an attachment.
+func readRecord(path string) (found record, ours bool, err error) {
+	content, err := os.ReadFile(path)
+	switch {
+	case err != nil:
+		return record{}, false, err
+	case !json.Valid(content):
+		return record{}, false, errTorn
+	case json.Unmarshal(content, &found) != nil || found.Kind != libcni.CNICacheV1 || found.IfName == "" || found.NetworkName == "":
+		return record{}, false, nil
+	case utils.ValidateNetworkName(found.NetworkName) != nil || utils.ValidateContainerID(found.ContainerID) != nil ||
+		utils.ValidateInterfaceName(found.IfName) != nil:
+		return record{}, false, errNames // they would be paths
+	}
+	return found, true, nil
 }
 
 func (f record) attachment(cache string) Attachment {
@@ -176,29 +197,32 @@ func (r Runtime) setAside(path string, why error) {
 	}
 }
 
-var errTorn = errors.New("not JSON: its writer was killed, or the disk was full")
-
 // setAsideDamaged does so with those of a network, or for an empty name with all. The name of a file begins with the network's.
 func (r Runtime) setAsideDamaged(network string) error {
 	damaged, err := r.Damaged()
 	for _, path := range damaged {
-		if (network == "" || strings.HasPrefix(filepath.Base(path), network+"-")) && torn(path) {
-			r.setAside(path, errTorn)
+		if network == "" || strings.HasPrefix(filepath.Base(path), network+"-") {
+			if why := stillDamaged(path); why != nil {
+				r.setAside(path, why)
+			}
 		}
 	}
 	return err
 }
 
-// torn looks again at a file that was written a moment ago: its writer may not have ended.
-func torn(path string) bool {
+// stillDamaged looks again at a file that was written a moment ago: its writer may not have ended.
+func stillDamaged(path string) error {
 	const writing = time.Second
 	info, err := os.Stat(path)
 	if err != nil {
-		return false
+		return nil // it was removed meanwhile
 	}
 	time.Sleep(min(time.Until(info.ModTime().Add(writing)), writing))
-	content, err := os.ReadFile(path)
-	return !errors.Is(err, fs.ErrNotExist) && (err != nil || !json.Valid(content))
+	_, _, err = readRecord(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func (r Runtime) warn(err error) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/containernetworking/cni/libcni"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -122,5 +123,34 @@ func TestConfigurationOfASinglePlugin(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"DEL c1 eth0"}, p.calls(t)); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+}
+
+// TestRecordOfImpossibleNames: names of a record become paths, so that one with names which no runtime can have given is damaged.
+func TestRecordOfImpossibleNames(t *testing.T) {
+	p, r := newPlugin(t)
+	var warnings []error
+	r.Warn = func(err error) { warnings = append(warnings, err) }
+	outside := filepath.Join(t.TempDir(), "outside")
+	for name, e := range map[string]entry{
+		"network":   {ContainerID: "c1", NetworkName: "../../" + outside, IfName: "eth0"},
+		"container": {ContainerID: "../../etc", NetworkName: "lamp", IfName: "eth0"},
+		"interface": {ContainerID: "c1", NetworkName: "lamp", IfName: "../x"},
+	} {
+		e.Kind, e.Config, e.Netns = "cniCacheV1", networkOf(t, "lamp", "").Bytes, filepath.Join(t.TempDir(), "gone")
+		text, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.file(t, name, text)
+	}
+	if removed, err := r.Collect(t.Context(), []*libcni.NetworkConfigList{networkOf(t, "lamp", "")}); err != nil || len(removed) > 0 || len(warnings) != 3 {
+		t.Errorf("removed %v, error %v, warnings %v", removed, err, warnings)
+	}
+	if calls := p.calls(t); !cmp.Equal(calls, []string{"GC"}) {
+		t.Errorf("calls: %q", calls)
+	}
+	if damaged, err := r.Damaged(); err != nil || len(damaged) > 0 {
+		t.Errorf("left: %v, %v", damaged, err)
 	}
 }

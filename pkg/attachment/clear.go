@@ -25,7 +25,7 @@ func (r Runtime) Clear(ctx context.Context, network *libcni.NetworkConfigList, t
 	if err := r.setAsideDamaged(network.Name); err != nil {
 		return err
 	}
-	all, err := r.List()
+	all, _, err := r.list(network.Name)
 	if err != nil {
 		return err
 	}
@@ -35,9 +35,7 @@ func (r Runtime) Clear(ctx context.Context, network *libcni.NetworkConfigList, t
 	_, err = r.takeBackInterrupted(ctx, network.Name)
 	errs := []error{err}
 	for _, a := range all {
-		if a.Network == network.Name {
-			errs = append(errs, r.del(ctx, a))
-		}
+		errs = append(errs, r.del(ctx, a))
 	}
 	return then(errors.Join(append(errs, r.gc(ctx, network, nil, nil))...))
 }

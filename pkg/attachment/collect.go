@@ -96,15 +96,12 @@ func (r Runtime) collectOn(ctx context.Context, name string, network *libcni.Net
 	defer unlock()
 	removed, err = r.takeBackInterrupted(ctx, name)
 	errs := []error{err}
-	all, err := r.List()
+	all, _, err := r.list(name)
 	if err != nil {
 		return removed, errors.Join(append(errs, err)...)
 	}
 	var left []Attachment
 	for _, a := range all {
-		if a.Network != name {
-			continue
-		}
 		if !a.Alive() {
 			err := r.del(ctx, a)
 			if err == nil {

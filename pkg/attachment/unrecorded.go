@@ -6,8 +6,8 @@ import (
 )
 
 // unrecorded is what the kernel has of containers that no record is known of: their runtime keeps its records elsewhere, or
-// has lost them. Each is alive. One whose owner cannot be read is called by its whole tag.
-func (r Runtime) unrecorded(o *liveness.Observer, recorded []Attachment) (found []Attachment) {
+// has lost them; on one network, or for an empty name on all. Each is alive. One whose owner cannot be read is called by its whole tag.
+func (r Runtime) unrecorded(o *liveness.Observer, network string, recorded []Attachment) (found []Attachment) {
 	known := map[string]bool{}
 	for _, a := range recorded {
 		known[a.Owner().Tag()] = true
@@ -18,8 +18,8 @@ func (r Runtime) unrecorded(o *liveness.Observer, recorded []Attachment) (found 
 			continue
 		}
 		owner, ok := end.Owner()
-		if owner.Network == "" {
-			continue // its name does not fit into a tag
+		if owner.Network == "" || network != "" && owner.Network != network {
+			continue // an empty name did not fit into the tag
 		}
 		if !ok {
 			owner.ContainerID, owner.IfName = end.Alias, "unknown"
@@ -35,7 +35,7 @@ func (r Runtime) unrecorded(o *liveness.Observer, recorded []Attachment) (found 
 		found = append(found, a)
 	}
 	for owner := range o.Claimed() {
-		if known[owner.Tag()] {
+		if known[owner.Tag()] || network != "" && owner.Network != network {
 			continue
 		}
 		mark, ok := o.ClaimOf(owner)
