@@ -83,6 +83,8 @@ func Enter() {
 	case nameInit:
 		os.Exit(initialise())
 	case nameExec:
-		os.Exit(execute(os.Args[1:]))
+		if len(os.Args) > 2 { // else a person calls the program so
+			os.Exit(execute(os.Args[1:]))
+		}
 	}
 }
