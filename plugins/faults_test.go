@@ -99,6 +99,9 @@ func (a attachment) strike(t *testing.T, verb, fault string, call int) {
 	if errors.As(err, &exit) && len(out) > 0 { // unless it could not even write that
 		decodeOne(t, string(out), &struct{ Code uint }{})
 	}
+	if a.conf["prevResult"] != nil {
+		return // the address is another plugin's
+	}
 	container := &testnet.Namespace{Path: a.env["CNI_NETNS"]}
 	held := a.reservations(t)
 	for line := range strings.Lines(container.Sh(t, "ip", "-o", "addr", "show", "scope", "global")) {
@@ -122,4 +125,29 @@ func (a attachment) traced(t *testing.T, verb string, options ...string) (log, s
 		t.Fatal(readErr)
 	}
 	return log, stdout, err
+}
+
+// TestFailedAddChangesNothing: of an attachment that there is, an ADD that fails changes nothing, wherever it fails: links, rules, addresses
+// and records are as they were, and CHECK is content.
+func TestFailedAddChangesNothing(t *testing.T) {
+	for name, on := range everyPlugin() {
+		for _, fault := range []string{"error=ENOBUFS", "error=EIO"} {
+			t.Run(name+" "+fault, func(t *testing.T) {
+				a := on(t)
+				result := a.add(t)
+				log, _, _ := a.traced(t, "ADD", "-e", "trace="+changing) // it may say that there is an attachment
+				before := a.traces(t).withoutTables()
+				for _, call := range drawn(bytes.Count(log, []byte("\n"))) {
+					if _, _, err := a.traced(t, "ADD", "-e", "trace="+changing, "-e", fmt.Sprintf("inject=%s:%s:when=%d", changing, fault, call)); err == nil {
+						continue
+					}
+					if diff := cmp.Diff(before, a.traces(t).withoutTables()); diff != "" {
+						t.Fatalf("call %d (-before +after):\n%s", call, diff)
+					}
+					a.after(result).succeed(t, "CHECK")
+				}
+				a.succeed(t, "DEL")
+			})
+		}
+	}
 }

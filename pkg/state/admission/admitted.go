@@ -46,30 +46,27 @@ func (a Admitted) Ensure(k *kernel.Kernel) (bool, error) {
 	if len(a.Addrs) == 0 {
 		return false, nil
 	}
-	if err := replace(k, a.elements()); err != nil {
-		return false, err
-	}
-	return true, nil
+	return replace(k, a.elements())
 }
 
-// replace adds elements in place of those of other owners.
-func replace(k *kernel.Kernel, elements []kernel.Element) error {
+// replace adds elements in place of those of other owners, and says whether it has added any.
+func replace(k *kernel.Kernel, elements []kernel.Element) (bool, error) {
 	if err := layout().Ensure(k); err != nil {
-		return err
+		return false, err
 	}
 	for _, e := range elements {
 		held, err := nftable.LookUp(k, e)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if held.Key != nil && held.Comment != e.Comment {
 			if err := k.DeleteElements([]kernel.Element{held}); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
-	_, err := layout().Add(k, elements)
-	return err
+	added, err := layout().Add(k, elements)
+	return len(added) > 0, err
 }
 
 // Ready says whether nftables can be used.

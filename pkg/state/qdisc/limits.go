@@ -79,13 +79,16 @@ func (l Limits) hostEnd(k *kernel.Kernel) (netlink.Link, error) {
 		l.Owner.IfName, link.Type(), state.ErrConflict)
 }
 
-// Ensure sets the limits. What comes from the container is led aside last.
+// Ensure sets the limits, unless they are there. What comes from the container is led aside last.
 func (l Limits) Ensure(k *kernel.Kernel) (bool, error) {
 	end, err := l.hostEnd(k)
-	if err == nil {
-		err = l.set(k, end)
-	}
 	if err != nil {
+		return false, err
+	}
+	if err := l.Verify(k); !errors.Is(err, state.ErrDrift) {
+		return false, err // what cannot be read may be there
+	}
+	if err := l.set(k, end); err != nil {
 		return false, errors.Join(err, l.Remove(k))
 	}
 	return true, nil
