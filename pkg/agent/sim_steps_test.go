@@ -61,7 +61,7 @@ func (w *world) makeAgain(name string) {
 
 // removeLeftOver removes containers of networks that were deleted, or that others of their names have replaced, as health asks for.
 func (w *world) removeLeftOver() {
-	vnis, some := w.vnis(), w.attachAnew()
+	vnis, some := w.vnis(), w.attachAnew(true)
 	for _, h := range w.hosts {
 		for network, addrs := range h.containers {
 			for addr, vni := range maps.Clone(addrs) {

@@ -667,7 +667,7 @@ func (w *world) heal() {
 // check holds the invariants that hold at any moment.
 func (w *world) check() {
 	w.t.Helper()
-	w.attachAnew()
+	w.attachAnew(false)
 	holders := make(map[string]string)
 	for _, h := range w.hosts {
 		for network, addrs := range h.containers {
@@ -695,7 +695,7 @@ func (w *world) check() {
 // attachAnew removes containers of blocks that were given to others because nobody could know of them. Only members know who has which
 // block of a network (docs/design.md, Membership): when no agent that knows runs after the store has lost a block, it is free when the
 // store has settled, and health of the host that had it asks for its containers to be attached anew.
-func (w *world) attachAnew() (some bool) {
+func (w *world) attachAnew(settled bool) (some bool) {
 	blocks, vnis := w.etcd.Keys("/fairway/v1/net/"), w.vnis()
 	for _, h := range w.hosts {
 		for network, addrs := range h.containers {
@@ -712,7 +712,8 @@ func (w *world) attachAnew() (some bool) {
 				case !slices.ContainsFunc(w.hosts, func(h *simHost) bool { return h.knows(network, block) }):
 					w.forgotten[key] = true
 				}
-				if owner != "" && owner != h.node && w.forgotten[key] {
+				_, pinned := blocks["/fairway/v1/net/"+network+"/pins/"+addr.String()]
+				if (owner != "" || settled && !pinned) && owner != h.node && w.forgotten[key] {
 					w.say("%s: %s of %s was forgotten by all", h.node, addr, network)
 					h.del(network, addr)
 					some = true
