@@ -3,9 +3,12 @@ package etcd_test
 import (
 	"context"
 	"errors"
+	"os/exec"
 	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/etcd"
 	"github.com/fairway-cni/fairway/pkg/etcd/etcdsim"
@@ -32,6 +35,38 @@ func TestStores(t *testing.T) {
 			t.Run("leases", func(t *testing.T) { leases(t, store) })
 		})
 	}
+}
+
+// Behind etcd's grpc-proxy, which many hosts may share, the same holds.
+func TestRelay(t *testing.T) {
+	real, err := testnet.StartEtcd(testnet.EtcdMember{Name: "a", Address: "127.0.0.1", Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = real.Close() })
+	const listen = "127.0.0.1:23790"
+	proxy, err := testnet.Start(exec.Command("etcd", "grpc-proxy", "start", "--endpoints="+real.Endpoints()[0], "--listen-addr="+listen,
+		"--data-dir="+t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = proxy.Stop(unix.SIGKILL) })
+	client, err := etcd.Open(etcd.Config{Endpoints: []string{"http://" + listen}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		if _, err := client.Range(t.Context(), etcd.Range{Key: "x"}); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatal(err, proxy.Log())
+		}
+	}
+	t.Run("transactions", func(t *testing.T) { transactions(t, client) })
+	t.Run("ranges", func(t *testing.T) { ranges(t, client) })
+	t.Run("watch", func(t *testing.T) { watch(t, client) })
+	t.Run("leases", func(t *testing.T) { leases(t, client) })
 }
 
 func txn(t *testing.T, s etcd.Store, x etcd.Txn) etcd.Result {

@@ -11,11 +11,36 @@ import (
 )
 
 // A watch is asked for its progress each askProgress, and given up when there was no word of it for silenceMax: a member that
-// hangs while its connection lives would otherwise go unnoticed.
+// hangs while its connection lives would otherwise go unnoticed. etcd's grpc-proxy passes no such question on: behind it there are only
+// the notifications that a member sends by itself, each ten minutes unless it is told otherwise.
 const (
-	askProgress = time.Minute
-	silenceMax  = 3 * askProgress
+	askProgress  = time.Minute
+	silenceMax   = 3 * askProgress
+	silenceProxy = 25 * time.Minute
+	// Two answers, each within answerMax, show that there is no proxy.
+	answerMax = 10 * time.Second
 )
+
+// silence is how long a watch says nothing.
+type silence struct {
+	heard, asked time.Time
+	answers      int
+}
+
+// hear takes a word.
+func (s *silence) hear(now time.Time, progress bool) {
+	if s.heard = now; progress && now.Sub(s.asked) < answerMax {
+		s.answers++
+	}
+}
+
+// tooLong says whether the watch is to be given up.
+func (s *silence) tooLong(now time.Time) bool {
+	if s.answers < 2 {
+		return now.Sub(s.heard) > silenceProxy
+	}
+	return now.Sub(s.heard) > silenceMax
+}
 
 var (
 	errNoLeader = errors.New("the member that is asked has no leader")
@@ -49,7 +74,7 @@ func send(ctx context.Context, events chan<- Event, e Event) bool {
 
 // watch serves one watch until something interrupts it.
 func (c *Client) watch(ctx context.Context, r Range, lost <-chan struct{}, send func(Event) bool) error {
-	options := []clientv3.OpOption{clientv3.WithRev(r.Revision), clientv3.WithCreatedNotify(), clientv3.WithFragment()}
+	options := []clientv3.OpOption{clientv3.WithRev(r.Revision), clientv3.WithCreatedNotify(), clientv3.WithFragment(), clientv3.WithProgressNotify()}
 	if r.End != "" {
 		options = append(options, clientv3.WithRange(r.End))
 	}
@@ -57,7 +82,7 @@ func (c *Client) watch(ctx context.Context, r Range, lost <-chan struct{}, send 
 	responses := c.etcd.Watch(ctx, r.Key, options...)
 	progress := time.NewTicker(askProgress)
 	defer progress.Stop()
-	heard := time.Now()
+	silent := silence{heard: time.Now()}
 	for {
 		select {
 		case <-ctx.Done():
@@ -65,15 +90,16 @@ func (c *Client) watch(ctx context.Context, r Range, lost <-chan struct{}, send 
 		case <-lost:
 			return fmt.Errorf("etcd: %w: %w", ErrUnavailable, ErrDisconnected)
 		case now := <-progress.C:
-			if now.Sub(heard) > silenceMax {
+			if silent.tooLong(now) {
 				return fmt.Errorf("etcd: %w: %w", ErrUnavailable, errSilent)
 			}
+			silent.asked = now
 			_ = c.etcd.RequestProgress(ctx) // the answer is what counts
 		case response, open := <-responses:
 			if !open {
 				return fmt.Errorf("etcd: %w: %w", ErrUnavailable, ErrDisconnected)
 			}
-			heard = time.Now()
+			silent.hear(time.Now(), response.IsProgressNotify())
 			if err := response.Err(); err != nil {
 				return watchError(err)
 			}
