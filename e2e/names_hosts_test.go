@@ -51,7 +51,7 @@ func TestLampOverThreeHosts(t *testing.T) {
 	c := newCluster(t, 3, 1)
 	c.start(t)
 	h1, h2, h3 := c.hosts[0], c.hosts[1], c.hosts[2]
-	succeed(t, h1.fairway(t, "create", "-d", "overlay", "--subnet", "10.42.0.0/16", "lamp"))
+	succeed(t, h1.fairway(t, "create", "-d", "overlay", "-o", "hostGateway=true", "--subnet", "10.42.0.0/16", "lamp"))
 	succeed(t, h1.fairway(t, "create", "-d", "overlay", "--subnet", "10.43.0.0/16", "other"))
 	for _, h := range c.hosts {
 		eventually(t, h.Name+" has the networks", func() bool { return exists(h.conflist("lamp")) && exists(h.conflist("other")) })
@@ -69,6 +69,11 @@ func TestLampOverThreeHosts(t *testing.T) {
 	l.wantLamp(t, "started")
 	if got := l.inside["fourth"].do(t, "dig +short apache.lamp; getent hosts mysql"); got != "" {
 		t.Errorf("a container of another network is told %q", got)
+	}
+	for name, h := range map[string]*member{"apache": h1, "php": h2, "mysql": h3} {
+		if got, want := l.inside[name].do(t, "dig +short host.docker.internal"), h.address(t, "lamp"); got != want {
+			t.Errorf("%s finds its host at %q, want %s", name, got, want)
+		}
 	}
 	if got := l.inside["apache"].do(t, "dig +short -x "+l.address["mysql"]); !strings.HasSuffix(got, ".lamp.") {
 		t.Errorf("name of an address on another host: %q", got)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -164,4 +165,28 @@ func TestNamesAreAudited(t *testing.T) {
 			t.Errorf("keys: %v", keys)
 		}
 	})
+}
+
+// Networks of the agent ask for names, unless their definition says otherwise.
+func TestConflistsAskForNames(t *testing.T) {
+	for _, test := range []struct {
+		without, host bool
+		names         string // as JSON
+		aliases       bool
+	}{
+		{false, false, `"names": {},`, true},
+		{false, true, `"host": true`, true},
+		{true, false, "", false},
+	} {
+		n := blue().Definition
+		n.WithoutNames, n.HostGateway = test.without, test.host
+		text, err := newConflists(Defaults(), store{dir: "/var/lib/fairway"}).definitionOf(n).Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if test.names == "" && strings.Contains(string(text), `"names"`) || !strings.Contains(string(text), test.names) ||
+			strings.Contains(string(text), `"aliases": true`) != test.aliases {
+			t.Errorf("%+v: %s", test, text)
+		}
+	}
 }

@@ -160,20 +160,24 @@ func (c *Client) Network(ctx context.Context, name string) (*Network, map[string
 	if !found {
 		return nil, nil, notFound(name)
 	}
-	_, list, err := c.list(ctx, etcd.Prefix(netPrefix(name)))
+	// Without names, of which there are many more than of all else.
+	named, all := etcd.Prefix(partPrefix(name, namesPart)), etcd.Prefix(netPrefix(name))
+	revision, list, err := c.list(ctx, etcd.Range{Key: all.Key, End: named.Key})
+	if err != nil {
+		return nil, nil, err
+	}
+	_, more, err := c.list(ctx, etcd.Range{Key: named.End, End: all.End, Revision: revision})
 	if err != nil {
 		return nil, nil, err
 	}
 	u, used := State{}.begin(), make(map[string]bool)
 	u.set(etcd.Change{KV: kv})
-	for _, kv := range list {
-		switch l, _ := parseKey(kv.Key); l.part {
-		case usedPart:
+	for _, kv := range append(list, more...) {
+		if l, ok := parseKey(kv.Key); ok && l.part == usedPart {
 			used[l.name] = true
-		case namesPart: // which nobody asks for here
-		default:
-			u.set(etcd.Change{KV: kv})
+			continue
 		}
+		u.set(etcd.Change{KV: kv})
 	}
 	return u.Networks[name], used, nil
 }

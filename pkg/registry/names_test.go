@@ -222,3 +222,21 @@ func FuzzName(f *testing.F) {
 		}
 	})
 }
+
+// Who asks for the members of a network is not told what all its containers are called.
+func TestNetworkWithoutNames(t *testing.T) {
+	sim, c := newStore(t)
+	n := create(t, c, network("blue", "10.42.0.0/16", 26))
+	sim.Put(blockKey("blue", prefix("10.42.0.0/26")), "a")
+	sim.Put(nameKey("blue", "a", "1"), formatted(t, named("web", "10.42.0.5")))
+	sim.Put(memberKey("blue", "a"), `{"version":1}`)
+	sim.Put(pinKey("blue", addr("10.42.9.9")), `{"node":"b","containerID":"c","ifName":"eth0"}`)
+	sim.Put(usedKey("blue", "a"), "")
+	got, used, err := c.Network(t.Context(), "blue")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Created != n.Created || len(got.Blocks) != 1 || len(got.Members) != 1 || len(got.Pins) != 1 || !used["a"] || len(got.Names) != 0 || len(got.Faults) != 0 {
+		t.Errorf("got %+v, used %v", got, used)
+	}
+}
