@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/google/nftables"
 	"github.com/google/nftables/userdata"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -16,6 +17,9 @@ import (
 type RuleEvent struct {
 	// Tags are the comments of elements that were deleted. Nil: something else was, or events were missed.
 	Tags []string
+	// Table and Chain are where rules were deleted: the chain may have others by now. An empty chain: something else was deleted.
+	Table *nftables.Table
+	Chain string
 }
 
 // RuleMonitor hears of what is deleted from the nftables of the host.
@@ -69,7 +73,11 @@ func ruleEvent(kind uint16, data []byte, prefix string) (e RuleEvent, ok bool) {
 		return e, false
 	}
 	switch kind &^ (unix.NFNL_SUBSYS_NFTABLES << 8) {
-	case unix.NFT_MSG_DELTABLE, unix.NFT_MSG_DELCHAIN, unix.NFT_MSG_DELRULE, unix.NFT_MSG_DELSET:
+	case unix.NFT_MSG_DELRULE:
+		e.Table = &nftables.Table{Name: name(attributes, unix.NFTA_RULE_TABLE), Family: nftables.TableFamily(data[0])}
+		e.Chain = name(attributes, unix.NFTA_RULE_CHAIN)
+		return e, true
+	case unix.NFT_MSG_DELTABLE, unix.NFT_MSG_DELCHAIN, unix.NFT_MSG_DELSET:
 		return e, true
 	case unix.NFT_MSG_DELSETELEM:
 		eachAttribute(attribute(attributes, unix.NFTA_SET_ELEM_LIST_ELEMENTS), func(_ uint16, element []byte) {
@@ -79,4 +87,9 @@ func ruleEvent(kind uint16, data []byte, prefix string) (e RuleEvent, ok bool) {
 		return e, len(e.Tags) > 0
 	}
 	return e, false
+}
+
+// name is an attribute that is a text, which ends with a NUL.
+func name(attributes []byte, kind int) string {
+	return string(bytes.TrimRight(attribute(attributes, kind), "\x00"))
 }

@@ -4,6 +4,7 @@ package rulewatch
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -68,21 +69,30 @@ func gather(ctx context.Context, first kernel.RuleEvent, losses <-chan kernel.Ru
 // needsRepair says whether something is gone that is still to be there: rules, what a network has, or an element of an
 // attachment whose link is there.
 func needsRepair(lost []kernel.RuleEvent) bool {
-	var tags []string
-	for _, e := range lost {
-		if e.Tags == nil {
-			return true
-		}
-		tags = append(tags, e.Tags...)
-	}
-	if slices.ContainsFunc(tags, func(tag string) bool { return !state.IsTag(tag) }) {
-		return true
-	}
 	k, err := kernel.Open("")
 	if err != nil {
 		return true
 	}
 	defer k.Close()
+	var tags []string
+	seen := make(map[string]bool)
+	for _, e := range lost {
+		switch {
+		case e.Tags != nil:
+			tags = append(tags, e.Tags...)
+			continue
+		case e.Chain == "":
+			return true
+		}
+		chain := fmt.Sprint(e.Table.Family, " ", e.Table.Name, " ", e.Chain)
+		if !seen[chain] && !complete(k, e) {
+			return true
+		}
+		seen[chain] = true
+	}
+	if slices.ContainsFunc(tags, func(tag string) bool { return !state.IsTag(tag) }) {
+		return true
+	}
 	links, err := kernel.Dump(k.Host.LinkList)
 	if err != nil {
 		return true
@@ -93,4 +103,19 @@ func needsRepair(lost []kernel.RuleEvent) bool {
 		}
 	}
 	return false
+}
+
+// complete says whether a chain has all its rules: they were written afresh, as an ADD on a subnet does that is new. Of whatever
+// version the rules are, each says in its comment which of how many it is.
+func complete(k *kernel.Kernel, e kernel.RuleEvent) bool {
+	var count, total int
+	sound := true
+	err := k.EachRuleComment(e.Table, e.Chain, func(comment []byte) {
+		count++
+		var version string
+		var place int
+		n, _ := fmt.Sscanf(string(comment), "%s %d/%d ", &version, &place, &total)
+		sound = sound && n == 3 && place == count
+	})
+	return err == nil && sound && count > 0 && count == total
 }

@@ -62,6 +62,14 @@ func TestWatch(t *testing.T) {
 	for len(asked) > 0 {
 		<-asked
 	}
+	// An ADD on a subnet that is new writes all rules afresh.
+	other := ruleset.Masquerade{Owner: statetest.Owner("b"), Link: "br0", Prefixes: statetest.Prefixes("10.2.0.2/24")}
+	statetest.Ensure(t, statetest.Open(t, nil), other, true)
+	select {
+	case <-asked:
+		t.Error("an ADD was taken for a loss")
+	case <-time.After(4 * settle):
+	}
 	if err := set.Remove(k); err != nil {
 		t.Fatal(err)
 	}
