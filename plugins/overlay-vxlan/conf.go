@@ -35,6 +35,7 @@ type conf struct {
 	attach.Publishing
 
 	verb  string
+	again bool             // declares again what others may have flushed
 	mac   net.HardwareAddr // nil: the owner's stable one
 	asked []netip.Addr     // addresses that the runtime asks for
 	ports []ports.Port
@@ -52,7 +53,7 @@ type conf struct {
 }
 
 func parse(stdin []byte, env attach.Env) (conf, error) {
-	c := conf{verb: env.Command}
+	c := conf{verb: env.Command, again: env.Redeclare != ""}
 	if err := attach.Decode(stdin, &c); err != nil {
 		return c, err
 	}

@@ -42,9 +42,11 @@ func (c conf) overlay(network string) vxlan.Overlay {
 	n := c.network
 	n.Name = network
 	o := vtep.Declare(n, c.hosts, c.own, c.underlayMTU)
-	o.Attended, o.Peers.Partial = c.Agent != "", c.partial
+	attended := c.Agent != ""
+	o.Attended = attended && !c.again // who declares again looks at all of it: the agent may not be running
+	o.Peers.Partial, o.Filter.Partial = c.partial, c.partial
 	return vtep.Tunnel(o, func(t *wireguard.Tunnel) {
-		t.Key, t.Attended, t.Partial = [32]byte(c.key), o.Attended, c.partial
+		t.Key, t.Attended, t.Partial = [32]byte(c.key), attended, c.partial
 	})
 }
 

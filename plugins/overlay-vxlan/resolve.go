@@ -47,7 +47,7 @@ func resolve(c conf, k *attach.Kernel) (conf, error) {
 		return c, err
 	}
 	declared := c.overlay(c.Name)
-	if c.document.Full != "" && c.verb == "ADD" {
+	if c.document.Full != "" && (c.verb == "ADD" || c.again) {
 		if declared, err = c.complete(k, declared); err != nil {
 			return c, err
 		}
@@ -147,17 +147,18 @@ func (c *conf) measure(k *attach.Kernel) error {
 	return nil
 }
 
-// complete reads all peers when the device is not there with them: the small file is enough as long as it is.
+// complete reads all peers when the device or the filters are not there with them: the small file is enough as long as they are.
+// Who declares again does so in any case, and takes nothing away: the agent may know of more.
 func (c *conf) complete(k *attach.Kernel, declared vxlan.Overlay) (vxlan.Overlay, error) {
 	there, err := declared.Complete(k)
-	if err != nil || there {
+	if err != nil || there && !c.again {
 		return declared, err
 	}
 	small := c.document
 	if err := c.readPeers(c.document.Full); err != nil {
 		return declared, nil // the agent makes up for it
 	}
-	c.document, c.partial = small, false
+	c.document, c.partial = small, c.again
 	return c.overlay(c.Name), nil
 }
 

@@ -8,10 +8,14 @@ import (
 	"github.com/fairway-cni/fairway/pkg/kernel"
 )
 
-// Complete says whether the device is there as declared, and all that is made before it.
+// Complete says whether the device is there as declared, and all that is made before it, as far as a look tells that costs next
+// to nothing.
 func (o Overlay) Complete(k *kernel.Kernel) (bool, error) {
 	_, complete, err := o.look(k)
-	return complete, err
+	if !complete || err != nil {
+		return false, err
+	}
+	return o.filtersStand(k)
 }
 
 // Advance changes what differs from what is in place, without listing anything: what a change of one peer costs does not grow
