@@ -37,7 +37,7 @@ runtime, by the ID or name under which it is on a network already; the process p
 		},
 	}
 	o.addFlags(cmd.Flags())
-	cmd.Flags().StringVar(&o.ifname, "ifname", "", "`name` of the interface (default: the next ethN that is free)")
+	cmd.Flags().StringVar(&o.ifname, "ifname", "", "`name` of the interface (default: the ethN after those it has)")
 	e.addContainerFlags(cmd)
 	return cmd
 }

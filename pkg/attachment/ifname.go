@@ -2,19 +2,23 @@ package attachment
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 )
 
-// nextIfName is the first of eth0, eth1, … that is not taken, as Docker names interfaces.
+// nextIfName is the one of eth0, eth1, … after all that are taken: Docker uses no number again in a running container. By it, a network
+// that is connected later comes last for the default route.
 func nextIfName(taken []string) string {
-	for n := 0; ; n++ {
-		if name := "eth" + strconv.Itoa(n); !slices.Contains(taken, name) {
-			return name
+	next := uint64(0)
+	for _, name := range taken {
+		digits, is := strings.CutPrefix(name, "eth")
+		if number, err := strconv.ParseUint(digits, 10, 16); is && err == nil {
+			next = max(next, number+1)
 		}
 	}
+	return "eth" + strconv.FormatUint(next, 10)
 }
 
 // linkNames is the names of all links in a namespace.

@@ -78,7 +78,8 @@ func TestNextIfName(t *testing.T) {
 	}{
 		{nil, "eth0"},
 		{[]string{"lo", "eth0"}, "eth1"},
-		{[]string{"lo", "eth1"}, "eth0"},
+		{[]string{"lo", "eth1"}, "eth2"},
+		{[]string{"ether9", "eth-1", "eth99999"}, "eth0"},
 		{[]string{"eth2", "eth0", "eth1"}, "eth3"},
 	} {
 		if got := nextIfName(test.taken); got != test.want {

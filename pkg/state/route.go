@@ -25,7 +25,8 @@ type Route struct {
 	// MTU and AdvMSS in bytes, 0 for none.
 	MTU, AdvMSS int
 	// Priority is the metric. With 0, the route gives way to one through another link, by a higher metric, and takes over
-	// when that one goes: a container's second network.
+	// when that one goes: a container's second network. A default route through ethN comes after those through links of lower
+	// numbers, in whatever order they are added: runtimes add networks in parallel.
 	Priority int
 	// Table is the routing table, nil for main.
 	Table *int
@@ -155,20 +156,37 @@ func (r Route) giveWay(n *kernel.Namespace, index int) (present bool, priority i
 	if err != nil {
 		return false, 0, err
 	}
-	next := 0
+	next, taken := 0, map[int]bool{}
 	for _, other := range routes {
+		taken[other.Priority] = true
 		if r.matches(other, index) && (r.Priority == 0 || r.Priority == other.Priority) {
 			return true, 0, nil
 		}
 		next = max(next, other.Priority+1)
 	}
 	if r.Priority == 0 {
+		if place, ok := r.place(); ok && !taken[place] {
+			return false, place, nil
+		}
 		return false, next, nil
 	}
 	if slices.ContainsFunc(routes, func(other netlink.Route) bool { return other.Priority == r.Priority }) {
 		return false, 0, fmt.Errorf("%s: a route of this priority through another link %w: choose another priority", r, ErrExists)
 	}
 	return false, r.Priority, nil
+}
+
+// place is the metric of a default route by the number of its link; ok is false for any other route.
+func (r Route) place() (metric int, ok bool) {
+	digits, is := strings.CutPrefix(r.Link, "eth")
+	number, err := strconv.ParseUint(digits, 10, 8)
+	if !is || err != nil || r.Dst.Bits() != 0 {
+		return 0, false
+	}
+	if r.Dst.Addr().Is6() {
+		metric = 1024 // what the kernel makes of 0 (IP6_RT_PRIO_USER, linux/ipv6_route.h)
+	}
+	return metric + int(number), true
 }
 
 // list lists the routes to the destination in a table. Without one, they are those of all tables.

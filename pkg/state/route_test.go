@@ -1,6 +1,7 @@
 package state_test
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -148,13 +149,37 @@ func TestRouteString(t *testing.T) {
 	}
 }
 
-// A network that comes back does not take the default route from the one that took over.
-func TestRouteComesBackSecond(t *testing.T) {
+// TestRouteOrderIsOfNames: whatever order networks are added in, and come back in, the default route is that of the link that comes first.
+func TestRouteOrderIsOfNames(t *testing.T) {
+	for _, test := range []struct{ dst, via, family, target string }{
+		{"0.0.0.0/0", "10.0.%d.1", "-4", "192.0.2.1"}, {"::/0", "fd00:0:0:%x::1", "-6", "2001:db8::1"},
+	} {
+		t.Run(test.dst, func(t *testing.T) {
+			container := twoHomed(t)
+			routes := []state.Route{route("eth0", test.dst, fmt.Sprintf(test.via, 0)), route("eth1", test.dst, fmt.Sprintf(test.via, 1))}
+			for _, order := range [][]int{{1, 0}, {0, 1}, {1, 0, 0, 1}} {
+				for _, i := range order {
+					if _, err := routes[i].Ensure(statetest.Open(t, container)); err != nil {
+						t.Fatal(err)
+					}
+					statetest.Verifies(t, container, routes[i])
+				}
+				statetest.Shows(t, container.Sh(t, "ip", test.family, "route", "get", test.target), "dev eth0")
+				container.Sh(t, "ip", test.family, "route", "del", test.dst, "dev", "eth0")
+				statetest.Shows(t, container.Sh(t, "ip", test.family, "route", "get", test.target), "dev eth1")
+				container.Sh(t, "ip", test.family, "route", "del", test.dst, "dev", "eth1")
+			}
+		})
+	}
+}
+
+// A link of another name gives way to all that are there.
+func TestRouteOfAnotherNameComesSecond(t *testing.T) {
 	container := twoHomed(t)
-	first, second := route("eth0", "0.0.0.0/0", "10.0.0.1"), route("eth1", "0.0.0.0/0", "10.0.1.1")
-	statetest.Ensure(t, statetest.Open(t, container), first, true)
+	container.Sh(t, "ip", "link", "set", "eth0", "down")
+	container.Sh(t, "ip", "link", "set", "eth0", "name", "data0", "up")
+	first, second := route("data0", "0.0.0.0/0", "10.0.0.1"), route("eth1", "0.0.0.0/0", "10.0.1.1")
 	statetest.Ensure(t, statetest.Open(t, container), second, true)
-	container.Sh(t, "ip", "route", "del", "default", "via", "10.0.0.1")
 	statetest.Ensure(t, statetest.Open(t, container), first, true)
 	statetest.Shows(t, container.Sh(t, "ip", "route", "get", "192.0.2.1"), "via 10.0.1.1 dev eth1")
 	statetest.Verifies(t, container, first)
