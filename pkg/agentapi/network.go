@@ -24,6 +24,10 @@ type Network struct {
 	// WithoutNames: containers do not find each other by name. HostGateway: they find their host as host.docker.internal.
 	WithoutNames bool `json:"withoutNames,omitempty"`
 	HostGateway  bool `json:"hostGateway,omitempty"`
+	// Encrypted networks go between hosts through WireGuard, and in no other way.
+	Encrypted bool `json:"encrypted,omitempty"`
+	// WireguardPort is the UDP port of that on each host. With 0, Put chooses one that no network has.
+	WireguardPort uint16 `json:"wireguardPort,omitempty"`
 	// Options and Labels are kept for who asks; the agent does not read them.
 	Options map[string]string `json:"options,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
@@ -36,6 +40,7 @@ type Network struct {
 // Same says whether two definitions are one.
 func (n Network) Same(other Network) bool {
 	return n.Name == other.Name && n.VNI == other.VNI && n.MTU == other.MTU && n.Internal == other.Internal && n.IPMasq == other.IPMasq &&
+		n.Encrypted == other.Encrypted && n.WireguardPort == other.WireguardPort &&
 		n.WithoutNames == other.WithoutNames && n.HostGateway == other.HostGateway &&
 		slices.Equal(n.Subnets, other.Subnets) && maps.Equal(n.Options, other.Options) && maps.Equal(n.Labels, other.Labels) &&
 		slices.Equal(n.Requires, other.Requires) && n.Created.Equal(other.Created)
@@ -61,6 +66,8 @@ type Peer struct {
 	Blocks []netip.Prefix `json:"blocks"`
 	// Pins are addresses outside its blocks that containers of the host have.
 	Pins []netip.Addr `json:"pins,omitempty"`
+	// PublicKey is the host's for encrypted networks, in base64. Empty: it has none, and is not reached in these.
+	PublicKey string `json:"publicKey,omitempty"`
 	// Self says that the host is the one that was asked.
 	Self bool `json:"self,omitempty"`
 	// InUse says that the host has containers on the network.
@@ -92,6 +99,8 @@ type Health struct {
 	Confirmed time.Time `json:"confirmed,omitzero"`
 	// Etcd is the state of the connection to etcd.
 	Etcd EtcdHealth `json:"etcd"`
+	// Encryption is what encrypts networks on this host: "kernel", or "userspace", which is fairwayd itself. Empty: none was needed yet.
+	Encryption string `json:"encryption,omitempty"`
 	// Networks is their number, Member that of those which the host is a member of.
 	Networks int `json:"networks"`
 	Member   int `json:"member"`

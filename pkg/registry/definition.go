@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/overlay"
 )
 
 // maxVNI is the largest VXLAN network identifier: 24 bits (RFC 7348, section 5).
@@ -49,6 +51,22 @@ func Complete(n agentapi.Network) (agentapi.Network, error) {
 			subnets[0].Prefix, subnets[1].Prefix)
 	}
 	n.Subnets = subnets
+	return completeEncryption(n)
+}
+
+// completeEncryption has hosts keep off an encrypted network that do not know what that is.
+func completeEncryption(n agentapi.Network) (agentapi.Network, error) {
+	required := slices.Contains(n.Requires, encrypted)
+	switch {
+	case !n.Encrypted && required:
+		return n, invalidf("requires has %q, and the network is not encrypted: set encrypted", encrypted)
+	case !n.Encrypted && n.WireguardPort != 0:
+		return n, invalidf("wireguardPort is set, and the network is not encrypted: set encrypted, or leave it out")
+	case n.Encrypted && n.WireguardPort == overlay.DefaultPort:
+		return n, invalidf("wireguardPort %d is that of VXLAN: give another, or leave it out", n.WireguardPort)
+	case n.Encrypted && !required:
+		n.Requires = append(slices.Clone(n.Requires), encrypted)
+	}
 	return n, nil
 }
 
@@ -90,6 +108,9 @@ func conflict(n agentapi.Network, others map[string]agentapi.Network) error {
 		if n.VNI != 0 && n.VNI == other.VNI {
 			return existsf("vni %d is that of network %s: give another, or leave it out", n.VNI, other.Name)
 		}
+		if n.WireguardPort != 0 && n.WireguardPort == other.WireguardPort {
+			return existsf("wireguardPort %d is that of network %s: give another, or leave it out", n.WireguardPort, other.Name)
+		}
 		for _, s := range n.Subnets {
 			for _, o := range other.Subnets {
 				if s.Prefix.Overlaps(o.Prefix) {
@@ -105,6 +126,9 @@ func conflict(n agentapi.Network, others map[string]agentapi.Network) error {
 func satisfies(made, asked agentapi.Network) bool {
 	if asked.VNI == 0 {
 		asked.VNI = made.VNI
+	}
+	if asked.WireguardPort == 0 {
+		asked.WireguardPort = made.WireguardPort
 	}
 	asked.Created = made.Created
 	return made.Same(asked)

@@ -62,6 +62,9 @@ func (c *Client) create(ctx context.Context, n agentapi.Network, revision int64,
 	for n.VNI == 0 {
 		n.VNI = freeVNI(others)
 	}
+	if n.Encrypted && n.WireguardPort == 0 {
+		n.WireguardPort = freePort(others)
+	}
 	value, err := json.Marshal(n)
 	if err != nil {
 		return n, false, err
@@ -81,6 +84,19 @@ func freeVNI(others map[string]agentapi.Network) uint32 {
 		}
 	}
 	return vni
+}
+
+// freePort is the lowest UDP port from the default on that no network has: whoever keeps a firewall lets in a few in a row.
+func freePort(others map[string]agentapi.Network) uint16 {
+	taken := make(map[uint16]bool, len(others))
+	for _, other := range others {
+		taken[other.WireguardPort] = true
+	}
+	port := uint16(overlay.DefaultWireguardPort)
+	for taken[port] {
+		port++
+	}
+	return port
 }
 
 // definitions reads all networks, and the revision they are of.
@@ -105,13 +121,14 @@ func outline(name, value string) agentapi.Network {
 	}
 	var parts struct {
 		VNI     uint32            `json:"vni"`
+		Port    uint16            `json:"wireguardPort"`
 		Subnets []json.RawMessage `json:"subnets"`
 	}
 	n = agentapi.Network{Name: name}
 	if json.Unmarshal([]byte(value), &parts) != nil {
 		return n
 	}
-	n.VNI = parts.VNI
+	n.VNI, n.WireguardPort = parts.VNI, parts.Port
 	for _, text := range parts.Subnets {
 		var s agentapi.Subnet
 		if json.Unmarshal(text, &s) == nil && s.Prefix.IsValid() {

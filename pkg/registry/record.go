@@ -17,7 +17,10 @@ import (
 const recordVersion = 1
 
 // features are those of networks that this release knows.
-var features []string
+var features = []string{encrypted}
+
+// encrypted is the feature of networks that go through WireGuard: a host that does not know it would send them in clear.
+const encrypted = "encrypted"
 
 // Cluster is what all hosts have in common.
 type Cluster struct {
@@ -58,6 +61,8 @@ type Host struct {
 	Machine string `json:"machine,omitempty"`
 	// Release of fairwayd.
 	Release string `json:"release,omitempty"`
+	// PublicKey is the host's for encrypted networks; zero until it has needed one.
+	PublicKey overlay.Key `json:"publicKey,omitzero"`
 
 	published int64 // the revision of the record
 }
@@ -156,7 +161,7 @@ func merged(before string, record any) (string, error) {
 	if err := json.Unmarshal(text, &own); err != nil {
 		return "", err
 	}
-	for _, key := range []string{"mtu", "machine", "release"} {
+	for _, key := range []string{"mtu", "machine", "release", "publicKey"} {
 		delete(all, key) // own keys that are empty now
 	}
 	for key, value := range own {
