@@ -22,8 +22,9 @@ const patience = time.Minute
 
 // cluster is hosts on one underlay, with etcd there.
 type cluster struct {
-	etcd  *testnet.Etcd
-	hosts []*member
+	raised *testnet.Hosts
+	etcd   *testnet.Etcd
+	hosts  []*member
 }
 
 // member is one host of a cluster, with its agent.
@@ -54,7 +55,7 @@ func newCluster(t *testing.T, hosts, members int) *cluster {
 			t.Error(err)
 		}
 	})
-	c := &cluster{etcd: etcd}
+	c := &cluster{raised: raised, etcd: etcd}
 	for _, h := range raised.All {
 		// What comes back sooner than with an audit, comes back with an event.
 		flags := map[string]string{"audit-interval": "1h", "alive-ttl": "5s", "leave-after": "1h", "log-level": "debug"}

@@ -51,6 +51,7 @@ func (o *options) flags(t *texts) *pflag.FlagSet {
 	f.StringVar(&t.ca, "etcd-cacert", "", "`file` of the authorities that sign etcd's certificates; the system's unless given")
 	f.StringVar(&t.cert, "etcd-cert", "", "`file` of this host's certificate for etcd")
 	f.StringVar(&t.key, "etcd-key", "", "`file` of its private key")
+	f.BoolVar(&c.InsecureRegistry, "insecure-registry", false, "let networks be encrypted although etcd does not tell hosts by certificates")
 	f.StringVar(&c.Underlay, "underlay", "", "`link|address` by which other hosts reach this one; the default route's unless given")
 	f.StringVar(&c.Node, "node", "", "this host's `name`, which no other has; the host name unless given")
 	f.StringVar(&c.NetconfDir, "netconf-dir", c.NetconfDir, "`directory` where runtimes look for networks")

@@ -46,6 +46,8 @@ type Agent struct {
 	problems  *problems
 	metrics   *metrics
 	watched   watched
+	keys      *keyring
+	devices   *devices
 	others    others // names of other hosts
 	// link reports whether etcd is connected, and leave closes the connections that begin at an address.
 	link     func(ctx context.Context, report func(connected bool))
@@ -82,6 +84,9 @@ type parts struct {
 	offers  offers
 	link    func(ctx context.Context, report func(connected bool))
 	leave   func(netip.Addr)
+	// keys and devices are nil unless the machine has them, too.
+	keys    *keyring
+	devices *devices
 }
 
 // newAgent makes an agent of its parts, with what the files remember.
@@ -90,9 +95,12 @@ func newAgent(c Config, p parts) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.keys == nil {
+		p.keys, p.devices = newKeyring(c.StateDir), newDevices()
+	}
 	a := &Agent{
 		config: c, bootID: p.bootID, clock: p.clock, identity: p.who, registry: registry.New(p.store), machine: p.machine, files: p.files, offers: p.offers,
-		link: p.link, leave: p.leave, cache: newCache(), problems: newProblems(),
+		keys: p.keys, devices: p.devices, link: p.link, leave: p.leave, cache: newCache(), problems: newProblems(),
 		wake: newTrigger(), usage: newTrigger(), remote: newTrigger(), naming: newTrigger(),
 	}
 	a.watched.wanted, a.watched.devices, a.watched.hurt = make(map[string]snapshot), make(map[string]string), make(map[string]bool)
@@ -173,8 +181,9 @@ func prepare(c Config, client *etcd.Client) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	keys, devices := newKeyring(c.StateDir), newDevices()
 	a, err := newAgent(c, parts{
-		bootID: boot, clock: func() fence.Now { return fence.Clock(boot) }, who: who, store: client, machine: realMachine{c.DataDir}, files: files,
+		keys: keys, devices: devices, bootID: boot, clock: func() fence.Now { return fence.Clock(boot) }, who: who, store: client, machine: realMachine{c.DataDir, keys, devices}, files: files,
 		offers: newConflists(c, files), link: client.AwaitConnection, leave: client.Leave,
 	})
 	if err != nil {

@@ -45,6 +45,8 @@ type Config struct {
 	LeaveAfter time.Duration
 	// Join are networks of which the host is a member without containers, too.
 	Join []string
+	// InsecureRegistry lets networks be encrypted although etcd does not tell hosts by certificates.
+	InsecureRegistry bool
 	// Version of fairwayd.
 	Version string
 	// Names is what the resolver of this host answers from. Nil: names are neither published nor followed.

@@ -31,12 +31,15 @@ func newConflists(c Config, s store) conflists {
 
 // pluginConf is the configuration of plugin overlay-vxlan.
 type pluginConf struct {
-	Type     string   `json:"type"`
-	VNI      uint32   `json:"vni"`
+	Type string `json:"type"`
+	// VNI is left out of an encrypted network: the peers' file has it, and a plugin of a release that does not encrypt refuses.
+	VNI      uint32   `json:"vni,omitempty"`
 	Subnets  []string `json:"subnets"`
 	MTU      int      `json:"mtu,omitempty"`
 	Internal bool     `json:"internal,omitempty"`
 	IPMasq   bool     `json:"ipMasq,omitempty"`
+	// Encrypted: the peers' file has to say so, too.
+	Encrypted bool `json:"encrypted,omitempty"`
 	// PeersFile is the agent's snapshot, Agent its socket.
 	PeersFile string `json:"peersFile"`
 	Agent     string `json:"agent"`
@@ -67,6 +70,9 @@ func (c conflists) definitionOf(n agentapi.Network) conflist.Definition {
 	if !n.WithoutNames {
 		plugin.Names = &namesConf{Host: n.HostGateway}
 		plugin.Capabilities["aliases"], plugin.Capabilities["dns"] = true, true
+	}
+	if plugin.Encrypted = n.Encrypted; n.Encrypted {
+		plugin.VNI = 0
 	}
 	if !n.Internal {
 		plugin.Capabilities["portMappings"] = true

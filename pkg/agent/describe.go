@@ -17,6 +17,8 @@ type view struct {
 	state registry.State
 	node  string
 	here  underlay
+	// key is this host's public one, for encrypted networks.
+	key overlay.Key
 	// had are blocks that this host has had: they stay its own until another has them, though the store has lost them.
 	had []netip.Prefix
 	// hadPins are pins that this host has had: they stay while containers have them, as blocks do.
@@ -39,6 +41,9 @@ func (v view) describe(n *registry.Network) (snap snapshot, faults []overlay.Fau
 	if v.before != nil {
 		hosts.Peers = v.unite(n, hosts.Peers)
 	}
+	if n.Definition.Encrypted {
+		faults = append(faults, v.giveKeys(hosts.Peers)...)
+	}
 	stranded = v.stranded(n, own)
 	faults = append(faults, spare(hosts.Peers[1:], stranded)...)
 	known := make(map[string]netip.Addr, len(hosts.Peers))
@@ -60,6 +65,23 @@ func (v view) describe(n *registry.Network) (snap snapshot, faults []overlay.Fau
 	admitted, more := model(n.Definition).Admit(hosts)
 	snap.hosts = admitted
 	return snap, append(faults, more...), stranded
+}
+
+// giveKeys gives the hosts of an encrypted network their public keys. One without is not reached, and named.
+func (v view) giveKeys(peers []overlay.Peer) (faults []overlay.Fault) {
+	peers[0].Key = v.key
+	for i, p := range peers[1:] {
+		key := v.state.Hosts[p.Node].PublicKey
+		if _, there := v.state.Hosts[p.Node]; !there && v.before != nil { // the store has lost its record
+			if at := slices.IndexFunc(v.before.hosts.Peers, func(was overlay.Peer) bool { return was.Node == p.Node }); at >= 0 {
+				key = v.before.hosts.Peers[at].Key
+			}
+		}
+		if peers[1+i].Key = key; key.IsZero() {
+			faults = append(faults, overlay.Fault{Entry: "host " + p.Node, Reason: "it has published no key, and the network is encrypted: it is not reached, see what fairwayd says there"})
+		}
+	}
+	return faults
 }
 
 // own are this host's blocks: those that etcd says, and those that it has lost and nobody else has.

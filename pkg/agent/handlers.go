@@ -38,6 +38,11 @@ func (a *Agent) putNetwork(r *http.Request) (any, error) {
 	if err := a.fitsHere(n); err != nil {
 		return nil, err
 	}
+	if n.Encrypted {
+		if err := a.trusts(); err != nil {
+			return nil, fmt.Errorf("%w definition: %w", agentapi.ErrInvalid, err)
+		}
+	}
 	made, err := a.registry.Create(r.Context(), n)
 	if err != nil {
 		return nil, err
@@ -247,6 +252,9 @@ func peersIn(snap snapshot) []agentapi.Peer {
 	peers := []agentapi.Peer{}
 	for _, p := range snap.hosts.Peers {
 		peer := agentapi.Peer{Node: p.Node, VTEP: p.VTEP, Blocks: p.Blocks, Self: p.VTEP == snap.hosts.Self}
+		if !p.Key.IsZero() {
+			peer.PublicKey = p.Key.String()
+		}
 		for _, pin := range snap.hosts.Pins {
 			if pin.VTEP == p.VTEP {
 				peer.Pins = append(peer.Pins, pin.Address)
@@ -325,6 +333,6 @@ func (a *Agent) health(network string) agentapi.Health {
 		Etcd: agentapi.EtcdHealth{
 			Endpoints: a.config.Endpoints, Connected: connected, Revision: a.cache.revision(), Since: a.cache.connectedSince(),
 		},
-		Networks: len(a.cache.networks()), Member: len(a.cache.joinedNetworks()),
+		Encryption: a.devices.used(), Networks: len(a.cache.networks()), Member: len(a.cache.joinedNetworks()),
 	}
 }

@@ -227,6 +227,11 @@ func (l *local) network(p pass, name string) error {
 	if err := l.fits(p, n, there); err != nil {
 		return err
 	}
+	if l.cache.isJoined(name) {
+		if err := l.mayEncrypt(n.Definition); err != nil {
+			return err
+		}
+	}
 	switch {
 	case l.cache.isJoined(name) && n.Followed:
 		return l.realise(p, l.describe(s, n, before, there))
@@ -293,7 +298,7 @@ func (l *local) fits(p pass, n *registry.Network, there bool) error {
 
 // describe is this host's view of a network that it is a member of.
 func (l *local) describe(s registry.State, n *registry.Network, before snapshot, there bool) snapshot {
-	v := view{state: s, node: l.node(), here: l.cache.place(), reserved: l.cache.reservedIn(n.Name)}
+	v := view{state: s, node: l.node(), key: l.keys.public(), here: l.cache.place(), reserved: l.cache.reservedIn(n.Name)}
 	if there {
 		v.hadPins = before.pins
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/state/vxlan"
+	"github.com/fairway-cni/fairway/pkg/state/wireguard"
 	"github.com/fairway-cni/fairway/pkg/vtep"
 )
 
@@ -39,7 +40,11 @@ type pass interface {
 }
 
 // realMachine is the host that the agent runs on.
-type realMachine struct{ dataDir string }
+type realMachine struct {
+	dataDir string
+	keys    *keyring
+	devices *devices
+}
 
 func (m realMachine) config(network string) hostlocal.Config {
 	return hostlocal.Config{Network: network, DataDir: m.dataDir}
@@ -53,15 +58,19 @@ func (m realMachine) purge(ctx context.Context, network string) error {
 	return hostlocal.NewStore(m.config(network)).Purge(ctx)
 }
 
-func (realMachine) open() (pass, error) {
+func (m realMachine) open() (pass, error) {
 	k, err := kernel.Open("")
 	if err != nil {
 		return nil, err
 	}
-	return realPass{k}, nil
+	return realPass{k, m.keys, m.devices}, nil
 }
 
-type realPass struct{ k *kernel.Kernel }
+type realPass struct {
+	k       *kernel.Kernel
+	keys    *keyring
+	devices *devices
+}
 
 func (p realPass) close() { p.k.Close() }
 
@@ -75,6 +84,7 @@ func (p realPass) program(s snapshot, before *snapshot, partial bool) (drift, er
 		return nil, err
 	}
 	o.Peers.Partial, o.Filter.Partial = partial, partial
+	o = vtep.Tunnel(o, func(t *wireguard.Tunnel) { t.Partial = partial })
 	if before != nil {
 		was, err := p.declare(*before)
 		if err == nil {
@@ -84,10 +94,30 @@ func (p realPass) program(s snapshot, before *snapshot, partial bool) (drift, er
 		}
 	}
 	if drift = o.Verify(p.k); drift == nil {
-		return nil, nil
+		return nil, pin(o)
 	}
 	_, err = o.Ensure(p.k)
 	return drift, err
+}
+
+// pin sets back where the peers of an encrypted network are, as the registry has it.
+func pin(o vxlan.Overlay) error {
+	if o.Encrypted == nil {
+		return nil
+	}
+	return o.Encrypted.Tunnel.(wireguard.Tunnel).Pin()
+}
+
+// encrypted completes the tunnel of an encrypted network by what this host alone has.
+func (p realPass) encrypted(o vxlan.Overlay) (vxlan.Overlay, error) {
+	if o.Encrypted == nil {
+		return o, nil
+	}
+	key, err := p.keys.private()
+	if err != nil {
+		return o, err
+	}
+	return vtep.Tunnel(o, func(t *wireguard.Tunnel) { t.Key, t.Driver = [32]byte(key), p.devices }), nil
 }
 
 // declare is this host's part of a network as kernel state.
@@ -101,14 +131,14 @@ func (p realPass) declare(s snapshot) (vxlan.Overlay, error) {
 	if err != nil {
 		return vxlan.Overlay{}, err
 	}
-	if most := under.MTU - overlay.Overhead(own.VTEP); network.MTU > most {
+	if most := under.MTU - network.Overhead(own.VTEP); network.MTU > most {
 		return vxlan.Overlay{}, fmt.Errorf("mtu %d is more than %d, which %s with MTU %d has room for: raise that, or make the network with a smaller one",
 			network.MTU, most, under.Link, under.MTU)
 	}
 	if s.mtu > 0 {
 		under.MTU = min(under.MTU, s.mtu)
 	}
-	return vtep.Declare(network, s.hosts, own, under.MTU), nil
+	return p.encrypted(vtep.Declare(network, s.hosts, own, under.MTU))
 }
 
 func (p realPass) remove(s snapshot) (gone bool, err error) {
@@ -132,6 +162,9 @@ func (p realPass) fits(s snapshot) error {
 	}
 	s.hosts.Peers = []overlay.Peer{{VTEP: s.hosts.Self}}
 	o, err := p.declare(s)
+	if errors.Is(err, errNoKey) {
+		err = nil // it is made when the host becomes a member
+	}
 	if err == nil {
 		err = o.Ready(p.k)
 	}

@@ -46,6 +46,7 @@ func (s snapshot) network() overlay.Network { return model(s.definition) }
 func model(n agentapi.Network) overlay.Network {
 	m := overlay.Network{
 		Name: n.Name, VNI: n.VNI, MTU: n.MTU, Port: overlay.DefaultPort, Internal: n.Internal, IPMasq: n.IPMasq,
+		Encrypted: n.Encrypted, WireguardPort: n.WireguardPort,
 	}
 	for _, s := range n.Subnets {
 		m.Subnets = append(m.Subnets, s.Prefix)
@@ -79,7 +80,7 @@ func (s snapshot) equal(other snapshot) bool {
 	return s.created == other.created && s.mtu == other.mtu && s.definition.Same(other.definition) && s.hosts.Self == other.hosts.Self &&
 		slices.Equal(s.hosts.Pins, other.hosts.Pins) && maps.Equal(s.pins, other.pins) &&
 		slices.EqualFunc(s.hosts.Peers, other.hosts.Peers, func(a, b overlay.Peer) bool {
-			return a.Node == b.Node && a.VTEP == b.VTEP && slices.Equal(a.Blocks, b.Blocks)
+			return a.Node == b.Node && a.VTEP == b.VTEP && a.Key == b.Key && slices.Equal(a.Blocks, b.Blocks)
 		})
 }
 

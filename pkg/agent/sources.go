@@ -238,7 +238,7 @@ func (a *Agent) events(ctx context.Context) error {
 	return kernel.Monitor(ctx, func(e kernel.Event) {
 		under := a.cache.place().link
 		switch {
-		case strings.HasPrefix(e.Link, devicePrefix):
+		case strings.HasPrefix(e.Link, overlay.LinkPrefix), strings.HasPrefix(e.Link, overlay.TunnelPrefix):
 			a.disturb(e.Link)
 		case e.Link == "", e.Link == under, e.Link == a.config.Underlay, under == "", e.Default:
 		default:
@@ -363,9 +363,6 @@ func quiet(ctx context.Context, watcher *fsnotify.Watcher, asked trigger, dir st
 	}
 }
 
-// devicePrefix begins the names of the networks' devices.
-const devicePrefix = overlay.LinkPrefix
-
 // watched is what to put back at once when somebody deletes it.
 type watched struct {
 	mu      sync.Mutex
@@ -388,7 +385,7 @@ func (l *local) want(name string, s *snapshot) {
 func (l *local) watch(s snapshot) {
 	l.watched.mu.Lock()
 	defer l.watched.mu.Unlock()
-	l.watched.devices[overlay.LinkName(s.definition.VNI)] = s.definition.Name
+	l.watched.devices[s.network().Device()] = s.definition.Name
 }
 
 // disturb notes that a device has changed.
@@ -414,7 +411,7 @@ func (a *Agent) gone(e kernel.Gone) {
 	a.watched.mu.Lock()
 	defer a.watched.mu.Unlock()
 	for name, snap := range a.watched.wanted {
-		if e.Link != "" && e.Link != overlay.LinkName(snap.definition.VNI) || !has(snap, e) {
+		if e.Link != "" && e.Link != snap.network().Device() || !has(snap, e) {
 			continue
 		}
 		a.watched.hurt[name] = true

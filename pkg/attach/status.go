@@ -8,6 +8,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/cnierr"
 	"github.com/fairway-cni/fairway/pkg/ipam"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/vxlan"
 )
 
 // addressesReady asks the IPAM plugin. A range that is full, or locked for the moment, is a warning: a runtime takes an error
@@ -40,6 +41,10 @@ func warnOfLimit(err error) {
 func unavailable(err error) error {
 	if err == nil {
 		return nil
+	}
+	if errors.Is(err, vxlan.ErrTunnel) {
+		// CNI 1.1.0, section 2, STATUS: containers that are there have no way to other hosts either.
+		return cnierr.Errorf(state.ErrLimited, "%w", err)
 	}
 	code := cnierr.Code(err)
 	host := errors.Is(err, state.ErrUnsupported) || errors.Is(err, state.ErrAbsent) || errors.Is(err, state.ErrConflict)

@@ -257,8 +257,12 @@ func TestDrawOverlay(t *testing.T) {
 		n.Subnets[0].Prefix.String() != "10.42.0.0/16" || n.Subnets[1].Prefix.Bits() != 64 {
 		t.Errorf("got %+v", n)
 	}
+	o.Options = []string{"encrypted=", "wireguardPort=51900"}
+	if n, err := DrawOverlay(o, site()); err != nil || !n.Encrypted || n.WireguardPort != 51900 {
+		t.Errorf("encrypted: got %+v, %v", n, err)
+	}
 	for want, options := range map[string]string{
-		"the node agent cannot honour the option port": "port=5", "the node agent does not encrypt networks yet": "encrypted=",
+		"the node agent cannot honour the option port": "port=5", "the node agent cannot honour the option privateKeyFile": "privateKeyFile=/k", "no UDP port": "wireguardPort=70000",
 	} {
 		o.Options = []string{options}
 		if _, err := DrawOverlay(o, site()); err == nil || !strings.Contains(err.Error(), want) {

@@ -52,10 +52,7 @@ func DrawOverlay(o Order, site Site) (agentapi.Network, error) {
 	if err != nil {
 		return agentapi.Network{}, err
 	}
-	if keys[optionEncrypted] == true {
-		return agentapi.Network{}, errors.New("option encrypted: the node agent does not encrypt networks yet, and one that pretends to be is worse than none: leave the option out, or list the hosts with their public keys in option peers")
-	}
-	for _, key := range []string{"privateKeyFile", "wireguardPort", "dns", "isolated", "pins", "port", "self"} {
+	for _, key := range []string{"privateKeyFile", "dns", "isolated", "pins", "port", "self"} {
 		if _, given := keys[key]; given {
 			return agentapi.Network{}, fmt.Errorf("the node agent cannot honour the option %s: leave it out", key)
 		}
@@ -75,6 +72,12 @@ func DrawOverlay(o Order, site Site) (agentapi.Network, error) {
 	vni, _ := keys["vni"].(int)
 	n.VNI = uint32(vni)
 	n.MTU, _ = keys["mtu"].(int)
+	n.Encrypted, _ = keys[optionEncrypted].(bool)
+	port, _ := keys["wireguardPort"].(int)
+	if port < 0 || port > 65535 {
+		return agentapi.Network{}, fmt.Errorf("option wireguardPort: %d is no UDP port: give one from 1 to 65535, or leave it out", port)
+	}
+	n.WireguardPort = uint16(port)
 	for _, pool := range d.pools {
 		n.Subnets = append(n.Subnets, agentapi.Subnet{Prefix: pool.Subnet})
 	}

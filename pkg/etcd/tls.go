@@ -40,6 +40,9 @@ func LoadTLS(caFile, certFile, keyFile string) (*TLS, error) {
 	return t, t.load()
 }
 
+// Mutual says whether this host shows a certificate of its own.
+func (t *TLS) Mutual() bool { return t.cert != "" }
+
 // Config is the configuration as the files are now.
 func (t *TLS) Config() *tls.Config {
 	t.mu.Lock()

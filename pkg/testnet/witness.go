@@ -27,8 +27,6 @@ type Witness struct {
 	mu       sync.Mutex
 	seen     map[string]int
 	lost     error
-	stop     chan struct{}
-	reading  sync.WaitGroup
 }
 
 // What a witness tells of.
@@ -42,25 +40,35 @@ const (
 // Watch begins to look at the underlay, until the test ends.
 func (h *Hosts) Watch(t testing.TB) *Witness {
 	t.Helper()
-	w := &Witness{hosts: h, seen: make(map[string]int), stop: make(chan struct{})}
+	w := &Witness{hosts: h, seen: make(map[string]int)}
 	for _, host := range h.All {
-		c := h.Underlay.Capture(t, host.Name)
-		const buffer = 64 << 20 // a stream must not outrun its reader
-		if err := unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, buffer); err != nil {
-			t.Fatalf("buffer of a packet socket: %v", err)
-		}
-		w.captures = append(w.captures, c)
-		w.reading.Go(func() { w.read(c) })
+		w.Follow(t, host)
 	}
-	t.Cleanup(func() { close(w.stop); w.reading.Wait() })
 	return w
 }
 
-func (w *Witness) read(c *Capture) {
+// Follow looks at the cable of a host that was booted again, before anything speaks there: it has another.
+func (w *Witness) Follow(t testing.TB, host *Host) {
+	t.Helper()
+	c := w.hosts.Underlay.Capture(t, host.Name)
+	const buffer = 64 << 20 // a stream must not outrun its reader
+	if err := unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, buffer); err != nil {
+		t.Fatalf("buffer of a packet socket: %v", err)
+	}
+	w.captures = append(w.captures, c)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		w.read(c, stop)
+	}()
+	t.Cleanup(func() { close(stop); <-stopped }) // before the capture is closed
+}
+
+func (w *Witness) read(c *Capture, stop chan struct{}) {
 	frame := make([]byte, 1<<17)
 	for {
 		select {
-		case <-w.stop:
+		case <-stop:
 			return
 		default:
 		}
@@ -70,6 +78,9 @@ func (w *Witness) read(c *Capture) {
 			return
 		}
 		n, err := unix.Read(c.fd, frame)
+		if errors.Is(err, unix.ENETDOWN) {
+			continue // the cable was cut, or is no more
+		}
 		if err != nil {
 			if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
 				w.note("", err)
@@ -131,6 +142,7 @@ const (
 // Seen says what has passed until now. It sends packets by the cable of each host, and waits until they were seen.
 func (w *Witness) Seen(t testing.TB) []string {
 	t.Helper()
+	deadline := time.Now().Add(time.Minute)
 	for n, host := range w.hosts.All {
 		for i := range 2 { // what came through a device has gone through a queue more
 			text := fmt.Sprintf("%08d%016d", n*2+i, time.Now().UnixNano()%1e16)
@@ -139,6 +151,9 @@ func (w *Witness) Seen(t testing.TB) []string {
 					t.Fatalf("%s: %v", host.Name, err)
 				}
 				w.await(marker+text, 100*time.Millisecond)
+				if time.Now().After(deadline) {
+					t.Fatalf("%s: what nothing holds up is not seen on its cable", host.Name)
+				}
 			}
 		}
 	}

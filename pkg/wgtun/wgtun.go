@@ -91,6 +91,12 @@ func (d *Devices) find(name string) (*running, error) {
 	}
 }
 
+// Has says whether there is a device of that name, which works.
+func (d *Devices) Has(name string) bool {
+	_, err := d.find(name)
+	return err == nil
+}
+
 // Device reads how a device is configured.
 func (d *Devices) Device(name string) (*wgtypes.Device, error) {
 	found, err := d.find(name)

@@ -72,7 +72,7 @@ func parse(stdin []byte, env attach.Env) (conf, error) {
 	if c.hosts, err = c.PeersText.Parse(); err != nil {
 		return c, err
 	}
-	if c.PeersFile != "" && c.VNI == 0 && c.Subnet == "" && c.Subnets == nil {
+	if c.PeersFile != "" && c.VNI == 0 && (c.Encrypted || c.Subnet == "" && c.Subnets == nil) {
 		return c, nil // the file has the network
 	}
 	network, err := c.NetworkText.Parse()

@@ -13,14 +13,14 @@ import (
 	"github.com/fairway-cni/fairway/pkg/state"
 )
 
-// inKernel is the kernel's WireGuard (CONFIG_WIREGUARD, Linux 5.6).
-type inKernel struct{}
+// Kernel is the kernel's WireGuard (CONFIG_WIREGUARD, Linux 5.6).
+type Kernel struct{}
 
 // Make makes a device, which loads the module.
-func (inKernel) Make(k *kernel.Kernel, attrs netlink.LinkAttrs) error {
+func (Kernel) Make(k *kernel.Kernel, attrs netlink.LinkAttrs) error {
 	err := k.Host.LinkAdd(&netlink.Wireguard{LinkAttrs: attrs})
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("%s: WireGuard (CONFIG_WIREGUARD) is %w: without it, networks are encrypted by fairwayd alone: %w", attrs.Name, state.ErrUnsupported, err)
+		return fmt.Errorf("%s: WireGuard (CONFIG_WIREGUARD) is %w: without it, fairwayd alone can encrypt networks: %w", attrs.Name, state.ErrUnsupported, err)
 	}
 	if err != nil {
 		return fmt.Errorf("ip link add %s type wireguard: %w", attrs.Name, err)
@@ -28,10 +28,10 @@ func (inKernel) Make(k *kernel.Kernel, attrs netlink.LinkAttrs) error {
 	return nil
 }
 
-func (inKernel) Made(link netlink.Link) bool { return link.Type() == "wireguard" }
+func (Kernel) Made(link netlink.Link) bool { return link.Type() == "wireguard" }
 
 // Device opens a client each time: it finds the kernel's family only after a device was made.
-func (inKernel) Device(name string) (d *wgtypes.Device, err error) {
+func (Kernel) Device(name string) (d *wgtypes.Device, err error) {
 	err = with(func(c *wgctrl.Client) error {
 		d, err = c.Device(name)
 		return err
@@ -39,7 +39,7 @@ func (inKernel) Device(name string) (d *wgtypes.Device, err error) {
 	return d, err
 }
 
-func (inKernel) Configure(name string, config wgtypes.Config) error {
+func (Kernel) Configure(name string, config wgtypes.Config) error {
 	return with(func(c *wgctrl.Client) error { return c.ConfigureDevice(name, config) })
 }
 

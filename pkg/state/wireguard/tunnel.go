@@ -103,7 +103,7 @@ func (t Tunnel) driver() Driver {
 	if t.Driver != nil {
 		return t.Driver
 	}
-	return inKernel{}
+	return Kernel{}
 }
 
 // errNotMade says that the node agent has not made the device.
