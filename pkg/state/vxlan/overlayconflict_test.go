@@ -48,8 +48,10 @@ func TestOverlaySameVNI(t *testing.T) {
 	k := overlayHost(t)
 	testnet.Sh(t, "ip", "link", "add", "theirs", "type", "vxlan", "id", "4096", "local", "192.0.2.11", "dstport", "4789")
 	testnet.Sh(t, "ip", "link", "set", "theirs", "up")
+	const want = "vni 4096 is that of link theirs on this host, in conflict with the configuration: choose another vni"
 	_, err := overlay(peers(1)).Ensure(k)
-	statetest.Fails(t, err, state.ErrConflict, "vni 4096 is that of link theirs on this host, in conflict with the configuration: choose another vni")
+	statetest.Fails(t, err, state.ErrConflict, want)
+	statetest.Fails(t, overlay(peers(1)).Ready(statetest.Open(t, nil)), state.ErrConflict, want)
 	statetest.Lacks(t, testnet.Sh(t, "nft", "list", "ruleset"), "fairway-overlay net")
 }
 
