@@ -18,7 +18,7 @@ func command(t testing.TB, name string, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = commandLimit / 2 // from its end on; on a busy host what it has printed is read late
 	return cmd
 }
 

@@ -77,6 +77,7 @@ func TestSiege(t *testing.T) {
 		s.settle()
 	}
 	s.before = s.look()
+	t.Cleanup(func() { t.Logf("killed: %v", s.killed) })
 	began := time.Now()
 	for calls := 0; !s.enough(verbs, time.Since(began)) && !t.Failed(); calls++ {
 		if calls == 5**siegeKills {
@@ -85,11 +86,13 @@ func TestSiege(t *testing.T) {
 		verb := s.next(verbs)
 		rounds[verb]()
 		s.settle()
+		if calls%100 == 99 {
+			t.Logf("round %d, killed: %v", calls, s.killed)
+		}
 		if diff := s.left(); diff != "" {
 			t.Errorf("round %d, %s: left (-want +got):\n%s", calls, verb, diff)
 		}
 	}
-	t.Logf("killed: %v", s.killed)
 	s.live.end(t)
 	wantNothing(t, "lamp")
 	wantNothing(t, "back")
