@@ -156,3 +156,22 @@ func TestPredefined(t *testing.T) {
 		t.Errorf("drivers (-want +got):\n%s", diff)
 	}
 }
+
+// TestForeignTypes: a key that another tool writes otherwise hides neither the network nor its subnet; one of fairway's own is named.
+func TestForeignTypes(t *testing.T) {
+	const ipam = `"ipam": {"type": "host-local", "subnet": "10.4.7.0/24"}`
+	for name, text := range map[string]string{
+		"nerdctl of 2021": `{"name": "n", "nerdctlID": 7, "plugins": [{"type": "bridge", ` + ipam + `}]}`,
+		"labels":          `{"name": "n", "nerdctlLabels": {"a": 1}, "args": {"podman_labels": []}, "plugins": [{"type": "bridge", ` + ipam + `}]}`,
+		"plugin's keys":   `{"name": "n", "plugins": [{"type": "other", "mtu": "1400", "master": ["eth0"], ` + ipam + `}]}`,
+	} {
+		ns := load(t, lay(t, map[string]string{"n.conflist": text}))
+		if len(ns.Warnings) > 0 || len(ns.All[0].IPAM.Pools) != 1 || ns.All[0].Name != "n" {
+			t.Errorf("%s: %+v, left out: %v", name, ns.All[0], ns.Warnings)
+		}
+	}
+	ns := load(t, lay(t, map[string]string{"n.conflist": `{"name": "n", "nerdctlID": 7, "fairway": {"internal": "yes"}, "plugins": [{"type": "bridge"}]}`}))
+	if len(ns.Warnings) != 1 || !strings.Contains(ns.Warnings[0].Error(), "internal") {
+		t.Errorf("a key of fairway's: %v", ns.Warnings)
+	}
+}

@@ -96,7 +96,13 @@ func describe(list *libcni.NetworkConfigList) (Network, error) {
 		return Network{}, errors.New("it has no plugins")
 	}
 	var f file
-	if err := json.Unmarshal(list.Bytes, &f); err != nil {
+	if err := readForeign(list.Bytes, &f); err != nil {
+		return Network{}, err
+	}
+	var own struct {
+		Fairway *About `json:"fairway"`
+	}
+	if err := json.Unmarshal(list.Bytes, &own); err != nil {
 		return Network{}, err
 	}
 	n := Network{Name: list.Name, ID: f.id(), List: list, Scope: "local"}
@@ -110,6 +116,17 @@ func describe(list *libcni.NetworkConfigList) (Network, error) {
 	}
 	n.readTop(f)
 	return n, nil
+}
+
+// readForeign decodes what others may have written: a key that has another type than is known of is as one that is missing, as json.Unmarshal
+// goes on behind it. What the network is on the host is not hidden by it.
+func readForeign(content []byte, into any) error {
+	err := json.Unmarshal(content, into)
+	var mistyped *json.UnmarshalTypeError
+	if errors.As(err, &mistyped) {
+		return nil
+	}
+	return err
 }
 
 // readTop takes what the top level says.

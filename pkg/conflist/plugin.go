@@ -1,7 +1,6 @@
 package conflist
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -34,7 +33,7 @@ type rangeConf struct {
 // readPlugin takes what the first plugin's configuration says.
 func (n *Network) readPlugin(conf []byte) error {
 	var p plugin
-	if err := json.Unmarshal(conf, &p); err != nil {
+	if err := readForeign(conf, &p); err != nil {
 		return err
 	}
 	n.Internal = p.Internal
