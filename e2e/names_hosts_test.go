@@ -49,6 +49,9 @@ func (l *lampHosts) wantLamp(t *testing.T, when string) {
 // TestLampOverThreeHosts: containers of an overlay network find each other by name on all hosts that have one, and nobody else does.
 func TestLampOverThreeHosts(t *testing.T) {
 	c := newCluster(t, 3, 1)
+	for _, h := range c.hosts {
+		h.flags["alive-ttl"] = "20s" // a busy machine has time to renew it after an outage
+	}
 	c.start(t)
 	h1, h2, h3 := c.hosts[0], c.hosts[1], c.hosts[2]
 	succeed(t, h1.fairway(t, "create", "-d", "overlay", "-o", "hostGateway=true", "--subnet", "10.42.0.0/16", "lamp"))

@@ -348,6 +348,17 @@ func TestLampUnderContainerd(t *testing.T) {
 			t.Errorf("alias of %s (-want +got):\n%s", id, diff)
 		}
 	}
+	// One that ctr attaches itself, to the network that comes first now, asks by the resolv.conf that it is given.
+	resolv := filepath.Join(t.TempDir(), "resolv.conf")
+	if err := os.WriteFile(resolv, []byte("nameserver 127.0.0.11\noptions ndots:0\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	mount := "type=bind,src=" + resolv + ",dst=/etc/resolv.conf,options=rbind:ro"
+	client := c.command(t, "run", "--rm", "--cni", "--mount", mount, "--snapshotter", snapshotter, imageName, "client",
+		"/bin/busybox", "nslookup", "-type=a", "alias-of-b")
+	if got := lookUp(t, client); got != "10.82.0.3" {
+		t.Errorf("a container of ctr finds alias-of-b at %q, want 10.82.0.3", got)
+	}
 	for _, id := range []string{"a", "b"} {
 		succeed(t, c.fairway(t, "disconnect", "back", id))
 	}
