@@ -135,7 +135,7 @@ func (f *Following) recognise(ctx context.Context) error {
 	if wentBack { // nothing that was seen is believed
 		clear(f.at)
 		clear(f.listed)
-		f.state, f.first = State{}, false
+		f.state, f.first, f.pending = State{}, false, nil
 	}
 	if memory != f.memory {
 		f.memory = memory
@@ -161,7 +161,8 @@ func (f *Following) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	f.session, f.news = ctx, make(chan news)
-	f.readers, f.standing, f.reached, f.pending = make(map[feed]func()), make(map[feed]bool), make(map[feed]int64), nil
+	f.readers, f.standing, f.reached = make(map[feed]func()), make(map[feed]bool), make(map[feed]int64)
+	f.apply() // what was read before an interruption, of a store that has just been recognised
 	for _, feed := range everywhere() {
 		f.open(feed)
 	}
@@ -367,6 +368,15 @@ func (f *Following) flush() error {
 			return err
 		}
 	}
+	f.apply()
+	return nil
+}
+
+// apply makes the batch part of the state.
+func (f *Following) apply() {
+	if len(f.pending) == 0 {
+		return
+	}
 	u, memory := f.state.begin(), f.memory
 	for _, n := range f.pending {
 		if n.listed {
@@ -402,7 +412,6 @@ func (f *Following) flush() error {
 		f.follower.Remember(memory, nil)
 	}
 	f.settle(u)
-	return nil
 }
 
 // settle makes an update the state.

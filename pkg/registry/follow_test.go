@@ -325,6 +325,33 @@ func TestFollowAWipeBeforeTheList(t *testing.T) {
 	}
 }
 
+// What was listed is not listed again because etcd did not answer a moment later: it is overloaded already.
+func TestFollowKeepsItsListOverAnOutage(t *testing.T) {
+	sim, c := newStore(t)
+	create(t, c, network("blue", "10.42.0.0/16", 26))
+	var mu sync.Mutex
+	lists, recognised := 0, 0
+	r := follow(t, New(interposed{sim.Client(9), func(r etcd.Range) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case r.Key == networks:
+			lists++
+		case r.Key == clusterKey && r.Limit == 0:
+			if recognised++; recognised == 3 { // absent, as founded, and when the lists are there
+				sim.SetDown(true)
+				time.AfterFunc(100*time.Millisecond, func() { sim.SetDown(false) })
+			}
+		}
+	}}), Memory{})
+	r.await(t, "the network", func(s State) bool { return s.Networks["blue"].Readable() })
+	mu.Lock()
+	defer mu.Unlock()
+	if lists != 1 || recognised < 4 {
+		t.Errorf("listed %d times (%d requests for the cluster)", lists, recognised)
+	}
+}
+
 // Who leaves takes along what was claimed again for it meanwhile.
 func TestLeave(t *testing.T) {
 	sim, c := newStore(t)
