@@ -206,7 +206,7 @@ func (l *local) network(p pass, name string) error {
 		if !there {
 			return nil
 		}
-		return l.realise(p, before.at(here.address))
+		return l.apply(p, before.at(here.address))
 	case n.Absent():
 		l.problems.note(ofDefinition+name, nil)
 		if !there {
@@ -234,9 +234,9 @@ func (l *local) network(p pass, name string) error {
 	}
 	switch {
 	case l.cache.isJoined(name) && n.Followed:
-		return l.realise(p, l.describe(s, n, before, there))
+		return l.apply(p, l.describe(s, n, before, there))
 	case there && before.member() && l.cache.isJoined(name):
-		return l.realise(p, before.at(here.address)) // until its members are known
+		return l.apply(p, before.at(here.address)) // until its members are known
 	}
 	l.problems.note(ofRecords+name, nil)
 	l.problems.note(ofAddresses+name, nil)
@@ -247,7 +247,7 @@ func (l *local) network(p pass, name string) error {
 		}
 		delete(l.programmed, name)
 	}
-	return l.realise(p, outside(n.Definition, n.Created, here.address))
+	return l.apply(p, outside(n.Definition, n.Created, here.address))
 }
 
 // usable is a network with a definition. One whose definition cannot be read goes on with the one that this host remembers: it
@@ -335,9 +335,9 @@ func strandedError(addrs []netip.Addr) error {
 	return fmt.Errorf("%v of containers here lie in blocks that are not this host's any more: attach these containers anew", addrs)
 }
 
-// realise puts a network in place on this host. The kernel is first: it is kept also when nothing can be written. A network that
+// apply puts a network in place on this host. The kernel is first: it is kept also when nothing can be written. A network that
 // is new and cannot be programmed is not offered to runtimes; of one that is there, what can be done is done.
-func (l *local) realise(p pass, snap snapshot) error {
+func (l *local) apply(p pass, snap snapshot) error {
 	name := snap.definition.Name
 	_, there := l.cache.snapshot(name)
 	var errs []error
