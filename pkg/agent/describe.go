@@ -120,7 +120,7 @@ func (v view) peers(n *registry.Network, blocks map[string][]netip.Prefix) []ove
 }
 
 // formerNames are members that are hosts which were renamed: another member is the same machine at the same address, and published
-// later.
+// later. One without a record of its host, which every host of this release has, was claimed again for a name that is not used any more.
 func (v view) formerNames(n *registry.Network) map[string]bool {
 	type place struct {
 		machine string
@@ -141,10 +141,19 @@ func (v view) formerNames(n *registry.Network) map[string]bool {
 			former[name] = true
 		}
 	}
+	at := map[netip.Addr]bool{v.here.address: true}
 	for name := range n.Members {
 		see(name)
+		if h, ok := v.state.Hosts[name]; ok {
+			at[h.VTEP] = true
+		}
 	}
 	see(v.node)
+	for name, m := range n.Members {
+		if _, ok := v.state.Hosts[name]; !ok && !v.state.Cluster.Mixed && at[m.VTEP] && v.state.Cluster.ID != "" {
+			former[name] = true
+		}
+	}
 	return former
 }
 

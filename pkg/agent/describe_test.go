@@ -361,10 +361,12 @@ func TestFormerNames(t *testing.T) {
 	host := func(last byte) registry.Host {
 		return registry.Host{VTEP: netip.AddrFrom4([4]byte{192, 0, 2, last}), Machine: "m"}
 	}
-	n := &registry.Network{Members: map[string]registry.Member{"new": {}, "old": {}, "twin": {}}}
-	state := registry.State{Hosts: map[string]registry.Host{"new": host(1), "old": host(1), "twin": host(2)}}
+	n := &registry.Network{Members: map[string]registry.Member{
+		"new": {}, "old": {}, "twin": {}, "older": {VTEP: addr("192.0.2.1")}, "silent": {VTEP: addr("192.0.2.3")},
+	}}
+	state := registry.State{Cluster: registry.Cluster{ID: "x"}, Hosts: map[string]registry.Host{"new": host(1), "old": host(1), "twin": host(2)}}
 	for _, node := range []string{"me", "new"} {
-		if diff := cmp.Diff(map[string]bool{"old": true}, view{state: state, node: node}.formerNames(n)); diff != "" {
+		if diff := cmp.Diff(map[string]bool{"old": true, "older": true}, view{state: state, node: node}.formerNames(n)); diff != "" {
 			t.Errorf("former names, seen from %s (-want +got):\n%s", node, diff)
 		}
 	}

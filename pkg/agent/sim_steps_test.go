@@ -143,6 +143,14 @@ func (w *world) visitOfClone(h *simHost) {
 		}
 	}
 	clone.down()
+	if clone.node != h.node { // as by fairway overlay forget; a backup would have it come back as the owner of what others have by then
+		w.backup = nil
+		for key, value := range w.etcd.Keys("/fairway/v1/") {
+			if value == clone.node || strings.HasSuffix(key, "/"+clone.node) {
+				w.etcd.Delete(key)
+			}
+		}
+	}
 	w.hosts = slices.DeleteFunc(w.hosts, func(h *simHost) bool { return h == clone })
 	w.moved[h.node] = time.Now() // the clone may have been taken for it
 }
