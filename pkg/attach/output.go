@@ -31,7 +31,12 @@ func printResult(result *types100.Result, cniVersion string, stdout io.Writer) e
 	if err != nil {
 		return cnierr.Errorf(cnierr.ErrVersion, "result does not fit cniVersion %s: set a later one: %w", cniVersion, err)
 	}
-	if err := converted.PrintTo(stdout); err != nil {
+	if current, ok := converted.(*types100.Result); ok {
+		err = documentOf(current).print(stdout)
+	} else {
+		err = converted.PrintTo(stdout)
+	}
+	if err != nil {
 		return fmt.Errorf("result on standard output: %w", err)
 	}
 	return nil

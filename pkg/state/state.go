@@ -124,7 +124,7 @@ func (s Set) Apply(k *kernel.Kernel) (undo func() error, err error) {
 		}
 		if made {
 			created = append(created, object)
-			slog.Debug("created", "namespace", Where(object), "object", object.String())
+			slog.Debug("created", "namespace", Where(object), "object", described{object})
 		}
 		if _, joins := object.(Joiner); joins {
 			release() // by it, what is shared is in use
@@ -132,6 +132,12 @@ func (s Set) Apply(k *kernel.Kernel) (undo func() error, err error) {
 	}
 	return undo, nil
 }
+
+// described is an object that is put into words when the log is to have them, which takes as long as some requests.
+type described struct{ Object }
+
+// LogValue is the object's command.
+func (d described) LogValue() slog.Value { return slog.StringValue(d.String()) }
 
 // share keeps others from taking back what the set's objects share with theirs, from the first look at it.
 func (s Set) share(k *kernel.Kernel) (release func(), err error) {
