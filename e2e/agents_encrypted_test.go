@@ -129,6 +129,15 @@ func TestEncryptedOverlay(t *testing.T) {
 	if err != nil || health.Encryption == "" {
 		t.Errorf("health: %+v, %v", health, err)
 	}
+	metrics := h1.Sh(t, "curl", "-s", "--unix-socket", "/run/fairway/fairwayd.sock", "http://fairwayd/metrics")
+	for _, node := range []string{"host2", "host3"} {
+		for _, name := range []string{"handshake_timestamp_seconds", "received_bytes_total", "sent_bytes_total"} {
+			line := fmt.Sprintf(`fairwayd_tunnel_%s{network="secret",node="%s"} `, name, node)
+			if _, after, found := strings.Cut(metrics, line); !found || strings.HasPrefix(after, "0\n") {
+				t.Errorf("metrics say nothing of %s", line)
+			}
+		}
+	}
 	inProcess := health.Encryption == "userspace"
 	t.Logf("encrypted by: %s", health.Encryption)
 

@@ -50,7 +50,8 @@ func (m *metrics) handler() http.Handler {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(all chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{connectedDesc, revisionDesc, problemsDesc, peersDesc, blocksDesc, addressesDesc, confirmedDesc, memberDesc} {
+	for _, d := range []*prometheus.Desc{connectedDesc, revisionDesc, problemsDesc, peersDesc, blocksDesc, addressesDesc, confirmedDesc, memberDesc,
+		handshakeDesc, receivedDesc, sentDesc, inKernelDesc} {
 		all <- d
 	}
 }
@@ -70,6 +71,7 @@ func (m *metrics) Collect(all chan<- prometheus.Metric) {
 	if !health.Confirmed.IsZero() {
 		gauge(confirmedDesc, int(time.Since(health.Confirmed).Seconds()))
 	}
+	m.collectTunnels(all)
 	for name, snap := range m.agent.cache.remembered() {
 		gauge(peersDesc, max(0, len(snap.hosts.Peers)-1), name)
 		gauge(blocksDesc, len(snap.own().Blocks), name)
