@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
 	"github.com/fairway-cni/fairway/pkg/liveness"
 	"github.com/fairway-cni/fairway/pkg/testnet"
@@ -82,5 +84,43 @@ func TestGCKeepsAddressesOfTheLiving(t *testing.T) {
 	}
 	if !strings.Contains(said, "address 10.5.0.2") {
 		t.Errorf("gc after its end: %q", said)
+	}
+}
+
+// TestGCDoesWhatItPlans: what is stale, and what no record tells of, is in both, and nothing else.
+func TestGCDoesWhatItPlans(t *testing.T) {
+	s := newShell(t)
+	s.succeed(t, "create", "--subnet", "10.5.0.0/24", "hand")
+	lives := testnet.NewNS(t, "lives")
+	s.succeed(t, "connect", "hand", "netns:"+lives.Path)
+	var gone []*testnet.Namespace
+	for _, name := range []string{"recorded", "unrecorded"} {
+		ns, err := testnet.New(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.succeed(t, "connect", "hand", "netns:"+ns.Path)
+		gone = append(gone, ns)
+	}
+	testnet.Sh(t, "sh", "-c", "rm /var/lib/cni/results/hand-unrecorded-*")
+	for _, ns := range gone {
+		if err := ns.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	planned := s.succeed(t, "gc", "--dry-run")
+	for _, want := range []string{" recorded ", " unrecorded "} {
+		if !strings.Contains(planned, want) {
+			t.Errorf("gc --dry-run: %q, want %s", planned, want)
+		}
+	}
+	if strings.Contains(planned, "lives") {
+		t.Errorf("gc --dry-run: %q, among which is who lives", planned)
+	}
+	if diff := cmp.Diff(planned, s.succeed(t, "gc")); diff != "" {
+		t.Errorf("gc (-planned +done):\n%s", diff)
+	}
+	if left := s.succeed(t, "gc", "--dry-run"); left != "" {
+		t.Errorf("left: %q", left)
 	}
 }
