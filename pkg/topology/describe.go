@@ -12,7 +12,8 @@ import (
 // conf is what the first plugin's configuration says of where packets can go.
 type conf struct {
 	Type          string `json:"type"`
-	VNI           uint32 `json:"vni"`
+	VNI           uint32 `json:"vni"` // 0 for an encrypted network of the node agent, whose file has it
+	Encrypted     bool   `json:"encrypted"`
 	IPMasq        bool   `json:"ipMasq"`
 	Isolated      bool   `json:"isolated"`
 	ICC           *bool  `json:"icc"`
@@ -31,7 +32,7 @@ func DescribeNetworks(all []conflist.Network) []Network {
 		_ = json.Unmarshal(n.List.Plugins[0].Bytes, &c)
 		d := Network{Name: n.Name, Type: c.Type, Link: n.Link, Defined: n.File != "", Marks: c.marks(n.Internal)}
 		if c.Type == "overlay-vxlan" {
-			d.Link = overlay.LinkName(c.VNI)
+			d.Link = overlay.Network{VNI: c.VNI, Encrypted: c.Encrypted}.Device()
 		}
 		for _, pool := range n.IPAM.Pools {
 			d.Subnets = append(d.Subnets, pool.Subnet)

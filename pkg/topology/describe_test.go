@@ -18,6 +18,7 @@ func TestDescribeNetworks(t *testing.T) {
 		"blue":  `{"type": "bridge", "bridge": "br-blue", "ipMasq": true, "isolated": true, "ipam": {"type": "host-local", "subnet": "10.4.0.0/24"}}`,
 		"dark":  `{"type": "bridge", "internal": true, "ipMasq": true, "icc": false}`,
 		"lan":   `{"type": "macvlan", "master": "eth0"}`,
+		"vault": `{"type": "overlay-vxlan", "vni": 43, "encrypted": true, "subnet": "10.43.0.0/16"}`,
 		"wide":  `{"type": "overlay-vxlan", "vni": 4096, "subnet": "10.42.0.0/16"}`,
 		"weird": `{"type": "other", "isolated": "sometimes"}`,
 	} {
@@ -35,6 +36,7 @@ func TestDescribeNetworks(t *testing.T) {
 			Marks: []string{topology.Masquerade, topology.Isolated}},
 		{Name: "dark", Type: "bridge", Link: "cni0", Defined: true, Marks: []string{topology.Internal, topology.NoICC}},
 		{Name: "lan", Type: "macvlan", Link: "eth0", Defined: true},
+		{Name: "vault", Type: "overlay-vxlan", Link: "fwwg43", Subnets: prefixes("10.43.0.0/16"), Defined: true},
 		{Name: "weird", Type: "other", Defined: true},
 		{Name: "wide", Type: "overlay-vxlan", Link: "fwvx4096", Subnets: prefixes("10.42.0.0/16"), Defined: true},
 	}
