@@ -130,3 +130,14 @@ func TestLastOf(t *testing.T) {
 		}
 	}
 }
+
+// TestPartial: from a file that lists some of the peers, nobody takes others away. Who declares again leaves nothing to the agent.
+func TestPartial(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		c := conf{again: again, partial: true}
+		c.Agent = "/run/fairway/fairwayd.sock"
+		if o := c.overlay("net"); !o.Peers.Partial || !o.Filter.Partial || o.Attended == again {
+			t.Errorf("declared again %t: peers partial %t, filter partial %t, attended %t", again, o.Peers.Partial, o.Filter.Partial, o.Attended)
+		}
+	}
+}
