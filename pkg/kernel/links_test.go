@@ -146,25 +146,30 @@ func TestLinkAfterDeletion(t *testing.T) {
 
 // What a link was found with is not told when it has been set since.
 func TestAcceptsRouters(t *testing.T) {
-	testnet.NewHost(t)
-	testnet.Sh(t, "ip", "link", "add", "br0", "type", "bridge")
-	k := open(t, "")
-	for _, value := range []string{"0", "2", "-1", "1"} {
-		if err := k.Host.SetSysctl("net/ipv6/conf/br0/accept_ra", value); err != nil {
-			t.Fatal(err)
-		}
-		for _, when := range []string{"nothing remembered", "remembered"} {
-			if got, err := k.Host.AcceptsRouters("br0"); got != value || err != nil {
-				t.Errorf("%s: %q, error %v, want %q", when, got, err, value)
-			}
-			if _, err := k.Host.LinkNow("br0"); err != nil {
+	t.Run("IPv6", func(t *testing.T) {
+		testnet.NewHost(t)
+		testnet.Sh(t, "ip", "link", "add", "br0", "type", "bridge")
+		k := open(t, "")
+		for _, value := range []string{"0", "2", "-1", "1"} {
+			if err := k.Host.SetSysctl("net/ipv6/conf/br0/accept_ra", value); err != nil {
 				t.Fatal(err)
 			}
+			for _, when := range []string{"nothing remembered", "remembered"} {
+				if got, err := k.Host.AcceptsRouters("br0"); got != value || err != nil {
+					t.Errorf("%s: %q, error %v, want %q", when, got, err, value)
+				}
+				if _, err := k.Host.LinkNow("br0"); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
-	}
-	if _, err := k.Host.AcceptsRouters("none"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("without the link: %v, want that it is not there", err)
-	}
+	})
+	t.Run("without the link", func(t *testing.T) {
+		testnet.NewHost(t)
+		if _, err := open(t, "").Host.AcceptsRouters("none"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%v, want that it is not there", err)
+		}
+	})
 }
 
 func TestLinkAnnounce(t *testing.T) {
@@ -191,24 +196,27 @@ func TestLinkAnnounce(t *testing.T) {
 }
 
 func TestRoutesTo(t *testing.T) {
-	for _, test := range []struct{ dst, gateway, ip string }{
-		{"0.0.0.0/0", "192.0.2.2", "default via 192.0.2.2 dev d0 metric 5 mtu 1400 advmss 1300"},
-		{"198.51.100.0/24", "", "198.51.100.0/24 dev d0 scope link metric 5 mtu 1400 advmss 1300"},
-		{"::/0", "fd99::2", "default via fd99::2 dev d0 metric 5 mtu 1400 advmss 1300"},
-		{"fd98::/64", "", "fd98::/64 dev d0 metric 5 mtu 1400 advmss 1300"},
+	for _, test := range []struct{ name, dst, gateway, ip string }{
+		{"default", "0.0.0.0/0", "192.0.2.2", "default via 192.0.2.2 dev d0 metric 5 mtu 1400 advmss 1300"},
+		{"subnet", "198.51.100.0/24", "", "198.51.100.0/24 dev d0 scope link metric 5 mtu 1400 advmss 1300"},
+		{"IPv6 default", "::/0", "fd99::2", "default via fd99::2 dev d0 metric 5 mtu 1400 advmss 1300"},
+		{"IPv6 subnet", "fd98::/64", "", "fd98::/64 dev d0 metric 5 mtu 1400 advmss 1300"},
 	} {
-		t.Run(test.dst, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			testnet.NewHost(t)
 			testnet.Sh(t, "ip", "link", "add", "d0", "up", "type", "veth", "peer", "name", "d1")
 			testnet.Sh(t, "ip", "link", "set", "d1", "up")
 			testnet.Sh(t, "ip", "addr", "add", "192.0.2.1/24", "dev", "d0")
-			testnet.Sh(t, "ip", "addr", "add", "fd99::1/64", "dev", "d0", "nodad")
+			dst, family := netip.MustParsePrefix(test.dst), "-4"
+			if dst.Addr().Is6() {
+				family = "-6"
+				testnet.Sh(t, "ip", "addr", "add", "fd99::1/64", "dev", "d0", "nodad")
+			}
 			k := open(t, "")
 			link, err := k.Host.Link("d0")
 			if err != nil {
 				t.Fatal(err)
 			}
-			dst := netip.MustParsePrefix(test.dst)
 			route := netlink.Route{
 				LinkIndex: link.Attrs().Index, Dst: &net.IPNet{IP: dst.Addr().AsSlice(), Mask: net.CIDRMask(dst.Bits(), dst.Addr().BitLen())},
 				Gw: net.ParseIP(test.gateway), Priority: 5, MTU: 1400, AdvMSS: 1300, Table: 4711,
@@ -221,10 +229,6 @@ func TestRoutesTo(t *testing.T) {
 			}
 			if err := k.Host.RouteAdd(&route); !errors.Is(err, unix.EEXIST) {
 				t.Errorf("again: %v, want EEXIST", err)
-			}
-			family := "-4"
-			if dst.Addr().Is6() {
-				family = "-6"
 			}
 			if got := testnet.Sh(t, "ip", family, "route", "show", "table", "4711"); !strings.Contains(strings.Join(strings.Fields(got), " "), test.ip) {
 				t.Errorf("ip shows %q, want %q", got, test.ip)
