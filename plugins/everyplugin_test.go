@@ -9,6 +9,20 @@ import (
 // everyPlugin is an attachment by each plugin, on a host of its own, with all that plugin can have to make.
 // sbr is none of them: after its DEL the container has no routes that a second ADD could move, as its link goes next.
 func everyPlugin() map[string]func(t *testing.T) attachment {
+	all := everyAttaching()
+	all["portmap"] = everyChained("portmap", map[string]any{"runtimeConfig": map[string]any{"portMappings": []any{mapping(8080, 80)}}})
+	all["firewall"] = everyChained("firewall", nil)
+	all["tuning"] = everyChained("tuning", map[string]any{
+		"sysctl": map[string]string{"net.ipv4.conf.IFNAME.arp_filter": "1"}, "mtu": 1400, "promisc": true,
+	})
+	all["bandwidth"] = everyChained("bandwidth", map[string]any{
+		"ingressRate": 1000000, "ingressBurst": 1000000, "egressRate": 1000000, "egressBurst": 1000000,
+	})
+	return all
+}
+
+// everyAttaching is those of everyPlugin that stand first in a list.
+func everyAttaching() map[string]func(t *testing.T) attachment {
 	return map[string]func(t *testing.T) attachment{
 		"bridge": func(t *testing.T) attachment { return bridgeOn(t, testnet.NewNS(t, "c")) },
 		"macvlan": func(t *testing.T) attachment {
@@ -34,14 +48,6 @@ func everyPlugin() map[string]func(t *testing.T) attachment {
 			a.plugin, a.conf = "ptp", map[string]any{"cniVersion": "1.1.0", "name": "net", "type": "ptp", "ipMasq": true, "ipam": a.conf["ipam"]}
 			return a
 		},
-		"portmap":  everyChained("portmap", map[string]any{"runtimeConfig": map[string]any{"portMappings": []any{mapping(8080, 80)}}}),
-		"firewall": everyChained("firewall", nil),
-		"tuning": everyChained("tuning", map[string]any{
-			"sysctl": map[string]string{"net.ipv4.conf.IFNAME.arp_filter": "1"}, "mtu": 1400, "promisc": true,
-		}),
-		"bandwidth": everyChained("bandwidth", map[string]any{
-			"ingressRate": 1000000, "ingressBurst": 1000000, "egressRate": 1000000, "egressBurst": 1000000,
-		}),
 	}
 }
 

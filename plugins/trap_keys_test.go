@@ -11,7 +11,7 @@ import (
 // TestDelOfUnreadableKeys: no key that was changed since ADD keeps DEL from removing what is there. An address is found where
 // host-local keeps it by default, once its own key cannot tell.
 func TestDelOfUnreadableKeys(t *testing.T) {
-	for name, on := range everyPlugin() {
+	for name, on := range everyAttaching() {
 		for _, key := range []string{"ipam", "dns", "mtu", "prevResult", "runtimeConfig", "args", "bridge", "master", "peers", "cni.dev/valid-attachments"} {
 			t.Run(name+" "+key, func(t *testing.T) {
 				a := on(t)
@@ -38,7 +38,7 @@ func TestDelOfUnreadableKeys(t *testing.T) {
 
 // TestNamespaceOverride: a runtime may insist that a plugin's own namespace is the container's (CNI library, cni#890).
 func TestNamespaceOverride(t *testing.T) {
-	for name, on := range everyPlugin() {
+	for name, on := range everyAttaching() {
 		if name == "host-local" {
 			continue // it has no part in namespaces
 		}

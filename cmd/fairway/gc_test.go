@@ -123,4 +123,6 @@ func TestGCDoesWhatItPlans(t *testing.T) {
 	if left := s.succeed(t, "gc", "--dry-run"); left != "" {
 		t.Errorf("left: %q", left)
 	}
+	s.succeed(t, "disconnect", "hand", "netns:"+lives.Path)
+	s.succeed(t, "rm", "hand")
 }
