@@ -84,12 +84,19 @@ func read(o Order, site Site) (*draft, error) {
 	return d, d.check()
 }
 
+// longestName leaves room for what runtimes record by NAME-ID-INTERFACE: a file's name has 255 bytes, an ID of containerd's clients up to
+// 72, as "default-" and 64 digits, and an interface 15.
+const longestName = 255 - 72 - 15 - 2
+
 func checkName(name string, networks conflist.Networks) error {
 	if conflist.IsPredefined(name) {
 		return fmt.Errorf("operation is not permitted on predefined %s network", name)
 	}
 	if err := conflist.CheckName(name); err != nil {
 		return err
+	}
+	if len(name) > longestName {
+		return fmt.Errorf("network name of %d characters: use at most %d, so that runtimes can record containers on it", len(name), longestName)
 	}
 	if slices.ContainsFunc(networks.All, func(n conflist.Network) bool { return n.Name == name }) {
 		return fmt.Errorf("network with name %s %w", name, conflist.ErrExists)
@@ -107,6 +114,11 @@ func (d *draft) check() error {
 	}
 	if !IsDriver(d.Driver) && d.Driver != "overlay-vxlan" {
 		return fmt.Errorf("driver %s: this plugin makes no network by itself: choose bridge, macvlan, overlay, or another one that does", d.Driver)
+	}
+	for _, pool := range d.pools {
+		if d.Driver == "bridge" && pool.Subnet.IsSingleIP() {
+			return fmt.Errorf("subnet %s has one address, and a bridge needs one for itself and one for a container: give a wider one", pool.Subnet)
+		}
 	}
 	if want := scopeOf(d.Driver); d.Scope != "" && d.Scope != want && !(d.Scope == "swarm" && want == "global") {
 		return fmt.Errorf("scope %s: a network of driver %s is %s, leave the scope out", d.Scope, d.Driver, want)

@@ -38,7 +38,20 @@ func (h Host) Draw(ctx context.Context, o blueprint.Order) (conflist.Definition,
 	if err != nil {
 		return conflist.Definition{}, err
 	}
-	return blueprint.Draw(ctx, o, site)
+	definition, err := blueprint.Draw(ctx, o, site)
+	if err != nil || definition.About.ConfigOnly {
+		return definition, err
+	}
+	return definition, h.judge(ctx, definition)
+}
+
+// judge asks the plugins themselves what they make of a network.
+func (h Host) judge(ctx context.Context, definition conflist.Definition) error {
+	n, err := definition.Network()
+	if err != nil {
+		return err
+	}
+	return h.Runtime.Refusal(ctx, n.List)
 }
 
 // DrawOverlay gives the definition that Create would put to the node agent.
