@@ -51,10 +51,40 @@ func (d Directory) Put(r Record) error {
 	if err := write(temporary, append(text, '\n')); err != nil {
 		return err
 	}
-	if err := unix.Rename(temporary, path); err != nil {
+	err = unix.Rename(temporary, path)
+	if errors.Is(err, unix.ENOENT) { // a Sweep that does not see this process
+		if err := write(temporary, append(text, '\n')); err != nil {
+			return err
+		}
+		err = unix.Rename(temporary, path)
+	}
+	if err != nil {
 		return errors.Join(&fs.PathError{Op: "rename", Path: path, Err: err}, os.Remove(temporary))
 	}
 	return nil
+}
+
+// Sweep removes what a Put has left that was killed before its record was whole. It goes on past errors.
+func (d Directory) Sweep() error {
+	entries, err := os.ReadDir(string(d))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	errs := []error{err}
+	for _, entry := range entries {
+		name := entry.Name()
+		end := strings.LastIndexByte(name, '.')
+		if !strings.HasPrefix(name, ".") || end < 1 || !IsFile(name[1:end]) {
+			continue
+		}
+		if pid, err := strconv.Atoi(name[end+1:]); err != nil || !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(string(d), name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // write writes a file, without the poller that an os.File has. Nothing that is there is followed.

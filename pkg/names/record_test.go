@@ -3,9 +3,12 @@ package names
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -216,5 +219,43 @@ func TestPutIsAtomic(t *testing.T) {
 			return
 		default:
 		}
+	}
+}
+
+// TestSweep: what a killed process has left goes; what a living one is writing stays, and so does what is none of ours.
+func TestSweep(t *testing.T) {
+	d := Directory(t.TempDir())
+	if err := d.Put(example()); err != nil {
+		t.Fatal(err)
+	}
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	file := example().Owner.file()
+	left := fmt.Sprintf(".%s.%d", file, ended.Process.Pid)
+	kept := []string{fmt.Sprintf(".%s.%d", file, os.Getpid()), ".resolver", ".other." + fmt.Sprint(ended.Process.Pid), file}
+	for _, name := range append(kept[:3:3], left) {
+		if err := os.WriteFile(filepath.Join(string(d), name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(string(d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, entry := range entries {
+		got = append(got, entry.Name())
+	}
+	slices.Sort(kept)
+	if diff := cmp.Diff(kept, got); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+	if err := Directory(filepath.Join(string(d), "none")).Sweep(); err != nil {
+		t.Error(err)
 	}
 }

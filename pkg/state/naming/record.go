@@ -154,14 +154,15 @@ func equal(a, b names.Record) bool {
 		slices.Equal(a.Addresses, b.Addresses) && slices.Equal(a.Host, b.Host) && (len(b.Servers) == 0 || slices.Equal(a.Servers, b.Servers))
 }
 
-// Prune removes the records of a network's owners that are not among the valid ones. It goes on past errors.
+// Prune removes the records of a network's owners that are not among the valid ones, and what killed processes have left of theirs. It
+// goes on past errors.
 func Prune(network string, valid []state.Owner) error {
 	d, err := directory()
 	if err != nil {
 		return err
 	}
 	all, err := d.Records()
-	errs := []error{ignoreForeign(err)}
+	errs := []error{ignoreForeign(err), d.Sweep()}
 	for _, r := range all {
 		if r.Owner.Network == network && !slices.Contains(valid, state.Owner(r.Owner)) {
 			errs = append(errs, remove(d, r.Owner))
