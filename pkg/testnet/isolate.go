@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -103,5 +104,18 @@ func prepare() error {
 	if err != nil {
 		return fmt.Errorf("ip link show lo: %w", err)
 	}
-	return netlink.LinkSetUp(lo)
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return fmt.Errorf("ip link set lo up: %w", err)
+	}
+	return askForIPv6()
+}
+
+// askForIPv6 has package net find out what it can use, which it does once, by sockets on lo: in a namespace of a test, whose lo may be
+// down, it would find no IPv6 for the rest of the process.
+func askForIPv6() error {
+	l, err := net.Listen("tcp", ":0")
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }
