@@ -36,6 +36,7 @@ type conf struct {
 
 	verb  string
 	again bool             // declares again what others may have flushed
+	alone bool             // and no agent runs that would
 	mac   net.HardwareAddr // nil: the owner's stable one
 	asked []netip.Addr     // addresses that the runtime asks for
 	ports []ports.Port

@@ -43,7 +43,7 @@ func (c conf) overlay(network string) vxlan.Overlay {
 	n.Name = network
 	o := vtep.Declare(n, c.hosts, c.own, c.underlayMTU)
 	attended := c.Agent != ""
-	o.Attended = attended && !c.again // who declares again looks at all of it: the agent may not be running
+	o.Attended = attended && !c.alone // who declares again without the agent looks at all of it
 	o.Peers.Partial, o.Filter.Partial = c.partial, c.partial
 	return vtep.Tunnel(o, func(t *wireguard.Tunnel) {
 		t.Key, t.Attended, t.Partial = [32]byte(c.key), attended, c.partial

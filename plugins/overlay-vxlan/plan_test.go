@@ -131,13 +131,13 @@ func TestLastOf(t *testing.T) {
 	}
 }
 
-// TestPartial: from a file that lists some of the peers, nobody takes others away. Who declares again leaves nothing to the agent.
+// TestPartial: from a file that lists some of the peers, nobody takes others away. Who declares again without an agent leaves nothing to it.
 func TestPartial(t *testing.T) {
-	for _, again := range []bool{false, true} {
-		c := conf{again: again, partial: true}
+	for _, alone := range []bool{false, true} {
+		c := conf{again: alone, alone: alone, partial: true}
 		c.Agent = "/run/fairway/fairwayd.sock"
-		if o := c.overlay("net"); !o.Peers.Partial || !o.Filter.Partial || o.Attended == again {
-			t.Errorf("declared again %t: peers partial %t, filter partial %t, attended %t", again, o.Peers.Partial, o.Filter.Partial, o.Attended)
+		if o := c.overlay("net"); !o.Peers.Partial || !o.Filter.Partial || o.Attended == alone {
+			t.Errorf("without an agent %t: peers partial %t, filter partial %t, attended %t", alone, o.Peers.Partial, o.Filter.Partial, o.Attended)
 		}
 	}
 }

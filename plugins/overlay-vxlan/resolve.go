@@ -32,6 +32,8 @@ func resolve(c conf, k *attach.Kernel) (conf, error) {
 	if err != nil {
 		return c, err
 	}
+	// An agent that runs looks at what the network has lost by itself, and knows more than its files where those could not be written.
+	c.alone = c.again && (c.Agent == "" || (vxlan.Agent{Socket: c.Agent, Network: c.Name}).Answers() != nil)
 	if c.Agent != "" && len(c.hosts.Peers) == 0 {
 		c.own = overlay.Peer{VTEP: c.hosts.Self} // no member, which STATUS and CHECK may meet
 	} else if c.own, err = c.ownEntry(k); err != nil {
@@ -148,10 +150,10 @@ func (c *conf) measure(k *attach.Kernel) error {
 }
 
 // complete reads all peers when the device or the filters are not there with them: the small file is enough as long as they are.
-// Who declares again does so in any case, and takes nothing away: the agent may know of more.
+// Who declares again without an agent does so in any case, and takes nothing away: the agent may have known of more.
 func (c *conf) complete(k *attach.Kernel, declared vxlan.Overlay) (vxlan.Overlay, error) {
 	there, err := declared.Complete(k)
-	if err != nil || there && !c.again {
+	if err != nil || there && !c.alone {
 		return declared, err
 	}
 	small := c.document
