@@ -34,7 +34,7 @@ func TestRun(t *testing.T) {
 			"www\n127.0.0.1\tlocalhost\n192.0.2.9\tdb\n10.76.0.70\twww web\nfd76::70\twww web\nnameserver 127.0.0.11\nsearch example.org\noptions ndots:0\nwww\n", 0},
 		{"other spellings of Docker's", []string{"--net", "lamp,ip=10.76.0.80", "--net", "back,gw-priority=1,driver-opt=com.docker.network.endpoint.ifname=data0",
 			"-h", "www", "--net-alias", "w3", "--dns-opt", "timeout:1", "--add-host", "db=192.0.2.9", "--add-host", "outside:host-gateway",
-			"sh", "-c", "hostname; grep -e db -e outside /etc/hosts; grep -o timeout:1 /etc/resolv.conf; ip -4 route show default | head -n1 | cut -d' ' -f3"},
+			"sh", "-c", "hostname; grep -w -e db -e outside /etc/hosts; grep -o timeout:1 /etc/resolv.conf; ip -4 route show default | head -n1 | cut -d' ' -f3"},
 			"www\n192.0.2.9\tdb\n10.77.0.1\toutside\ntimeout:1\n10.77.0.1\n", 0},
 		{"process", []string{"--network", "lamp", "-u", "nobody:daemon", "-w", "/usr", "--sysctl", "net.ipv4.ip_unprivileged_port_start=77", "--name", "web", "--domainname", "example.org",
 			"sh", "-c", "id -un; id -gn; pwd; echo $HOME; cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/domainname; grep -c web.example.org /etc/hosts"},
