@@ -83,8 +83,13 @@ func (c *Client) Enter(ctx context.Context, s State, n *Network, node, bootID st
 	if want, err := readMember(value); err == nil && n.Members[node] == want {
 		return nil
 	}
-	response, err := c.attempt(ctx, []etcd.Condition{exists(n), etcd.Is(heartbeatKey(node), bootID)},
-		[]etcd.Op{etcd.Set(memberKey(n.Name, node), value)}, []etcd.Op{etcd.Read(networkKey(n.Name))})
+	return c.writeAs(ctx, n, node, bootID, []etcd.Op{etcd.Set(memberKey(n.Name, node), value)})
+}
+
+// writeAs writes what a host has in a network, as long as the network is the one that is meant and the host's name is this process's. The
+// error wraps agentapi.ErrNotFound or ErrNodeTaken where it is not.
+func (c *Client) writeAs(ctx context.Context, n *Network, node, bootID string, ops []etcd.Op) error {
+	response, err := c.attempt(ctx, []etcd.Condition{exists(n), etcd.Is(heartbeatKey(node), bootID)}, ops, []etcd.Op{etcd.Read(networkKey(n.Name))})
 	switch {
 	case err != nil || response.Done:
 		return err

@@ -116,7 +116,7 @@ func (c *Client) PublishNames(ctx context.Context, n *Network, node, bootID stri
 	var ops []etcd.Op
 	size := 0
 	write := func() error {
-		err := c.writeNames(ctx, n, node, bootID, ops)
+		err := c.writeAs(ctx, n, node, bootID, ops)
 		ops, size = nil, 0
 		return err
 	}
@@ -141,16 +141,5 @@ func (c *Client) PublishNames(ctx context.Context, n *Network, node, bootID stri
 
 // WithdrawNames removes all that a host has published in a network. Errors are those of PublishNames.
 func (c *Client) WithdrawNames(ctx context.Context, n *Network, node, bootID string) error {
-	return c.writeNames(ctx, n, node, bootID, []etcd.Op{etcd.RemoveAll(nameKey(n.Name, node, ""))})
-}
-
-func (c *Client) writeNames(ctx context.Context, n *Network, node, bootID string, ops []etcd.Op) error {
-	response, err := c.attempt(ctx, []etcd.Condition{exists(n), etcd.Is(heartbeatKey(node), bootID)}, ops, []etcd.Op{etcd.Read(networkKey(n.Name))})
-	switch {
-	case err != nil || response.Done:
-		return err
-	case !holds(response, n.Created):
-		return notFound(n.Name)
-	}
-	return ErrNodeTaken
+	return c.writeAs(ctx, n, node, bootID, []etcd.Op{etcd.RemoveAll(nameKey(n.Name, node, ""))})
 }
