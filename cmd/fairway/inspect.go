@@ -95,9 +95,9 @@ func publishedBy(attached []attachment.Attachment) (map[string][]ports.Port, err
 func bindings(list []ports.Port) map[string][]inspection.Binding {
 	shown := map[string][]inspection.Binding{}
 	for _, p := range list {
-		for i := range int(p.More) + 1 {
-			name := fmt.Sprintf("%d/%s", int(p.ContainerPort)+i, ports.ProtocolName(p.Protocol))
-			shown[name] = append(shown[name], inspection.Binding{HostIP: p.HostIP.String(), HostPort: strconv.Itoa(int(p.HostPort) + i)})
+		for _, single := range p.Singles() {
+			name := fmt.Sprintf("%d/%s", single.ContainerPort, ports.ProtocolName(single.Protocol))
+			shown[name] = append(shown[name], inspection.Binding{HostIP: single.HostIP.String(), HostPort: strconv.Itoa(int(single.HostPort))})
 		}
 	}
 	return shown

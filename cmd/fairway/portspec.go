@@ -20,14 +20,20 @@ func parsePort(text string) (ports.Port, error) {
 		return p, fmt.Errorf("port %s: give [IP:]HOST:CONTAINER[/PROTOCOL], such as 8080:80", text)
 	}
 	first, more, err := parseRange(host)
-	switch {
-	case err != nil:
+	if err != nil {
 		return p, fmt.Errorf("port %s: %w", text, err)
-	case more != p.More:
-		return p, fmt.Errorf("port %s: the host's range has %d ports and the container's %d: give as many", text, more+1, p.More+1)
+	}
+	err = publishAt(&p, text, first, more)
+	return p, err
+}
+
+// publishAt makes a row of the host's ports lead to that of the container, one by one.
+func publishAt(p *ports.Port, text string, first, more uint16) error {
+	if more != p.More {
+		return fmt.Errorf("port %s: the host's range has %d ports and the container's %d: give as many", text, more+1, p.More+1)
 	}
 	p.HostPort = first
-	return p, nil
+	return nil
 }
 
 // splitPort reads all of a port but the host's, which is empty where it is left to be chosen.

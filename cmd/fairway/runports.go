@@ -34,6 +34,8 @@ type offer struct {
 	ports.Port
 	text        string
 	first, last uint16
+	// random: the host chooses, so that calls at once seldom choose the same. Else the first that is free.
+	random bool
 }
 
 // offers reads the flags. The host chooses among local where they name no port of its own.
@@ -53,10 +55,10 @@ func (o portFlags) offers(local [2]uint16) ([]offer, error) {
 		case err != nil:
 			return nil, fmt.Errorf("--publish: port %s: %w", text, err)
 		case more > 0 && p.More == 0: // Docker: the first that is free
-			all = append(all, offer{p, text, first, first + more})
+			all = append(all, offer{Port: p, text: text, first: first, last: first + more})
 			continue
 		}
-		if p, err = parsePort(text); err != nil {
+		if err := publishAt(&p, text, first, more); err != nil {
 			return nil, fmt.Errorf("--publish: %w", err)
 		}
 		all = append(all, offer{Port: p, text: text})
@@ -75,17 +77,14 @@ func (o portFlags) offers(local [2]uint16) ([]offer, error) {
 
 // eachOf offers each port of a row by itself.
 func eachOf(p ports.Port, text string, local [2]uint16) (all []offer) {
-	for i := range p.More + 1 {
-		single := p
-		single.ContainerPort, single.More = p.ContainerPort+i, 0
-		all = append(all, offer{single, text, local[0], local[1]})
+	for _, single := range p.Singles() {
+		all = append(all, offer{Port: single, text: text, first: local[0], last: local[1], random: true})
 	}
 	return all
 }
 
-// choose chooses ports of the host; taken tells which are not free. Those of one flag are tried in order, as Docker does, and those
-// that are left to the host at random, so that calls at once seldom choose the same.
-func choose(offers []offer, local [2]uint16, taken func(protocol uint8, port uint16) bool) ([]ports.Port, error) {
+// choose chooses ports of the host; taken tells which are not free.
+func choose(offers []offer, taken func(protocol uint8, port uint16) bool) ([]ports.Port, error) {
 	var chosen []ports.Port
 	used := map[ports.Key]bool{}
 	for _, o := range offers {
@@ -96,7 +95,7 @@ func choose(offers []offer, local [2]uint16, taken func(protocol uint8, port uin
 		if o.last != 0 {
 			candidates := int(o.last) - int(o.first) + 1
 			start := 0
-			if o.first == local[0] && o.last == local[1] {
+			if o.random {
 				start = rand.IntN(candidates)
 			}
 			i := 0
@@ -140,7 +139,7 @@ func (e *env) publishing(spec *sandbox.Spec, o portFlags) error {
 	if err != nil {
 		return err
 	}
-	spec.Endpoints[at].Request.Ports, err = choose(offers, local, taken)
+	spec.Endpoints[at].Request.Ports, err = choose(offers, taken)
 	return err
 }
 

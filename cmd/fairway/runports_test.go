@@ -49,7 +49,7 @@ func chosen(flags portFlags, local [2]uint16, taken func(uint8, uint16) bool) st
 	if err != nil {
 		return err.Error()
 	}
-	list, err := choose(offers, local, taken)
+	list, err := choose(offers, taken)
 	if err != nil {
 		return err.Error()
 	}

@@ -107,12 +107,12 @@ func Publishes(network *libcni.NetworkConfigList) bool { return has(network, cap
 func mappings(list []ports.Port) []map[string]any {
 	var all []map[string]any
 	for _, p := range list {
-		for i := range int(p.More) + 1 {
+		for _, single := range p.Singles() {
 			mapping := map[string]any{
-				"hostPort": int(p.HostPort) + i, "containerPort": int(p.ContainerPort) + i, "protocol": ports.ProtocolName(p.Protocol),
+				"hostPort": int(single.HostPort), "containerPort": int(single.ContainerPort), "protocol": ports.ProtocolName(single.Protocol),
 			}
-			if p.HostIP.IsValid() {
-				mapping["hostIP"] = p.HostIP.String()
+			if single.HostIP.IsValid() {
+				mapping["hostIP"] = single.HostIP.String()
 			}
 			all = append(all, mapping)
 		}

@@ -19,14 +19,8 @@ func ByOwner(k *kernel.Kernel) (map[string][]Port, error) {
 	published := map[string][]Port{}
 	for _, family := range []netip.Addr{any4, any6} {
 		for _, kind := range kinds(family) {
-			elements, err := nftable.ElementsOf(k, kind.published())
-			if err != nil {
+			if err := kind.collect(k, published, nil); err != nil {
 				return nil, err
-			}
-			for _, e := range elements {
-				if port, _, ok := kind.read(e); ok {
-					published[e.Comment] = append(published[e.Comment], port)
-				}
 			}
 		}
 	}
@@ -59,18 +53,23 @@ func Unlimited(k *kernel.Kernel) (map[string][]Port, error) {
 			for _, e := range limits {
 				limited[string(e.Key)] = true
 			}
-			elements, err := nftable.ElementsOf(k, kind.published())
-			if err != nil {
+			if err := kind.collect(k, open, limited); err != nil {
 				return nil, err
-			}
-			for _, e := range elements {
-				if port, _, ok := kind.read(e); ok && !limited[string(e.Key)] {
-					open[e.Comment] = append(open[e.Comment], port)
-				}
 			}
 		}
 	}
 	return open, nil
+}
+
+// collect adds the ports of a map to those of their owners, but for the keys that are left out.
+func (k kind) collect(from *kernel.Kernel, byOwner map[string][]Port, except map[string]bool) error {
+	elements, err := nftable.ElementsOf(from, k.published())
+	for _, e := range elements {
+		if port, _, ok := k.read(e); ok && !except[string(e.Key)] {
+			byOwner[e.Comment] = append(byOwner[e.Comment], port)
+		}
+	}
+	return err
 }
 
 // userChainRuled says whether the administrator decides who comes in.

@@ -103,8 +103,8 @@ func follows(a, b Port) bool {
 // isRun says whether a port is an interval element: several in a row that lead to equal ones.
 func (p Port) isRun() bool { return p.More > 0 && p.HostPort == p.ContainerPort }
 
-// singles is a run of ports one by one.
-func (p Port) singles() []Port {
+// Singles is the ports of a row one by one.
+func (p Port) Singles() []Port {
 	list := make([]Port, 0, int(p.More)+1)
 	for i := range int(p.More) + 1 {
 		single := p

@@ -72,7 +72,7 @@ func (p Published) eachPort() []Port {
 	var list []Port
 	for _, port := range p.Ports {
 		if port.More > 0 && !port.isRun() {
-			list = append(list, port.singles()...)
+			list = append(list, port.Singles()...)
 		} else {
 			list = append(list, port)
 		}
