@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/fairway-cni/fairway/pkg/golden"
+	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/state/admission"
 	"github.com/fairway-cni/fairway/pkg/state/statetest"
 	"github.com/fairway-cni/fairway/pkg/testnet"
@@ -105,4 +106,14 @@ func TestAdminChain(t *testing.T) {
 	statetest.Apply(t, statetest.Open(t, nil), a)
 	statetest.Verifies(t, nil, a)
 	statetest.Shows(t, testnet.Sh(t, "nft", "list", "chain", "inet", "fairway_firewall", "admin"), "10.1.0.2 drop")
+}
+
+// TestFlushedMeanwhile: `nft flush ruleset` between any two steps of an ADD is outlived.
+func TestFlushedMeanwhile(t *testing.T) {
+	for name, object := range map[string]state.Object{
+		"admitted": admitted("a", "10.1.0.2", "fd01::2"),
+		"policy":   admission.Policy{Bridge: "br1", Apart: true},
+	} {
+		t.Run(name, func(t *testing.T) { statetest.OutlivesFlush(t, testnet.NewHost(t), object) })
+	}
 }

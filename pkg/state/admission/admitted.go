@@ -50,7 +50,15 @@ func (a Admitted) Ensure(k *kernel.Kernel) (bool, error) {
 }
 
 // replace adds elements in place of those of other owners, and says whether it has added any.
-func replace(k *kernel.Kernel, elements []kernel.Element) (bool, error) {
+func replace(k *kernel.Kernel, elements []kernel.Element) (added bool, err error) {
+	err = nftable.Again(func() error {
+		added, err = replaceOnce(k, elements)
+		return err
+	})
+	return added, err
+}
+
+func replaceOnce(k *kernel.Kernel, elements []kernel.Element) (bool, error) {
 	if err := layout().Ensure(k); err != nil {
 		return false, err
 	}

@@ -33,7 +33,7 @@ func (l Layout) Add(k *kernel.Kernel, elements []kernel.Element) (added []kernel
 		return nil, err
 	}
 	for chunk := range slices.Chunk(elements, perTransaction) {
-		some, err := addChunk(k, chunk)
+		some, err := l.addChunk(k, chunk)
 		added = append(added, some...)
 		if err != nil {
 			return nil, errors.Join(err, deleteAll(k, added))
@@ -43,8 +43,8 @@ func (l Layout) Add(k *kernel.Kernel, elements []kernel.Element) (added []kernel
 }
 
 // addChunk adds elements in one transaction.
-func addChunk(k *kernel.Kernel, elements []kernel.Element) (added []kernel.Element, err error) {
-	// An element may go between two steps, with its owner's DEL.
+func (l Layout) addChunk(k *kernel.Kernel, elements []kernel.Element) (added []kernel.Element, err error) {
+	// An element may go between two steps, with its owner's DEL; and so may all, with `nft flush ruleset`.
 	const tries = 8
 	for range tries {
 		err = k.AddElements(elements)
@@ -61,6 +61,11 @@ func addChunk(k *kernel.Kernel, elements []kernel.Element) (added []kernel.Eleme
 		}
 		if err = k.ReplaceElements(stale, missing); err == nil {
 			return missing, nil
+		}
+		if errors.Is(err, unix.ENOENT) {
+			if err := l.Ensure(k); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return nil, err
@@ -174,6 +179,19 @@ func Elements(k *kernel.Kernel, set *nftables.Set) ([]kernel.Element, error) {
 		return nil, fmt.Errorf("nft list set %s %s: %w", TableName(set.Table), set.Name, Unsupported(err))
 	}
 	return elements, nil
+}
+
+// Again does what consists of several transactions, until nobody has deleted what it needs between two of them: the error that
+// it gives then wraps unix.ENOENT.
+func Again(do func() error) error {
+	const tries = 8
+	var err error
+	for range tries {
+		if err = do(); !errors.Is(err, unix.ENOENT) {
+			return err
+		}
+	}
+	return err
 }
 
 // deleteAll takes elements back that were added a moment ago.

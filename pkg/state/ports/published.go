@@ -129,17 +129,7 @@ func (p Published) Ensure(k *kernel.Kernel) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if err := layout().Ensure(k); err != nil {
-		return false, err
-	}
-	for _, port := range p.Ports {
-		if len(port.Sources) > 0 {
-			if err := ensureSources(k, port.Sources); err != nil {
-				return false, err
-			}
-		}
-	}
-	if err := p.add(k, link); err != nil {
+	if err := nftable.Again(func() error { return p.add(k, link) }); err != nil {
 		return false, err
 	}
 	if err := errors.Join(p.openLoopback(k, link), p.reflect(k), p.forget(k)); err != nil {
@@ -148,9 +138,19 @@ func (p Published) Ensure(k *kernel.Kernel) (bool, error) {
 	return true, nil
 }
 
-// add adds the elements. Those of the owner's ADD that was cut short stay; what is beside the ports may be of an earlier holder
+// add adds the elements and what they lead to. Those of the owner's ADD that was cut short stay; what is beside the ports may be of an earlier holder
 // of the address.
 func (p Published) add(k *kernel.Kernel, link string) error {
+	if err := layout().Ensure(k); err != nil {
+		return err
+	}
+	for _, port := range p.Ports {
+		if len(port.Sources) > 0 {
+			if err := ensureSources(k, port.Sources); err != nil {
+				return err
+			}
+		}
+	}
 	beside := p.beside(link)
 	if err := replaceStale(k, beside); err != nil {
 		return err

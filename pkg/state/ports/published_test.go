@@ -41,6 +41,14 @@ func span(protocol uint8, from, to uint16) ports.Port {
 	return ports.Port{Protocol: protocol, HostPort: from, ContainerPort: from, More: to - from}
 }
 
+// TestFlushedMeanwhile: `nft flush ruleset` between any two steps of an ADD is outlived.
+func TestFlushedMeanwhile(t *testing.T) {
+	p := at("a", "10.1.0.2", tcp(80, 8080), span(unix.IPPROTO_UDP, 100, 200))
+	p.Only, p.MasqueradeAll = true, true
+	p.Ports[0].Sources = statetest.Prefixes("192.0.2.0/24")
+	statetest.OutlivesFlush(t, testnet.NewHost(t), p)
+}
+
 // TestConflict: a port of the host is one container's; who has it is named, and everything of the second stays out.
 func TestConflict(t *testing.T) {
 	const stop = ", in conflict with the configuration: stop that one, or choose another port of the host"

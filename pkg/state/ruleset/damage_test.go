@@ -94,6 +94,13 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// TestFlushedMeanwhile: `nft flush ruleset` between any two steps of an ADD is outlived.
+func TestFlushedMeanwhile(t *testing.T) {
+	for name, object := range everything() {
+		t.Run(name, func(t *testing.T) { statetest.OutlivesFlush(t, testnet.NewHost(t), object) })
+	}
+}
+
 // lines counts each line: chains are listed as they were made, and what was made again is listed last.
 func lines(listing string) map[string]int {
 	count := make(map[string]int)

@@ -116,8 +116,12 @@ func verifyChains(k *kernel.Kernel, table *nftables.Table, chains []string) erro
 }
 
 // build adds what is missing of a layout and writes its rules afresh, in one transaction: no packet sees a chain without
-// rules. What earlier releases had there goes.
+// rules. What earlier releases had there goes. Whoever flushes the ruleset meanwhile is outlived.
 func build(k *kernel.Kernel, l layout) error {
+	return nftable.Again(func() error { return buildOnce(k, l) })
+}
+
+func buildOnce(k *kernel.Kernel, l layout) error {
 	conn, err := k.Nftables()
 	if err != nil {
 		return err
