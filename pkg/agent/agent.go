@@ -101,13 +101,14 @@ func newAgent(c Config, p parts) (*Agent, error) {
 	a := &Agent{
 		config: c, bootID: p.bootID, clock: p.clock, identity: p.who, registry: registry.New(p.store), machine: p.machine, files: p.files, offers: p.offers,
 		keys: p.keys, devices: p.devices, link: p.link, leave: p.leave, cache: newCache(), problems: newProblems(),
-		wake: newTrigger(), usage: newTrigger(), remote: newTrigger(), naming: newTrigger(),
+		wake: newTrigger(), usage: newTrigger(), remote: newTrigger(), naming: newTrigger(), others: newOthers(),
 	}
 	a.watched.wanted, a.watched.devices, a.watched.hurt = make(map[string]snapshot), make(map[string]string), make(map[string]bool)
 	a.cache.remember(snapshots)
 	a.cache.with(func() { a.cache.hold = p.who.Hold })
 	a.following = a.registry.NewFollowing(a.node(), follower{a}, p.who.Memory, a.defaults)
 	a.following.Join(a.cache.joinedNetworks())
+	a.recallNames()
 	a.metrics = newMetrics(a)
 	return a, nil
 }
@@ -117,7 +118,7 @@ func (a *Agent) node() string { return a.identity.Node }
 
 // tasks are what an agent does at the same time, but for its API.
 func (a *Agent) tasks(l *local) []func(context.Context) error {
-	return []func(context.Context) error{a.follow, a.beat, a.connections, l.work, a.publish, a.publishNames, a.keep}
+	return []func(context.Context) error{a.follow, a.beat, a.connections, l.work, a.publish, a.publishNames, a.keepNames, a.keep}
 }
 
 func (a *Agent) newLocal() *local {

@@ -15,6 +15,13 @@ type others struct {
 	mu sync.Mutex
 	// entered by network, and by the registry's key.
 	entered map[string]map[string]entered
+	// unkept are networks of which the disk has not what was entered.
+	unkept  map[string]bool
+	changed trigger
+}
+
+func newOthers() others {
+	return others{entered: make(map[string]map[string]entered), unkept: make(map[string]bool), changed: newTrigger()}
 }
 
 // entered is one record in the index, with the addresses that its host may speak for.
@@ -41,6 +48,8 @@ func (a *Agent) takeNames(named, changed []string) {
 	for _, network := range slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(named), changed...)))) {
 		n := s.Networks[network]
 		switch {
+		case n.Readable() && !n.Followed && a.cache.isJoined(network):
+			// Its names are about to be read.
 		case n.Readable():
 			a.takeNamesOf(n, slices.Contains(changed, network), settling)
 		case n.Absent() && !settling:
@@ -51,9 +60,6 @@ func (a *Agent) takeNames(named, changed []string) {
 }
 
 func (a *Agent) takeNamesOf(n *registry.Network, anew, settling bool) {
-	if a.others.entered == nil {
-		a.others.entered = make(map[string]map[string]entered)
-	}
 	before := a.others.entered[n.Name]
 	after := make(map[string]entered, len(n.Names))
 	speaks := make(map[string]bool) // nodes of which the store has names
@@ -78,6 +84,7 @@ func (a *Agent) takeNamesOf(n *registry.Network, anew, settling bool) {
 			record := name.Record
 			record.Addresses = addrs
 			a.config.Names.Set(indexKey(n.Name, key), record)
+			a.others.unkept[n.Name] = true
 		}
 	}
 	for key, there := range before {
@@ -89,8 +96,11 @@ func (a *Agent) takeNamesOf(n *registry.Network, anew, settling bool) {
 			continue
 		}
 		a.config.Names.Delete(indexKey(n.Name, key))
+		a.others.unkept[n.Name] = true
 	}
-	a.others.entered[n.Name] = after
+	if a.others.entered[n.Name] = after; a.others.unkept[n.Name] {
+		a.others.changed.set()
+	}
 	if len(after) == 0 {
 		delete(a.others.entered, n.Name)
 	}

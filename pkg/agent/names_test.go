@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"net/netip"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fairway-cni/fairway/pkg/names"
 	"github.com/fairway-cni/fairway/pkg/registry"
 )
 
@@ -142,6 +144,75 @@ func TestNamesOutliveTheStore(t *testing.T) {
 				wantName(t, "removed", b, web)
 			})
 		})
+	}
+}
+
+// An agent that starts while etcd is away answers what it last knew, and once etcd is there again, what holds.
+func TestNamesAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := namedWorld(t)
+		a, b := w.hosts[0], w.hosts[1]
+		start(t, b)
+		web, addr := start(t, a)
+		gone, last := start(t, a)
+		time.Sleep(time.Second)
+		for _, end := range []func(){b.stop, func() { time.Sleep(2 * keepNamesAfter); b.down() }} {
+			end()
+			w.etcd.SetDown(true)
+			b.up()
+			time.Sleep(time.Second)
+			wantName(t, "started without etcd", b, web, addr)
+			wantName(t, "started without etcd", b, gone, last)
+			w.etcd.SetDown(false)
+			time.Sleep(simTTL)
+			wantName(t, "etcd is back", b, web, addr)
+		}
+		b.down()
+		a.del("blue", last)
+		time.Sleep(time.Second)
+		b.up()
+		time.Sleep(time.Second)
+		wantName(t, "while it was down", b, gone)
+		wantName(t, "while it was down", b, web, addr)
+	})
+}
+
+// What lies on disk is judged as what comes from etcd is, and costs no other name anything.
+func TestKeptNamesAreJudged(t *testing.T) {
+	record := func(network, addr string) json.RawMessage {
+		text, err := registry.FormatName(names.Record{
+			Version: names.Version, Owner: names.Owner{Network: network, ContainerID: "c", IfName: "eth0"}, Names: []string{"web"},
+			Addresses: []netip.Addr{netip.MustParseAddr(addr)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return json.RawMessage(text)
+	}
+	own, other := []netip.Addr{netip.MustParseAddr("10.1.0.2")}, []netip.Addr{netip.MustParseAddr("10.1.0.3")}
+	s, err := newStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]keptName{
+		"b/1": {record("blue", "10.1.0.2"), own}, "b/2": {record("blue", "10.1.0.2"), other}, "b/3": {record("red", "10.1.0.2"), own},
+		"b": {record("blue", "10.1.0.2"), own}, "a/1": {record("blue", "10.1.0.2"), own}, "b/4": {json.RawMessage(`"x"`), own},
+	}
+	if err := s.saveNames("blue", all); err != nil {
+		t.Fatal(err)
+	}
+	index := names.NewIndex()
+	a := &Agent{config: Config{Names: index}, identity: identity{Node: "a"}, files: s, cache: newCache(), others: newOthers()}
+	a.cache.joined["blue"], a.cache.joined["green"] = true, true
+	a.recallNames()
+	if got := index.Keys(); !slices.Equal(got, []string{"blue/b/1"}) {
+		t.Errorf("entered: %v", got)
+	}
+	if err := s.saveNames("blue", nil); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := s.loadNames("blue"); err != nil || len(kept) != 0 {
+		t.Errorf("kept: %v %v", kept, err)
 	}
 }
 

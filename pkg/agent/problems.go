@@ -20,6 +20,8 @@ const (
 	aboutRecords  = "records of hosts"
 	aboutName     = "name"
 	aboutFiles    = "state-dir"
+	// What other hosts call their containers, for an agent that starts without etcd.
+	aboutKeptNames = "names on disk"
 )
 
 // Of a network: what is wrong with it on this host, what with this host's part of it in etcd, that its definition cannot be

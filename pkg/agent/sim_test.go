@@ -47,6 +47,7 @@ type simHost struct {
 	mu         sync.Mutex
 	disk       map[string]snapshot // documents of all hosts
 	small      map[string][]byte   // documents of the plugin
+	kept       map[string]map[string]keptName
 	who        identity
 	fence      fence.Fence
 	offered    map[string]agentapi.Network
@@ -103,6 +104,22 @@ func (h *simHost) remove(network string) error {
 	delete(h.disk, network)
 	delete(h.small, network)
 	return nil
+}
+
+func (h *simHost) saveNames(network string, all map[string]keptName) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.full {
+		return errFull
+	}
+	h.kept[network] = all
+	return nil
+}
+
+func (h *simHost) loadNames(network string) (map[string]keptName, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.kept[network], nil
 }
 
 func (h *simHost) saveIdentity(i identity) error {
@@ -242,6 +259,7 @@ func (h *simHost) up() {
 	if copied != nil {
 		clear(h.disk)
 		clear(h.small)
+		clear(h.kept)
 		h.fence = fence.Fence{}
 	}
 	h.who, h.node = who, who.Node
@@ -501,7 +519,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 func (w *world) newHost(node string, i int, seed uint64) *simHost {
 	return &simHost{
 		world: w, node: node, hostname: node, machine: fmt.Sprint("machine", i), serial: i, vtep: netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + i)}), etcd: w.etcd.Client(seed),
-		disk: make(map[string]snapshot), small: make(map[string][]byte), offered: make(map[string]agentapi.Network),
+		disk: make(map[string]snapshot), small: make(map[string][]byte), kept: make(map[string]map[string]keptName), offered: make(map[string]agentapi.Network),
 		programmed: make(map[string]snapshot), containers: make(map[string]map[netip.Addr]uint32), called: make(map[string]names.Record),
 	}
 }

@@ -28,6 +28,9 @@ type files interface {
 	flush() error
 	pending() bool
 	remove(network string) error
+	// saveNames replaces what is kept of a network's names, by the registry's key; loadNames gives it.
+	saveNames(network string, all map[string]keptName) error
+	loadNames(network string) (map[string]keptName, error)
 	saveIdentity(i identity) error
 	saveFence(f fence.Fence) error
 	loadFence() (fence.Fence, error)
@@ -47,7 +50,7 @@ const snapshotEnding = ".json"
 
 func newStore(stateDir string) (store, error) {
 	s := store{stateDir, make(map[string][]byte), make(map[string]snapshot)}
-	for _, dir := range []string{s.networks(), s.all()} {
+	for _, dir := range []string{s.networks(), s.all(), s.names()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return s, fmt.Errorf("state-dir: %w", err)
 		}
@@ -57,14 +60,18 @@ func newStore(stateDir string) (store, error) {
 
 func (s store) networks() string { return filepath.Join(s.dir, "networks") }
 func (s store) all() string      { return filepath.Join(s.dir, "hosts") }
+func (s store) names() string    { return filepath.Join(s.dir, "names") }
 
 // path of the plugin's document, for key peersFile of its configuration; fullPath that of all hosts.
 func (s store) path(network string) string {
 	return filepath.Join(s.networks(), network+snapshotEnding)
 }
 func (s store) fullPath(network string) string { return filepath.Join(s.all(), network+snapshotEnding) }
-func (s store) fencePath() string              { return filepath.Join(s.dir, "confirmed.json") }
-func (s store) identityPath() string           { return filepath.Join(s.dir, "host.json") }
+func (s store) namesPath(network string) string {
+	return filepath.Join(s.names(), network+snapshotEnding)
+}
+func (s store) fencePath() string    { return filepath.Join(s.dir, "confirmed.json") }
+func (s store) identityPath() string { return filepath.Join(s.dir, "host.json") }
 
 // load reads all snapshots. One that cannot be read is ignored, and written anew when etcd has been read.
 func (s store) load() (map[string]snapshot, error) {
@@ -166,6 +173,31 @@ func (s store) remove(network string) error {
 	return nil
 }
 
+func (s store) saveNames(network string, all map[string]keptName) error {
+	if len(all) == 0 {
+		if err := os.Remove(s.namesPath(network)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	return s.replace(s.namesPath(network), append(text, '\n'))
+}
+
+func (s store) loadNames(network string) (all map[string]keptName, err error) {
+	text, err := os.ReadFile(s.namesPath(network))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return all, json.Unmarshal(text, &all)
+}
+
 func (s store) saveIdentity(i identity) error {
 	text, err := json.Marshal(i)
 	if err != nil {
@@ -184,7 +216,7 @@ func (s store) setAside() error {
 	if err := os.Mkdir(aside, 0o700); err != nil {
 		return fmt.Errorf("state-dir: %w", err)
 	}
-	for _, path := range []string{s.networks(), s.all(), s.fencePath(), s.identityPath()} {
+	for _, path := range []string{s.networks(), s.all(), s.names(), s.fencePath(), s.identityPath()} {
 		if err := os.Rename(path, filepath.Join(aside, filepath.Base(path))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("state-dir: %w", err)
 		}

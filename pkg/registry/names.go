@@ -22,6 +22,9 @@ type Name struct {
 	text   string
 }
 
+// Text is the record as it was read.
+func (n *Name) Text() string { return n.text }
+
 // Addresses are those of the record that its host may speak for: in its own blocks, or pinned to it.
 func (n *Network) Addresses(of *Name) (own []netip.Addr) {
 	for _, addr := range of.Record.Addresses {
@@ -44,11 +47,12 @@ func FormatName(r names.Record) (string, error) {
 	return string(text), err
 }
 
-// readName reads a record that a host has published. What it says of namespaces is not believed: those are of other kernels.
-func readName(l location, value string) (*Name, error) {
-	node, attachment, ok := strings.Cut(l.name, "/")
+// ReadName reads a record that a host has published, under the key NODE/ATTACHMENT of its network. What it says of namespaces is not
+// believed: those are of other kernels.
+func ReadName(network, key, value string) (*Name, error) {
+	node, attachment, ok := strings.Cut(key, "/")
 	if !ok || attachment == "" || strings.Contains(attachment, "/") {
-		return nil, fmt.Errorf("its key is not of the form %s", nameKey(l.network, "NODE", "ATTACHMENT"))
+		return nil, fmt.Errorf("its key is not of the form %s", nameKey(network, "NODE", "ATTACHMENT"))
 	}
 	if err := CheckNode(node); err != nil {
 		return nil, err
@@ -57,7 +61,7 @@ func readName(l location, value string) (*Name, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Owner.Network != l.network {
+	if r.Owner.Network != network {
 		return nil, fmt.Errorf("it is of network %.64q", r.Owner.Network)
 	}
 	return &Name{Node: node, Record: public(r), text: value}, nil
@@ -73,7 +77,7 @@ func (u *update) enterName(l location, ch etcd.Change) error {
 	if ch.Deleted {
 		return nil
 	}
-	name, err := readName(l, ch.Value)
+	name, err := ReadName(l.network, l.name, ch.Value)
 	if err == nil {
 		all[l.name] = name
 	}

@@ -169,7 +169,7 @@ func TestNamesAreOfTheirHostAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := readName(location{network: "blue", part: namesPart, name: "b/1"}, string(text))
+	got, err := ReadName("blue", "b/1", string(text))
 	if err != nil {
 		t.Fatal(err)
 	}
