@@ -20,13 +20,14 @@ type ContainerLink struct {
 // those of the segment's own DHCP server, or the network asks for it.
 func Autoconfigured(ipam string, asked bool) bool { return asked || ipam == "" || ipam == "dhcp" }
 
+// IPv6 is how the interface treats IPv6 with a lease.
+func (c ContainerLink) IPv6(lease Lease) state.LinkIPv6 {
+	return state.LinkIPv6{IgnoreRouters: !c.Autoconfigured, KeepAddresses: c.has6(lease), DAD: c.DAD}
+}
+
 // Configure declares a lease on the interface: its addresses, then its routes.
 func (c ContainerLink) Configure(lease Lease) state.Set {
 	var set state.Set
-	ipv6 := state.ContainerIPv6{Link: c.Name, IgnoreRouters: !c.Autoconfigured, KeepAddresses: c.has6(lease)}
-	if ipv6.IgnoreRouters || ipv6.KeepAddresses {
-		set = append(set, ipv6)
-	}
 	for _, ip := range lease.IPs {
 		set = append(set, state.Address{In: state.Container, Link: c.Name, Prefix: ip.Prefix, DAD: c.DAD})
 	}

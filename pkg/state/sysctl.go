@@ -54,6 +54,13 @@ func IgnoreRouters(k *kernel.Kernel, link string) {
 	}
 }
 
+// SkipDetection lets a link that is made for containers have its link-local address at once, instead of more than a second after
+// its first carrier (RFC 4862, 5.4): until then, the host asks nobody there for a MAC on behalf of a packet that it forwards.
+// It is derived from a MAC which no other has. A kernel without IPv6 has no such file.
+func SkipDetection(k *kernel.Kernel, link string) {
+	_ = k.Host.SetSysctl("net/ipv6/conf/"+link+"/accept_dad", "0") // it works later, then
+}
+
 // AcceptRA is the parameter that IgnoreRouters sets.
 func AcceptRA(link string) string { return "net/ipv6/conf/" + link + "/accept_ra" }
 

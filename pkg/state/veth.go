@@ -22,6 +22,8 @@ type Veth struct {
 	MTU int
 	// Down leaves the container's end down.
 	Down bool
+	// IPv6 is how the container's end treats IPv6.
+	IPv6 LinkIPv6
 	// Bridge is the host end's master. Empty: none.
 	Bridge string
 	// Hairpin lets a frame leave by the port it came in.
@@ -51,6 +53,9 @@ func (v Veth) String() string {
 		text = fmt.Sprintf("ip link add %s mtu %d type veth peer name %s mtu %d address %s netns container",
 			v.Owner.HostLink(), v.MTU, v.Owner.IfName, v.MTU, v.MAC)
 	}
+	if line := v.IPv6.Line(v.Owner.IfName); line != "" {
+		text += " && " + line
+	}
 	if v.Bridge != "" {
 		text += fmt.Sprintf(" && ip link set %s up master %s", v.Owner.HostLink(), v.Bridge)
 	}
@@ -76,7 +81,12 @@ func (v Veth) Ensure(k *kernel.Kernel) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if err := v.joinBridge(k); err != nil {
+	// The container's end has no carrier before the host's is up.
+	err = v.IPv6.Write(k, v.Owner.IfName)
+	if err == nil {
+		err = v.joinBridge(k)
+	}
+	if err != nil {
 		return false, errors.Join(err, v.Remove(k))
 	}
 	return true, nil
@@ -104,6 +114,7 @@ func (v Veth) clearHostEnd(k *kernel.Kernel) error {
 func (v Veth) joinBridge(k *kernel.Kernel) error {
 	if v.Bridge == "" {
 		IgnoreRouters(k, v.Owner.HostLink()) // before the container can reach it
+		SkipDetection(k, v.Owner.HostLink())
 	}
 	if err := RaisePort(k, v.Owner.HostLink(), v.Bridge, v.Owner.Tag()); err != nil {
 		return err
@@ -151,6 +162,7 @@ func (v Veth) verifyContainerEnd(k *kernel.Kernel) error {
 	if !v.Down && link.Attrs().Flags&net.FlagUp == 0 {
 		errs = append(errs, Driftf("%s in the container is down", v.Owner.IfName))
 	}
+	errs = append(errs, v.IPv6.Verify(k, v.Owner.IfName))
 	// A later plugin of the chain may have lowered it, without a record: upstream's tuning does.
 	if got := link.Attrs().MTU; v.MTU > 0 && got > v.MTU {
 		errs = append(errs, Driftf("%s in the container has MTU %d, more than the %d of its host end", v.Owner.IfName, got, v.MTU))

@@ -225,7 +225,7 @@ func TestVethString(t *testing.T) {
 	veth := state.Veth{Owner: statetest.Owner("a"), MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, MTU: 1400, Bridge: "br0", Hairpin: true, Isolated: true}
 	port := statetest.Owner("a").HostLink()
 	want := "ip link add " + port + " mtu 1400 type veth peer name eth0 mtu 1400 address 02:00:00:00:00:01 netns container" +
-		" && ip link set " + port + " up master br0 && bridge link set dev " + port + " hairpin on && bridge link set dev " + port + " isolated on"
+		" && sysctl -w net/ipv6/conf/eth0/accept_dad=0 && ip link set " + port + " up master br0 && bridge link set dev " + port + " hairpin on && bridge link set dev " + port + " isolated on"
 	if got := veth.String(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

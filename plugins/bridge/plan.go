@@ -19,7 +19,7 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 	link := attach.ContainerLink{Name: r.Owner.IfName, DAD: c.EnableDAD, Autoconfigured: attach.Autoconfigured(c.IPAM.Type, c.AcceptRA)}
 
 	set := c.shared(r, lease)
-	set = append(set, c.veth(r))
+	set = append(set, c.veth(r, link.IPv6(lease)))
 	if c.filtersVLANs() {
 		set = append(set, c.portVLANs(r))
 	}
@@ -101,10 +101,10 @@ func (c conf) gateway() bridging.VLANGateway {
 	return bridging.VLANGateway{Bridge: c.Bridge, VLAN: uint16(c.VLAN), KeepDefault: c.PreserveDefaultVLAN}
 }
 
-func (c conf) veth(r attach.Request) state.Veth {
+func (c conf) veth(r attach.Request, ipv6 state.LinkIPv6) state.Veth {
 	return state.Veth{
 		Owner: r.Owner, MAC: r.MAC(c.mac), RecordedMAC: r.RecordedMAC, RecordedHostLink: r.RecordedHostLink, MTU: c.MTU, Down: c.DisableContainerInterface,
-		Bridge: c.Bridge, Hairpin: c.HairpinMode, Isolated: c.PortIsolation,
+		IPv6: ipv6, Bridge: c.Bridge, Hairpin: c.HairpinMode, Isolated: c.PortIsolation,
 	}
 }
 

@@ -14,7 +14,7 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 	if _, _, ok := c.master().VLAN(); ok || r.Removal {
 		set = append(set, lan.VLANMaster{Owner: r.Owner, Master: c.master()})
 	}
-	set = append(set, c.macvlan(r))
+	set = append(set, c.macvlan(r, link.IPv6(lease)))
 	set = append(set, link.Configure(lease)...)
 	if c.HostAccess || r.Removal {
 		set = append(set, c.hostAccess(r, lease))
@@ -23,10 +23,10 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 	return set, attach.Result{Lease: lease, Interfaces: []attach.Interface{{Name: r.Owner.IfName, In: state.Container}}}
 }
 
-func (c conf) macvlan(r attach.Request) lan.Macvlan {
+func (c conf) macvlan(r attach.Request, ipv6 state.LinkIPv6) lan.Macvlan {
 	return lan.Macvlan{
 		Owner: r.Owner, Master: c.master(), Mode: c.Mode, MAC: c.mac, MTU: c.MTU, BroadcastQueue: c.BCQueueLen,
-		RecordedMAC: r.RecordedMAC,
+		IPv6: ipv6, RecordedMAC: r.RecordedMAC,
 	}
 }
 

@@ -20,9 +20,10 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 		set = append(set, state.Warning{Text: "ipMasqBackend iptables: uses nftables instead, both work side by side"})
 	}
 	set = append(set, forwarding(lease)...)
-	set = append(set, state.Veth{Owner: r.Owner, MAC: r.MAC(c.mac), RecordedMAC: r.RecordedMAC, MTU: c.MTU})
+	link := attach.ContainerLink{Name: r.Owner.IfName}
+	set = append(set, state.Veth{Owner: r.Owner, MAC: r.MAC(c.mac), RecordedMAC: r.RecordedMAC, MTU: c.MTU, IPv6: link.IPv6(lease)})
 	set = append(set, hostEnd(r.Owner.HostLink(), lease)...)
-	set = append(set, attach.ContainerLink{Name: r.Owner.IfName}.Configure(routed(lease))...)
+	set = append(set, link.Configure(routed(lease))...)
 	set = append(set, c.rules(r, lease)...)
 	return set, attach.Result{Lease: lease, Interfaces: []attach.Interface{
 		{Name: r.Owner.HostLink(), In: state.Host}, {Name: r.Owner.IfName, In: state.Container},

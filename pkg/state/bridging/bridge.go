@@ -84,6 +84,7 @@ func (b Bridge) add(k *kernel.Kernel) (bool, error) {
 	case err != nil:
 		return false, fmt.Errorf("%s: %w", b, err)
 	}
+	state.SkipDetection(k, b.Name)
 	return true, nil
 }
 

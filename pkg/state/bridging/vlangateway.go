@@ -47,6 +47,7 @@ func (g VLANGateway) Ensure(k *kernel.Kernel) (bool, error) {
 		return false, err
 	}
 	state.IgnoreRouters(k, g.Link()) // before a container can reach it
+	state.SkipDetection(k, g.Link())
 	err = state.RaisePort(k, g.port(), g.Bridge, state.BridgeTag(g.Bridge))
 	if err == nil {
 		_, err = g.vlans().Ensure(k)

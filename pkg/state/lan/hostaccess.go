@@ -154,6 +154,7 @@ func (h HostAccess) ensureShim(k *kernel.Kernel, master netlink.Link) (netlink.L
 	}
 	// Nor does it take addresses and routes from there. A host without IPv6 has no such file.
 	_ = k.Host.SetSysctl("net/ipv6/conf/"+h.shim()+"/accept_ra", "0")
+	state.SkipDetection(k, h.shim())
 	return k.Host.Link(h.shim())
 }
 

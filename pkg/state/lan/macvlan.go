@@ -49,6 +49,8 @@ type Macvlan struct {
 	MTU int
 	// BroadcastQueue is the number of broadcast frames that may wait, 0 for the kernel's 1000 (Linux 5.11).
 	BroadcastQueue uint32
+	// IPv6 is how the link treats IPv6.
+	IPv6 state.LinkIPv6
 	// RecordedMAC is the MAC in the result of the last plugin of a chain; nil when there is none. Verify expects it
 	// instead of MAC, because a later plugin of the chain may have changed the address.
 	RecordedMAC net.HardwareAddr
@@ -67,7 +69,6 @@ func (m Macvlan) String() string {
 	if m.MTU > 0 {
 		text += fmt.Sprintf(" mtu %d", m.MTU)
 	}
-	text += " up"
 	if m.Master.In == state.Host {
 		text += " netns container"
 	}
@@ -75,7 +76,10 @@ func (m Macvlan) String() string {
 	if m.BroadcastQueue > 0 {
 		text += fmt.Sprintf(" bcqueuelen %d", m.BroadcastQueue)
 	}
-	return text
+	if line := m.IPv6.Line(m.Owner.IfName); line != "" {
+		text += " && " + line
+	}
+	return text + " && ip link set " + m.Owner.IfName + " up"
 }
 
 func (m Macvlan) Place() state.Place { return m.Master.In }
@@ -123,8 +127,8 @@ func (m Macvlan) fits(master netlink.Link) error {
 	return nil
 }
 
-// Ensure makes the link in the container's namespace, under its name and up, by one request where the kernel lets it. A
-// container that has a link of the name already is an error that wraps ErrExists.
+// Ensure makes the link in the container's namespace and raises it. A container that has a link of the name already is an error
+// that wraps ErrExists.
 func (m Macvlan) Ensure(k *kernel.Kernel) (bool, error) {
 	master, err := m.Master.link(k)
 	if err != nil {
@@ -140,12 +144,6 @@ func (m Macvlan) Ensure(k *kernel.Kernel) (bool, error) {
 	}
 	if err := m.add(k, master); err != nil {
 		return false, errors.Join(m.explain(k, master, err), unclaim())
-	}
-	if m.Mode == MacvlanPassthru && m.MAC != nil {
-		// The kernel gives it the master's whatever is asked for, and the master this one when it is set.
-		if err := m.setAddress(k); err != nil {
-			return false, errors.Join(err, m.Remove(k))
-		}
 	}
 	return true, nil
 }
@@ -183,35 +181,48 @@ func (m Macvlan) unclaim() error {
 	return withExistingClaims(func(book *claims.Book) error { return book.Drop(claimedLink, claims.Owner(m.Owner)) })
 }
 
-// add makes the link. Before Linux 6.15 its name must be free in the namespace of the request as well (rtnl_newlink), which
-// is the master's: beside a host's eth0 it is made under a name that nobody has, and then renamed.
+// add makes the link. Before Linux 6.15 its name must be free in the namespace of the request as
+// well (rtnl_newlink), which is the master's: beside a host's eth0 it is made under a name that nobody has, and then renamed.
 func (m Macvlan) add(k *kernel.Kernel, master netlink.Link) error {
-	err := m.addNamed(k, master, m.Owner.IfName)
-	if m.Master.In != state.Host || !errors.Is(err, unix.EEXIST) || m.Free(k) != nil {
-		return err
-	}
-	draft := m.Owner.DraftLink()
-	if err := m.addNamed(k, master, draft); err != nil {
-		return err
-	}
-	link, err := k.Container.Link(draft)
-	if err == nil {
-		err = k.Container.RenameUp(link, m.Owner.IfName)
+	name := m.Owner.IfName
+	err := m.addNamed(k, master, name)
+	if m.Master.In == state.Host && errors.Is(err, unix.EEXIST) && m.Free(k) == nil {
+		name = m.Owner.DraftLink()
+		err = m.addNamed(k, master, name)
 	}
 	if err != nil {
-		return errors.Join(err, removeOurs(k.Container, m.Owner, draft))
+		return err
+	}
+	if err := m.raise(k, name); err != nil {
+		// Renaming succeeds also where raising does not.
+		return errors.Join(err, removeOurs(k.Container, m.Owner, name), removeOurs(k.Container, m.Owner, m.Owner.IfName))
 	}
 	return nil
 }
 
-// addNamed makes the link, up unless it is a draft.
+// raise gives the link its name, and raises it when all is set by which the kernel chooses its link-local address.
+func (m Macvlan) raise(k *kernel.Kernel, made string) error {
+	link, err := k.Container.Link(made)
+	if err != nil {
+		return err
+	}
+	if m.Mode == MacvlanPassthru && m.MAC != nil {
+		// The kernel gives it the master's whatever is asked for, and the master this one when it is set.
+		if err := k.Container.LinkSetHardwareAddr(link, m.MAC); err != nil {
+			return fmt.Errorf("ip link set %s address %s: %w", made, m.MAC, err)
+		}
+	}
+	if err := m.IPv6.Write(k, made); err != nil {
+		return err
+	}
+	return k.Container.RenameUp(link, m.Owner.IfName)
+}
+
+// addNamed makes the link, down.
 func (m Macvlan) addNamed(k *kernel.Kernel, master netlink.Link, name string) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.ParentIndex, attrs.HardwareAddr = name, master.Attrs().Index, m.address()
 	attrs.MTU, attrs.Group = m.MTU, state.Group(m.Owner.Network)
-	if name == m.Owner.IfName {
-		attrs.Flags = net.FlagUp
-	}
 	if m.Master.In == state.Host {
 		attrs.Namespace = netlink.NsFd(k.Container.Fd())
 	}
@@ -247,17 +258,6 @@ func (m Macvlan) explain(k *kernel.Kernel, master netlink.Link, err error) error
 	return fmt.Errorf("%s: %w", m, err)
 }
 
-func (m Macvlan) setAddress(k *kernel.Kernel) error {
-	link, err := k.Container.Link(m.Owner.IfName)
-	if err != nil {
-		return err
-	}
-	if err := k.Container.LinkSetHardwareAddr(link, m.MAC); err != nil {
-		return fmt.Errorf("ip link set %s address %s: %w", m.Owner.IfName, m.MAC, err)
-	}
-	return nil
-}
-
 // Verify compares the link with the declaration.
 func (m Macvlan) Verify(k *kernel.Kernel) error {
 	found, err := state.VerifyLink(k.Container, state.Container, m.Owner.IfName)
@@ -268,7 +268,7 @@ func (m Macvlan) Verify(k *kernel.Kernel) error {
 	if !ok {
 		return state.Driftf("%s in the container is a %s, not a macvlan", m.Owner.IfName, found.Type())
 	}
-	errs := []error{m.verifyMaster(k, link)}
+	errs := []error{m.verifyMaster(k, link), m.IPv6.Verify(k, m.Owner.IfName)}
 	if link.Mode != macvlanModes[m.Mode] {
 		errs = append(errs, state.Driftf("%s is in mode %s instead of %s", m.Owner.IfName, modeName(link.Mode), m.Mode))
 	}

@@ -337,12 +337,13 @@ func TestMacvlanRemoveWithoutContainer(t *testing.T) {
 
 func TestMacvlanString(t *testing.T) {
 	m := lan.Macvlan{Owner: statetest.Owner("a"), Mode: lan.MacvlanVEPA, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, MTU: 1400, BroadcastQueue: 5}
+	const up = " && sysctl -w net/ipv6/conf/eth0/accept_dad=0 && ip link set eth0 up"
 	for _, test := range []struct {
 		master lan.Master
 		want   string
 	}{
-		{lan.Master{Name: "lan0"}, "ip link add link lan0 name eth0 address 02:00:00:00:00:01 mtu 1400 up netns container type macvlan mode vepa bcqueuelen 5"},
-		{lan.Master{In: state.Container}, "ip link add link $(ip route show default) name eth0 address 02:00:00:00:00:01 mtu 1400 up type macvlan mode vepa bcqueuelen 5"},
+		{lan.Master{Name: "lan0"}, "ip link add link lan0 name eth0 address 02:00:00:00:00:01 mtu 1400 netns container type macvlan mode vepa bcqueuelen 5" + up},
+		{lan.Master{In: state.Container}, "ip link add link $(ip route show default) name eth0 address 02:00:00:00:00:01 mtu 1400 type macvlan mode vepa bcqueuelen 5" + up},
 	} {
 		m.Master = test.master
 		if got := m.String(); got != test.want {

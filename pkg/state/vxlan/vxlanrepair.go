@@ -58,6 +58,7 @@ func (v VXLAN) repair(k *kernel.Kernel, link *netlink.Vxlan) error {
 
 func (v VXLAN) raise(k *kernel.Kernel, link *netlink.Vxlan) error {
 	state.IgnoreRouters(k, v.Name)
+	state.SkipDetection(k, v.Name)
 	err := k.Host.LinkSetUp(link)
 	if errors.Is(err, unix.EADDRINUSE) {
 		return fmt.Errorf("its UDP port %d is somebody else's on this host, %w: choose another port: %w", v.Port, state.ErrConflict, err)

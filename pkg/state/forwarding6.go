@@ -1,75 +1,14 @@
 package state
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 )
-
-// ContainerIPv6 is parameters of IPv6 of a container's link, which are written on one way there.
-type ContainerIPv6 struct {
-	Attribute
-	Link string
-	// IgnoreRouters keeps the link from taking addresses and default routes from router advertisements (RFC 4862) beside those
-	// it is given: any container of a bridge could send them to the others.
-	IgnoreRouters bool
-	// KeepAddresses keeps addresses of IPv6 on a link that is taken down, as those of IPv4 are.
-	KeepAddresses bool
-}
-
-func (ContainerIPv6) Place() Place { return Container }
-
-func (c ContainerIPv6) String() string {
-	var lines []string
-	for _, s := range c.sysctls() {
-		lines = append(lines, s.String())
-	}
-	return strings.Join(lines, " && ")
-}
-
-func (c ContainerIPv6) sysctls() (all []Sysctl) {
-	if c.IgnoreRouters {
-		all = append(all, Sysctl{In: Container, Key: AcceptRA(c.Link), Value: "0"})
-	}
-	if c.KeepAddresses {
-		all = append(all, Sysctl{In: Container, Key: "net/ipv6/conf/" + c.Link + "/keep_addr_on_down", Value: "1"})
-	}
-	return all
-}
-
-// Ensure writes the parameters. A kernel without IPv6 has none, and takes nothing from routers.
-func (c ContainerIPv6) Ensure(k *kernel.Kernel) (bool, error) {
-	var settings []kernel.Assignment
-	for _, s := range c.sysctls() {
-		settings = append(settings, kernel.Assignment{Key: s.Key, Value: s.Value})
-	}
-	err := k.Container.SetSysctls(settings)
-	if errors.Is(err, fs.ErrNotExist) && !c.KeepAddresses {
-		err = nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("%s: %w", c, err)
-	}
-	return true, nil
-}
-
-// Verify reads whether addresses are kept. Of router advertisements there is nothing to look at: a later plugin of the chain may
-// ask for them.
-func (c ContainerIPv6) Verify(k *kernel.Kernel) error {
-	c.IgnoreRouters = false
-	var errs []error
-	for _, s := range c.sysctls() {
-		errs = append(errs, s.Verify(k))
-	}
-	return errors.Join(errs...)
-}
 
 // Forwarding6 lets the host forward IPv6. It is never taken back, as others may have come to rely on it.
 type Forwarding6 struct{ Attribute }

@@ -1,0 +1,74 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+)
+
+// LinkIPv6 is parameters of IPv6 of a container's link. They are written on one way into the container, after the link is made and
+// before it carries a frame, which is when the kernel gives it a link-local address and takes what routers advertise.
+type LinkIPv6 struct {
+	// IgnoreRouters keeps the link from taking addresses and default routes from router advertisements (RFC 4862) beside those
+	// it is given: any container of a bridge could send them to the others.
+	IgnoreRouters bool
+	// KeepAddresses keeps addresses of IPv6 on a link that is taken down, as those of IPv4 are.
+	KeepAddresses bool
+	// DAD leaves duplicate address detection on (RFC 4862, 5.4), for which the kernel's own addresses wait more than a second.
+	// Without it they are usable at once: they are derived from the link's MAC, and a duplicate of that breaks IPv4 as well.
+	DAD bool
+}
+
+func (l LinkIPv6) sysctls(link string) (all []Sysctl) {
+	conf := "net/ipv6/conf/" + link
+	if l.IgnoreRouters {
+		all = append(all, Sysctl{In: Container, Key: AcceptRA(link), Value: "0"})
+	}
+	if l.KeepAddresses {
+		all = append(all, Sysctl{In: Container, Key: conf + "/keep_addr_on_down", Value: "1"})
+	}
+	if !l.DAD {
+		all = append(all, Sysctl{In: Container, Key: conf + "/accept_dad", Value: "0"})
+	}
+	return all
+}
+
+// Line is what Write does, as commands.
+func (l LinkIPv6) Line(link string) string {
+	var lines []string
+	for _, s := range l.sysctls(link) {
+		lines = append(lines, s.String())
+	}
+	return strings.Join(lines, " && ")
+}
+
+// Write sets the parameters. A kernel without IPv6 has none, and takes nothing from routers.
+func (l LinkIPv6) Write(k *kernel.Kernel, link string) error {
+	var settings []kernel.Assignment
+	for _, s := range l.sysctls(link) {
+		settings = append(settings, kernel.Assignment{Key: s.Key, Value: s.Value})
+	}
+	if len(settings) == 0 {
+		return nil
+	}
+	err := k.Container.SetSysctls(settings)
+	if errors.Is(err, fs.ErrNotExist) && !l.KeepAddresses {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", l.Line(link), err)
+	}
+	return nil
+}
+
+// Verify reads whether addresses are kept. Of the others there is nothing to look at: a later plugin of the chain may ask for them.
+func (l LinkIPv6) Verify(k *kernel.Kernel, link string) error {
+	var errs []error
+	for _, s := range (LinkIPv6{KeepAddresses: l.KeepAddresses, DAD: true}).sysctls(link) {
+		errs = append(errs, s.Verify(k))
+	}
+	return errors.Join(errs...)
+}
