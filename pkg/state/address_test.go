@@ -17,8 +17,14 @@ import (
 // attached gives a test a host with a bridge, and a container with a veth on it.
 func attached(t *testing.T, name string) *testnet.Namespace {
 	t.Helper()
+	return attachedWith(t, name, state.LinkIPv6{})
+}
+
+func attachedWith(t *testing.T, name string, ipv6 state.LinkIPv6) *testnet.Namespace {
+	t.Helper()
 	container := testnet.NewNS(t, name)
-	statetest.Apply(t, statetest.Open(t, container), bridging.Bridge{Name: "br0"}, state.Veth{Owner: statetest.Owner(name), MAC: statetest.Owner(name).MAC(), Bridge: "br0"})
+	statetest.Apply(t, statetest.Open(t, container), bridging.Bridge{Name: "br0"},
+		state.Veth{Owner: statetest.Owner(name), MAC: statetest.Owner(name).MAC(), Bridge: "br0", IPv6: ipv6})
 	return container
 }
 
@@ -72,7 +78,7 @@ func TestAddressOfMissingLink(t *testing.T) {
 
 func TestAddressDAD(t *testing.T) {
 	testnet.NewHost(t)
-	container := attached(t, "c")
+	container := attachedWith(t, "c", state.LinkIPv6{DAD: true})
 	a := statetest.Address("fd00::2/64")
 	a.DAD = true
 	begin := time.Now()
@@ -87,7 +93,7 @@ func TestAddressDAD(t *testing.T) {
 // An address that another machine has must fail the ADD.
 func TestAddressDADFindsDuplicate(t *testing.T) {
 	testnet.NewHost(t)
-	holder, container := attached(t, "h"), attached(t, "c")
+	holder, container := attached(t, "h"), attachedWith(t, "c", state.LinkIPv6{DAD: true})
 	statetest.Ensure(t, statetest.Open(t, holder), statetest.Address("fd00::2/64"), true)
 	a := statetest.Address("fd00::2/64")
 	a.DAD = true
