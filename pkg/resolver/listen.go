@@ -88,6 +88,9 @@ func adopted(raw nameport.Sockets) (s sockets, err error) {
 	udp, tcp := os.NewFile(uintptr(raw.UDP), "names"), os.NewFile(uintptr(raw.TCP), "names")
 	defer udp.Close()
 	defer tcp.Close()
+	if err := unix.SetsockoptInt(raw.UDP, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1); err != nil {
+		return s, fmt.Errorf("port for names: %w", err)
+	}
 	packets, err := net.FilePacketConn(udp)
 	if err != nil {
 		return s, fmt.Errorf("port for names: %w", err)

@@ -20,6 +20,8 @@ const (
 	// perSecond is how many queries of one namespace are read. Beyond, they wait in the socket and are dropped there, where it
 	// costs others nothing.
 	perSecond = 20_000
+	// whileFlooded is how many once they are dropped there: who waits for answers never has so many on the way.
+	whileFlooded = 2_000
 	// mostConns are open to one namespace; then the one that has been silent for longest is closed.
 	mostConns = 64
 	// silence ends a connection (RFC 7766, section 6.2.3: a few seconds).
@@ -35,11 +37,13 @@ type server struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	conns  conns
+	// streamed is the pace of all connections together.
+	streamed sharedPace
 }
 
 func newServer(space names.Space, s sockets, handler Handler) *server {
 	ctx, cancel := context.WithCancel(context.Background())
-	v := &server{space: space, handler: handler, sockets: s, ctx: ctx, cancel: cancel}
+	v := &server{space: space, handler: handler, sockets: s, ctx: ctx, cancel: cancel, streamed: sharedPace{pace: pace{perSecond: perSecond}}}
 	go v.serveUDP()
 	go v.serveTCP()
 	return v
@@ -53,10 +57,10 @@ func (v *server) stop() {
 }
 
 func (v *server) serveUDP() {
-	buffer := make([]byte, maxUDP)
-	pace := pace{perSecond: perSecond}
+	buffer, control := make([]byte, maxUDP), make([]byte, unix.CmsgSpace(4))
+	pace := pace{perSecond: perSecond, flooded: whileFlooded}
 	for {
-		n, from, err := v.udp.ReadFromUDPAddrPort(buffer)
+		n, controlled, _, from, err := v.udp.ReadMsgUDPAddrPort(buffer, control)
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
@@ -64,6 +68,7 @@ func (v *server) serveUDP() {
 			pace.pause(time.Millisecond) // an ICMP error of an earlier answer, or no memory
 			continue
 		}
+		pace.note(droppedBefore(control[:controlled]))
 		pace.take()
 		query, answer := screen(buffer[:n])
 		if query == nil {
@@ -72,6 +77,18 @@ func (v *server) serveUDP() {
 		}
 		go func() { v.send(v.handler.Answer(v.ctx, Query{query, v.space}), sizeFor(query), from) }()
 	}
+}
+
+// droppedBefore is how many datagrams the socket had no room for by the time that one came (SO_RXQ_OVFL, socket(7)).
+func droppedBefore(control []byte) uint32 {
+	if len(control) == 0 {
+		return 0 // none yet
+	}
+	header, data, _, err := unix.ParseOneSocketControlMessage(control)
+	if err != nil || header.Level != unix.SOL_SOCKET || header.Type != unix.SO_RXQ_OVFL || len(data) < 4 {
+		return 0
+	}
+	return binary.NativeEndian.Uint32(data)
 }
 
 // send sends an answer that may be as long as a size. What does not fit is cut, with the mark to ask again by TCP.
@@ -106,13 +123,12 @@ func (v *server) serveTCP() {
 
 // serveConn answers the messages of one connection, in their order.
 func (v *server) serveConn(c *tcpConn) {
-	pace := pace{perSecond: perSecond}
 	for {
 		wire, err := readFrame(c)
 		if err != nil {
 			return
 		}
-		pace.take()
+		v.streamed.take()
 		v.conns.touch(c)
 		query, answer := screen(wire)
 		if query != nil {
@@ -155,29 +171,6 @@ func writeFrame(c net.Conn, m *dns.Msg) error {
 	_, err = c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...))
 	return err
 }
-
-// pace holds a reader to a number of messages a second, in bursts of a tenth of that.
-type pace struct {
-	perSecond int
-
-	begun time.Time
-	count int
-}
-
-// take counts one message, and waits when there were too many.
-func (p *pace) take() {
-	const burst = 100 * time.Millisecond
-	if p.count++; p.count < p.perSecond/int(time.Second/burst) {
-		return
-	}
-	now := time.Now()
-	if rest := burst - now.Sub(p.begun); rest > 0 {
-		time.Sleep(rest)
-	}
-	p.begun, p.count = time.Now(), 0
-}
-
-func (*pace) pause(d time.Duration) { time.Sleep(d) }
 
 // tcpConn is an open connection.
 type tcpConn struct {

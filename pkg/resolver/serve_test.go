@@ -2,10 +2,12 @@ package resolver
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
@@ -122,7 +124,7 @@ func TestServerInTheContainer(t *testing.T) {
 	want(t, c.ask(t, "c", dns.TypeA), "NOERROR", "A 10.1.0.2")
 }
 
-// One container's flood leaves the others their answers.
+// One container's flood leaves the others their answers, and is read no faster than one who waits for answers could ask.
 func TestFlood(t *testing.T) {
 	h := newHost(t)
 	c := h.attach("lamp", "c", addrs("10.1.0.2"))
@@ -133,33 +135,67 @@ func TestFlood(t *testing.T) {
 	}
 	var wg sync.WaitGroup
 	var stop atomic.Bool
+	var answered atomic.Int64
+	begun := time.Now()
 	for range 2 {
 		conn, err := c.dial("udp")
 		if err != nil {
 			t.Fatal(err)
 		}
 		wg.Go(func() {
-			defer conn.Close()
 			for !stop.Load() {
 				_, _ = conn.Write(wire)
 			}
+			conn.Close()
+		})
+		wg.Go(func() {
+			answer := make([]byte, maxUDP)
+			for {
+				if _, err := conn.Read(answer); errors.Is(err, net.ErrClosed) {
+					return
+				}
+				answered.Add(1)
+			}
 		})
 	}
-	defer wg.Wait()
-	defer stop.Store(true)
+	end := sync.OnceFunc(func() {
+		stop.Store(true)
+		wg.Wait()
+	})
+	defer end()
 	for range 500 {
 		want(t, other.ask(t, "c", dns.TypeA), "NOERROR", "A 10.1.0.2")
+	}
+	time.Sleep(time.Until(begun.Add(2 * time.Second)))
+	end()
+	// At first it may be taken for somebody with many questions.
+	if most := perSecond/5 + 2*whileFlooded*time.Since(begun).Seconds(); float64(answered.Load()) > most {
+		t.Errorf("%d answers in %s, more than %.0f", answered.Load(), time.Since(begun), most)
 	}
 }
 
 func TestPace(t *testing.T) {
-	p := pace{perSecond: 1000}
-	begun := time.Now()
-	for range 500 {
-		p.take()
-	}
-	if took := time.Since(begun); took < 350*time.Millisecond {
-		t.Errorf("500 of 1000 a second took %s", took)
+	for _, test := range []struct {
+		what    string
+		dropped func(i int) uint32
+		count   int
+		took    time.Duration
+	}{
+		{"in order", func(int) uint32 { return 0 }, 500, 500 * time.Millisecond},
+		{"dropped once", func(i int) uint32 { return uint32(min(i, 1)) }, 410, 500 * time.Millisecond},
+		{"flooded", func(i int) uint32 { return uint32(i) }, 50, 500 * time.Millisecond},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := pace{perSecond: 1000, flooded: 100, begun: time.Now()}
+			begun := time.Now()
+			for i := range test.count {
+				p.note(test.dropped(i))
+				p.take()
+			}
+			if took := time.Since(begun); took != test.took {
+				t.Errorf("%s: %d took %s, want %s", test.what, test.count, took, test.took)
+			}
+		})
 	}
 }
 

@@ -30,6 +30,7 @@ func (b bench) ofNames() []measurement {
 			return b.measure(ctx, entrant{without, plain}, entrant{with, named})
 		}},
 		{answersCase, b.answers},
+		{floodCase, b.flood},
 		{crowdCase, b.crowd},
 		{farCase, b.farNames},
 		{hostCase, b.fullHost},
