@@ -24,6 +24,9 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 // run gives the exit status: 0 after a signal, 2 for a mistake in the options, else 1.
 func run(args []string) int {
+	if len(args) > 0 && args[0] == "rotate-key" {
+		return rotateKey(args[1:], os.Stdout)
+	}
 	o, err := parse(args, os.Hostname)
 	switch {
 	case errors.Is(err, pflag.ErrHelp):

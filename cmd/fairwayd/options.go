@@ -37,6 +37,7 @@ const usage = `fairwayd keeps overlay networks on this host, as etcd has them.
   fairwayd --etcd-endpoints URL,URL [flags]
   fairwayd --config /etc/fairway/fairwayd.yaml
   fairwayd --names-only
+  fairwayd rotate-key [--run-dir directory]    replaces the key of this host for encrypted networks
 
 Each flag but config and version is a key of the file, too; flags come first.
 
@@ -64,6 +65,7 @@ func (o *options) flags(t *texts) *pflag.FlagSet {
 	f.DurationVar(&c.ReclaimAfter, "reclaim-after", c.ReclaimAfter, "`time` for which a host has to be dead to lose its blocks, of the cluster's first host")
 	f.DurationVar(&c.AliveTTL, "alive-ttl", c.AliveTTL, "`time` for which a host counts as alive after its last heartbeat")
 	f.DurationVar(&c.LeaveAfter, "leave-after", c.LeaveAfter, "`time` for which a host stays on a network after its last container there")
+	f.DurationVar(&c.RotateWithin, "rotate-within", c.RotateWithin, "`time` for which a new key of this host waits at each step for hosts that do not follow")
 	f.StringSliceVar(&c.Join, "join", nil, "`networks` that the host is on without containers, too, separated by commas")
 	f.StringVar(&t.level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&t.file, "config", "", "YAML `file` with the same keys")

@@ -47,6 +47,8 @@ type Config struct {
 	Join []string
 	// InsecureRegistry lets networks be encrypted although etcd does not tell hosts by certificates.
 	InsecureRegistry bool
+	// RotateWithin is how long this host, while it replaces its key, waits at each step for hosts that do not follow.
+	RotateWithin time.Duration
 	// Version of fairwayd.
 	Version string
 	// Names is what the resolver of this host answers from. Nil: names are neither published nor followed.
@@ -60,7 +62,7 @@ func Defaults() Config {
 	return Config{
 		NetconfDir: "/etc/cni/net.d", RunDir: agentapi.DefaultRunDir, StateDir: "/var/lib/fairway", DataDir: hostlocal.DefaultDataDir,
 		Audit: time.Minute, ReclaimAfter: 24 * time.Hour, AliveTTL: 30 * time.Second,
-		LeaveAfter: 10 * time.Minute,
+		LeaveAfter: 10 * time.Minute, RotateWithin: 10 * time.Minute,
 	}
 }
 
@@ -84,6 +86,7 @@ func (c Config) Check() error {
 		"reclaim-after":  {c.ReclaimAfter, time.Minute},
 		"alive-ttl":      {c.AliveTTL, 5 * time.Second},
 		"leave-after":    {c.LeaveAfter, time.Second},
+		"rotate-within":  {c.RotateWithin, time.Second},
 	} {
 		if least.is < least.min {
 			return fmt.Errorf("%s %v: give %v or more", name, least.is, least.min)

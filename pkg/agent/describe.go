@@ -17,8 +17,8 @@ type view struct {
 	state registry.State
 	node  string
 	here  underlay
-	// key is this host's public one, for encrypted networks.
-	key overlay.Key
+	// key is this host's public one, for encrypted networks, and next what takes its place.
+	key, next overlay.Key
 	// had are blocks that this host has had: they stay its own until another has them, though the store has lost them.
 	had []netip.Prefix
 	// hadPins are pins that this host has had: they stay while containers have them, as blocks do.
@@ -69,14 +69,15 @@ func (v view) describe(n *registry.Network) (snap snapshot, faults []overlay.Fau
 
 // giveKeys gives the hosts of an encrypted network their public keys. One without is not reached, and named.
 func (v view) giveKeys(peers []overlay.Peer) (faults []overlay.Fault) {
-	peers[0].Key = v.key
+	peers[0].Key, peers[0].NextKey = v.key, v.next
 	for i, p := range peers[1:] {
-		key := v.state.Hosts[p.Node].PublicKey
+		key, next := v.state.Hosts[p.Node].PublicKey, v.state.Hosts[p.Node].NextKey
 		if _, there := v.state.Hosts[p.Node]; !there && v.before != nil { // the store has lost its record
 			if at := slices.IndexFunc(v.before.hosts.Peers, func(was overlay.Peer) bool { return was.Node == p.Node }); at >= 0 {
-				key = v.before.hosts.Peers[at].Key
+				key, next = v.before.hosts.Peers[at].Key, v.before.hosts.Peers[at].NextKey
 			}
 		}
+		peers[1+i].NextKey = next
 		if peers[1+i].Key = key; key.IsZero() {
 			faults = append(faults, overlay.Fault{Entry: "host " + p.Node, Reason: "it has published no key, and the network is encrypted: it is not reached, see what fairwayd says there"})
 		}

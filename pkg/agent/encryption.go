@@ -2,10 +2,7 @@ package agent
 
 import (
 	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -13,73 +10,10 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
 	"github.com/fairway-cni/fairway/pkg/kernel"
-	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/state/wireguard"
-	"github.com/fairway-cni/fairway/pkg/wgkey"
 	"github.com/fairway-cni/fairway/pkg/wgtun"
 )
-
-// keyring is this host's key for encrypted networks. It is made with the first of these that the host is a member of, and lies in the
-// state directory, which survives a reboot. It may be used by several goroutines.
-type keyring struct {
-	mu   sync.Mutex
-	file string
-	key  *wgkey.Private // nil: not read yet
-}
-
-func newKeyring(stateDir string) *keyring {
-	return &keyring{file: filepath.Join(stateDir, "wireguard.key")}
-}
-
-var errNoKey = errors.New("this host has no key for encrypted networks")
-
-// private is the key, if there is one. The error wraps errNoKey when there is none.
-func (r *keyring) private() (wgkey.Private, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.read()
-}
-
-func (r *keyring) read() (wgkey.Private, error) {
-	if r.key != nil {
-		return *r.key, nil
-	}
-	key, err := wgkey.Read(r.file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return key, errNoKey
-	case err != nil:
-		return key, fmt.Errorf("key of this host: %w: remove the file, and the next start of fairwayd makes another", err)
-	}
-	r.key = &key
-	return key, nil
-}
-
-// public is the public key, zero without one.
-func (r *keyring) public() overlay.Key {
-	key, err := r.private()
-	if err != nil {
-		return overlay.Key{}
-	}
-	return key.Public()
-}
-
-// ensure makes the key unless there is one, and says whether it did.
-func (r *keyring) ensure() (made bool, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, err := r.read(); !errors.Is(err, errNoKey) {
-		return false, err
-	}
-	key, err := wgkey.Create(r.file)
-	if err != nil {
-		return false, fmt.Errorf("key of this host: %w", err)
-	}
-	r.key = &key
-	slog.Info("made the key of this host for encrypted networks", "public", key.Public())
-	return true, nil
-}
 
 // mayEncrypt says whether this host can be on an encrypted network: who writes the registry says whose keys are believed, so that it
 // has to be protected, and the host has to have a key.

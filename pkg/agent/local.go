@@ -298,7 +298,7 @@ func (l *local) fits(p pass, n *registry.Network, there bool) error {
 
 // describe is this host's view of a network that it is a member of.
 func (l *local) describe(s registry.State, n *registry.Network, before snapshot, there bool) snapshot {
-	v := view{state: s, node: l.node(), key: l.keys.public(), here: l.cache.place(), reserved: l.cache.reservedIn(n.Name)}
+	v := view{state: s, node: l.node(), key: l.keys.public(), next: l.keys.nextPublic(), here: l.cache.place(), reserved: l.cache.reservedIn(n.Name)}
 	if there {
 		v.hadPins = before.pins
 	}
@@ -338,6 +338,7 @@ func strandedError(addrs []netip.Addr) error {
 // apply puts a network in place on this host. The kernel is first: it is kept also when nothing can be written. A network that
 // is new and cannot be programmed is not offered to runtimes; of one that is there, what can be done is done.
 func (l *local) apply(p pass, snap snapshot) error {
+	snap = l.lanes(snap)
 	name := snap.definition.Name
 	_, there := l.cache.snapshot(name)
 	var errs []error

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
 	"github.com/fairway-cni/fairway/pkg/agentapi"
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
 	"github.com/fairway-cni/fairway/pkg/kernel"
@@ -84,8 +86,13 @@ func (p realPass) program(s snapshot, before *snapshot, partial bool) (drift, er
 		return nil, err
 	}
 	o.Peers.Partial, o.Filter.Partial = partial, partial
-	o = vtep.Tunnel(o, func(t *wireguard.Tunnel) { t.Partial = partial })
-	if before != nil {
+	o = vtep.Tunnel(o, func(t *wireguard.Tunnel) {
+		t.Partial = partial
+		if t.Spare != nil {
+			t.Spare.Partial = partial
+		}
+	})
+	if before != nil && before.own().Key == s.own().Key && before.own().LastKey() == s.own().LastKey() {
 		was, err := p.declare(*before)
 		if err == nil {
 			if ok, err := o.Advance(p.k, was); ok {
@@ -113,11 +120,16 @@ func (p realPass) encrypted(o vxlan.Overlay) (vxlan.Overlay, error) {
 	if o.Encrypted == nil {
 		return o, nil
 	}
-	key, err := p.keys.private()
-	if err != nil {
+	if _, err := p.keys.private(); err != nil {
 		return o, err
 	}
-	return vtep.Tunnel(o, func(t *wireguard.Tunnel) { t.Key, t.Driver = [32]byte(key), p.devices }), nil
+	r := p.keys.replaced()
+	return vtep.Tunnel(o, func(t *wireguard.Tunnel) {
+		t.Key, t.Driver = wgtypes.Key(r.key), p.devices
+		if t.Spare != nil {
+			t.Spare.Key, t.Spare.Driver = wgtypes.Key(r.last()), p.devices
+		}
+	}), nil
 }
 
 // declare is this host's part of a network as kernel state.

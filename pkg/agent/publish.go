@@ -162,7 +162,7 @@ func told(err error) error {
 // host publishes the record of this host.
 func (p *publisher) host(ctx context.Context, s registry.State) error {
 	here := p.cache.place()
-	record := registry.Host{VTEP: here.address, MTU: here.mtu, Machine: p.identity.Machine, Release: p.config.Version, PublicKey: p.keys.public()}
+	record := registry.Host{VTEP: here.address, MTU: here.mtu, Machine: p.identity.Machine, Release: p.config.Version, PublicKey: p.keys.public(), NextKey: p.keys.nextPublic()}
 	if record.Same(s.Hosts[p.node()]) {
 		return nil
 	}

@@ -159,6 +159,7 @@ func (a *Agent) handler() http.Handler {
 	mux.HandleFunc("PUT /v1/networks/{name}/pins/{address}", answer(a.putPin))
 	mux.HandleFunc("PUT /v1/networks/{name}/membership", answer(a.putMembership))
 	mux.HandleFunc("DELETE /v1/hosts/{node}", answer(a.deleteHost))
+	mux.HandleFunc("POST /v1/key", answer(a.putKey))
 	mux.HandleFunc("GET /v1/health", answer(a.getHealth))
 	mux.Handle("GET /metrics", a.metrics.handler())
 	return http.MaxBytesHandler(mux, bodyMax)

@@ -80,7 +80,7 @@ func (s snapshot) equal(other snapshot) bool {
 	return s.created == other.created && s.mtu == other.mtu && s.definition.Same(other.definition) && s.hosts.Self == other.hosts.Self &&
 		slices.Equal(s.hosts.Pins, other.hosts.Pins) && maps.Equal(s.pins, other.pins) &&
 		slices.EqualFunc(s.hosts.Peers, other.hosts.Peers, func(a, b overlay.Peer) bool {
-			return a.Node == b.Node && a.VTEP == b.VTEP && a.Key == b.Key && slices.Equal(a.Blocks, b.Blocks)
+			return a.Node == b.Node && a.VTEP == b.VTEP && a.Key == b.Key && a.NextKey == b.NextKey && a.Spare == b.Spare && slices.Equal(a.Blocks, b.Blocks)
 		})
 }
 

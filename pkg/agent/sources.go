@@ -50,6 +50,7 @@ func (f follower) Update(s registry.State, changed registry.Changed) {
 	}
 	if changed.Hosts {
 		f.problems.note(aboutRecords, faultsOf(&registry.Network{Faults: s.Faults}, nil))
+		f.rotation.turn.set()
 	}
 	if len(changed.Networks) > 0 {
 		f.cache.mark(&f.cache.local, changed.Networks...)
@@ -386,6 +387,9 @@ func (l *local) watch(s snapshot) {
 	l.watched.mu.Lock()
 	defer l.watched.mu.Unlock()
 	l.watched.devices[s.network().Device()] = s.definition.Name
+	if s.replaces() {
+		l.watched.devices[overlay.SpareTunnelName(s.definition.VNI)] = s.definition.Name
+	}
 }
 
 // disturb notes that a device has changed.
@@ -411,7 +415,7 @@ func (a *Agent) gone(e kernel.Gone) {
 	a.watched.mu.Lock()
 	defer a.watched.mu.Unlock()
 	for name, snap := range a.watched.wanted {
-		if e.Link != "" && e.Link != snap.network().Device() || !has(snap, e) {
+		if e.Link != "" && e.Link != snap.network().Device() && e.Link != overlay.SpareTunnelName(snap.definition.VNI) || !has(snap, e) {
 			continue
 		}
 		a.watched.hurt[name] = true

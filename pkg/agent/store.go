@@ -216,7 +216,8 @@ func (s store) setAside() error {
 	if err := os.Mkdir(aside, 0o700); err != nil {
 		return fmt.Errorf("state-dir: %w", err)
 	}
-	for _, path := range []string{s.networks(), s.all(), s.names(), s.fencePath(), s.identityPath()} {
+	keys := newKeyring(s.dir)
+	for _, path := range []string{keys.file, keys.aside, s.networks(), s.all(), s.names(), s.fencePath(), s.identityPath()} {
 		if err := os.Rename(path, filepath.Join(aside, filepath.Base(path))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("state-dir: %w", err)
 		}

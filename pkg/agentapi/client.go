@@ -8,6 +8,7 @@
 //	PUT    /v1/networks/{name}/membership      makes this host a member, and waits until it can give out addresses
 //	PUT    /v1/networks/{name}/pins/{address}  gives an attachment an address of any block (Pin →)
 //	DELETE /v1/hosts/{node}                    takes everything from a host that is gone for good
+//	POST   /v1/key                             begins to replace this host's key for encrypted networks (→ Rotation)
 //	GET    /v1/health                          how the agent fares (→ Health)
 //	GET    /metrics                            the same for Prometheus
 //
@@ -110,6 +111,14 @@ func (c *Client) Join(ctx context.Context, network string) error {
 // alive, ErrNotFound, ErrUnavailable, ErrNoAgent.
 func (c *Client) Forget(ctx context.Context, node string) error {
 	return c.call(ctx, http.MethodDelete, "/v1/hosts/"+url.PathEscape(node), nil, nil)
+}
+
+// RotateKey begins to replace this host's key for encrypted networks. Health tells how far it is. Errors: ErrInUse while this host or
+// another replaces its key, ErrNotFound without a key, ErrUnavailable, ErrNoAgent.
+func (c *Client) RotateKey(ctx context.Context) (Rotation, error) {
+	var r Rotation
+	err := c.call(ctx, http.MethodPost, "/v1/key", nil, &r)
+	return r, err
 }
 
 // Health is how the agent fares. Error: ErrNoAgent.

@@ -101,9 +101,23 @@ type Health struct {
 	Etcd EtcdHealth `json:"etcd"`
 	// Encryption is what encrypts networks on this host: "kernel", or "userspace", which is fairwayd itself. Empty: none was needed yet.
 	Encryption string `json:"encryption,omitempty"`
+	// Rotation is there while this host replaces its key for encrypted networks.
+	Rotation *Rotation `json:"rotation,omitempty"`
 	// Networks is their number, Member that of those which the host is a member of.
 	Networks int `json:"networks"`
 	Member   int `json:"member"`
+}
+
+// Rotation is how far a host is that replaces its key.
+type Rotation struct {
+	// PublicKey is the new one's.
+	PublicKey string `json:"publicKey"`
+	// Returning says that packets have left the first device, which has the new key now, and go back to it.
+	Returning bool `json:"returning,omitempty"`
+	// Since is when this step was begun.
+	Since time.Time `json:"since"`
+	// Waiting are the hosts that have not followed it.
+	Waiting []string `json:"waiting,omitempty"`
 }
 
 // EtcdHealth is the state of the connection to etcd.

@@ -82,7 +82,7 @@ func (a *admission) peers(h Hosts) []Peer {
 		}
 		if other, dup := keys[p.Key]; dup && i != self && !p.Key.IsZero() {
 			a.refuse(name, "it has the public key of host %s, too: delete its key file, so that it makes its own", other)
-			p.Key = Key{} // it is not reached, and its blocks are nobody else's
+			p.Key, p.NextKey = Key{}, Key{} // it is not reached, and its blocks are nobody else's
 		} else {
 			keys[p.Key] = p.Node
 		}

@@ -12,6 +12,17 @@ const DefaultPort = 4789
 // an administrator's device may have.
 const DefaultWireguardPort = 51840
 
+// sparePorts is from a network's port to that of its spare devices.
+const sparePorts = 4096
+
+// SparePort is the UDP port of the device that hosts have beside the first while a key is being replaced.
+func SparePort(port uint16) uint16 {
+	if port > 65535-sparePorts {
+		return port - sparePorts
+	}
+	return port + sparePorts
+}
+
 // maxVNI is the largest VXLAN network identifier: 24 bits (RFC 7348, 5).
 const maxVNI = 1<<24 - 1
 

@@ -15,6 +15,10 @@ type Peer struct {
 	Blocks []netip.Prefix
 	// Key is the host's public key. In an encrypted network, a host without one is not reached.
 	Key Key
+	// NextKey is there while the host replaces its key, and the same as Key when the others have it.
+	NextKey Key
+	// Spare says that packets to the host go through the spare device. It is no part of what is written.
+	Spare bool
 }
 
 // Pin is an address outside the blocks of the host it is on.
@@ -39,6 +43,8 @@ type PeerText struct {
 	Subnets []string `json:"subnets"`
 	// PublicKey is needed in an encrypted network.
 	PublicKey string `json:"publicKey,omitempty"`
+	// NextKey is fairwayd's.
+	NextKey string `json:"nextKey,omitempty"`
 }
 
 // PinText is a Pin as it is written.
@@ -87,9 +93,15 @@ func (t PeerText) parse(i int) (p Peer, err error) {
 	if p.VTEP, err = parseAddr(func() string { return index("peers", i) + ".vtep" }, t.VTEP); err != nil {
 		return Peer{}, err
 	}
-	if t.PublicKey != "" {
-		if p.Key, err = ParseKey(t.PublicKey); err != nil {
-			return Peer{}, invalidf("%s.publicKey: %v", index("peers", i), err)
+	for _, k := range []struct {
+		name, text string
+		key        *Key
+	}{{"publicKey", t.PublicKey, &p.Key}, {"nextKey", t.NextKey, &p.NextKey}} {
+		if k.text == "" {
+			continue
+		}
+		if *k.key, err = ParseKey(k.text); err != nil {
+			return Peer{}, invalidf("%s.%s: %v", index("peers", i), k.name, err)
 		}
 	}
 	p.Blocks, err = parsePrefixes(func() string { return index("peers", i) + ".subnets" }, t.Subnets)
@@ -118,6 +130,9 @@ func (h Hosts) text() PeersText {
 		text := PeerText{Node: p.Node, VTEP: p.VTEP.String(), Subnets: subnets}
 		if !p.Key.IsZero() {
 			text.PublicKey = p.Key.String()
+		}
+		if !p.NextKey.IsZero() {
+			text.NextKey = p.NextKey.String()
 		}
 		t.Peers = append(t.Peers, text)
 	}

@@ -20,6 +20,11 @@ const TunnelPrefix = "fwwg"
 // TunnelName is the name of a host's WireGuard device: fwwg and the VNI, at most twelve bytes.
 func TunnelName(vni uint32) string { return TunnelPrefix + strconv.FormatUint(uint64(vni), 10) }
 
+// SpareTunnelName is the name of the second one that a host has while a key is being replaced.
+func SpareTunnelName(vni uint32) string {
+	return TunnelPrefix + "s" + strconv.FormatUint(uint64(vni), 10)
+}
+
 // Device is the name of a host's device of the network.
 func (n Network) Device() string {
 	if n.Encrypted {

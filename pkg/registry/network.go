@@ -90,10 +90,10 @@ func freeVNI(others map[string]agentapi.Network) uint32 {
 func freePort(others map[string]agentapi.Network) uint16 {
 	taken := make(map[uint16]bool, len(others))
 	for _, other := range others {
-		taken[other.WireguardPort] = true
+		taken[other.WireguardPort], taken[overlay.SparePort(other.WireguardPort)] = true, true
 	}
 	port := uint16(overlay.DefaultWireguardPort)
-	for taken[port] {
+	for taken[port] || taken[overlay.SparePort(port)] {
 		port++
 	}
 	return port

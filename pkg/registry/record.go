@@ -63,6 +63,8 @@ type Host struct {
 	Release string `json:"release,omitempty"`
 	// PublicKey is the host's for encrypted networks; zero until it has needed one.
 	PublicKey overlay.Key `json:"publicKey,omitzero"`
+	// NextKey is there while the host replaces its key: it takes the place of PublicKey when the others have it.
+	NextKey overlay.Key `json:"nextKey,omitzero"`
 
 	published int64 // the revision of the record
 }
@@ -161,7 +163,7 @@ func merged(before string, record any) (string, error) {
 	if err := json.Unmarshal(text, &own); err != nil {
 		return "", err
 	}
-	for _, key := range []string{"mtu", "machine", "release", "publicKey"} {
+	for _, key := range []string{"mtu", "machine", "release", "publicKey", "nextKey"} {
 		delete(all, key) // own keys that are empty now
 	}
 	for key, value := range own {

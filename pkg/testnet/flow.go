@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Flow is numbered packets that go from one namespace to another all the time, so that a loss is seen.
+// Flow is numbered packets, which a Witness knows, that go from one namespace to another all the time, so that a loss is seen.
 type Flow struct {
 	from, to *net.UDPConn
 	stop     chan struct{}
@@ -17,14 +17,17 @@ type Flow struct {
 	mu       sync.Mutex
 	got      map[uint32]bool
 	grown    chan struct{}
+	every    time.Duration
 }
 
-// flowInterval is between two packets.
-const flowInterval = 10 * time.Millisecond
-
-// StartFlow begins to send to an address of a namespace.
+// StartFlow begins to send to an address of a namespace, a hundred packets a second.
 func StartFlow(from, to *Namespace, addr netip.Addr) (*Flow, error) {
-	f := &Flow{stop: make(chan struct{}), sent: make(chan uint32, 1), got: make(map[uint32]bool), grown: make(chan struct{}, 1)}
+	return StartFlowEvery(10*time.Millisecond, from, to, addr)
+}
+
+// StartFlowEvery does so with another time between two packets.
+func StartFlowEvery(every time.Duration, from, to *Namespace, addr netip.Addr) (*Flow, error) {
+	f := &Flow{every: every, stop: make(chan struct{}), sent: make(chan uint32, 1), got: make(map[uint32]bool), grown: make(chan struct{}, 1)}
 	if err := to.Do(func() (err error) {
 		f.to, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)))
 		return err
@@ -45,7 +48,7 @@ func StartFlow(from, to *Namespace, addr netip.Addr) (*Flow, error) {
 }
 
 func (f *Flow) send() {
-	ticker := time.NewTicker(flowInterval)
+	ticker := time.NewTicker(f.every)
 	defer ticker.Stop()
 	for n := uint32(0); ; n++ {
 		select {
@@ -53,19 +56,19 @@ func (f *Flow) send() {
 			f.sent <- n
 			return
 		case <-ticker.C:
-			_, _ = f.from.Write(binary.BigEndian.AppendUint32(nil, n)) // not sent is lost
+			_, _ = f.from.Write(append(binary.BigEndian.AppendUint32(nil, n), plaintext...)) // not sent is lost
 		}
 	}
 }
 
 func (f *Flow) receive() {
-	packet := make([]byte, 16)
+	packet := make([]byte, 4+len(plaintext))
 	for {
 		n, err := f.to.Read(packet)
 		if err != nil {
 			return // closed
 		}
-		if n == 4 {
+		if n == len(packet) {
 			f.mu.Lock()
 			f.got[binary.BigEndian.Uint32(packet)] = true
 			f.mu.Unlock()

@@ -39,17 +39,32 @@ func Tunnel(o vxlan.Overlay, change func(*wireguard.Tunnel)) vxlan.Overlay {
 func encrypt(o *vxlan.Overlay, n overlay.Network, h overlay.Hosts, own overlay.Peer) {
 	o.Filter.Sources = nil
 	o.Peers = vxlan.PeerTable{VNI: n.VNI, Unreachable: o.Peers.Unreachable}
+	pins := pinsByVTEP(h.Pins)
 	tunnel := wireguard.Tunnel{
 		Network: n.Name, Name: o.Device.Name, Port: n.WireguardPort, MTU: o.Device.MTU, Addresses: o.Device.Addresses,
+		SpareName: overlay.SpareTunnelName(n.VNI),
 	}
-	pins := pinsByVTEP(h.Pins)
+	spare := tunnel
+	spare.Name, spare.SpareName, spare.Port = tunnel.SpareName, "", overlay.SparePort(n.WireguardPort)
 	for _, p := range h.Peers {
 		if p.VTEP == own.VTEP || p.Key.IsZero() {
 			continue
 		}
-		tunnel.Peers = append(tunnel.Peers, wireguard.Peer{
-			Key: wgtypes.Key(p.Key), Endpoint: netip.AddrPortFrom(p.VTEP, n.WireguardPort), Prefixes: slices.Concat(p.Blocks, pins[p.VTEP]),
-		})
+		lane := overlay.LaneOf(own, p)
+		peer := wireguard.Peer{
+			Key: wgtypes.Key(p.Key), Endpoint: netip.AddrPortFrom(p.VTEP, tunnel.Port), Prefixes: slices.Concat(p.Blocks, pins[p.VTEP]),
+			Idle: p.Spare, Wake: p.Spare && lane == overlay.Returning,
+		}
+		tunnel.Peers = append(tunnel.Peers, peer)
+		if lane == overlay.Settled {
+			continue
+		}
+		peer.Key, peer.Endpoint = wgtypes.Key(p.LastKey()), netip.AddrPortFrom(p.VTEP, spare.Port)
+		peer.Idle, peer.Wake = !p.Spare, !p.Spare && lane == overlay.Leaving
+		spare.Peers = append(spare.Peers, peer)
+	}
+	if len(spare.Peers) > 0 {
+		tunnel.Spare = &spare
 	}
 	o.Encrypted = &vxlan.Encrypted{
 		Filter: ruleset.Encryption{Network: n.Name, VNI: n.VNI, Port: n.Port, Subnets: n.Subnets}, Tunnel: tunnel,

@@ -1,6 +1,7 @@
 package vtep
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fairway-cni/fairway/pkg/overlay"
+	"github.com/fairway-cni/fairway/pkg/state/wireguard"
 )
 
 func prefixes(all ...string) []netip.Prefix {
@@ -72,11 +74,12 @@ ip link add fwwg4096 mtu 1440 group 1733476750 type wireguard
 wg set fwwg4096 listen-port 51840 private-key …
 wg set fwwg4096 peer AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= endpoint 192.0.2.12:51840 allowed-ips 10.42.2.0/26,10.42.9.9/32
 sysctl -w net/ipv6/conf/fwwg4096/accept_ra=0
+sysctl -w net/ipv4/conf/fwwg4096/rp_filter=2
 ip link set fwwg4096 up
 ip addr add 10.42.1.0/32 dev fwwg4096
 ip addr add fd42::1:0:0:0/128 dev fwwg4096 nodad
-ip route add 10.42.2.0/26 dev fwwg4096 proto 250
-ip route add 10.42.9.9/32 dev fwwg4096 proto 250`
+ip route replace 10.42.2.0/26 dev fwwg4096 proto 250
+ip route replace 10.42.9.9/32 dev fwwg4096 proto 250`
 
 // TestDeclareEncrypted: what refuses any other way comes first, and a host without a key is in nothing that leads anywhere.
 func TestDeclareEncrypted(t *testing.T) {
@@ -110,6 +113,46 @@ func TestDeclareMTU(t *testing.T) {
 	} {
 		if got := Declare(test.network, overlay.Hosts{}, test.own, 1500).Device.MTU; got != test.want {
 			t.Errorf("%s: MTU %d, want %d", test.name, got, test.want)
+		}
+	}
+}
+
+// TestDeclareRotation: while a host replaces its key, the others have a spare device with it alone, and it has one with all of them.
+func TestDeclareRotation(t *testing.T) {
+	secret := blue
+	secret.Encrypted, secret.WireguardPort = true, overlay.DefaultWireguardPort
+	us, other, third := here, them, overlay.Peer{VTEP: netip.MustParseAddr("192.0.2.13"), Key: overlay.Key{3}, Blocks: prefixes("10.42.3.0/26")}
+	us.Key, other.Key, other.NextKey = overlay.Key{9}, overlay.Key{1}, overlay.Key{2}
+	spare := func(own overlay.Peer, peers ...overlay.Peer) (text string) {
+		o := Declare(secret, overlay.Hosts{Peers: append([]overlay.Peer{own}, peers...)}, own, 1500)
+		Tunnel(o, func(tunnel *wireguard.Tunnel) {
+			for _, p := range tunnel.Peers {
+				text += fmt.Sprintln("first", p.Key[0], p.Endpoint.Port(), p.Idle, p.Wake)
+			}
+			if tunnel.Spare == nil {
+				return
+			}
+			for _, p := range tunnel.Spare.Peers {
+				text += fmt.Sprintln("spare", p.Key[0], p.Endpoint.Port(), p.Idle, p.Wake)
+			}
+		})
+		return text
+	}
+	moved := other
+	moved.Spare = true
+	back := moved
+	back.Key = back.NextKey
+	arrived := back
+	arrived.Spare = false
+	for want, got := range map[string]string{
+		"first 1 51840 false false\nfirst 3 51840 false false\nspare 2 55936 true true\n":                          spare(us, other, third),
+		"first 1 51840 true false\nfirst 3 51840 false false\nspare 2 55936 false false\n":                         spare(us, moved, third),
+		"first 2 51840 true true\nfirst 3 51840 false false\nspare 2 55936 false false\n":                          spare(us, back, third),
+		"first 2 51840 false false\nfirst 3 51840 false false\nspare 2 55936 true false\n":                         spare(us, arrived, third),
+		"first 9 51840 false false\nfirst 3 51840 false false\nspare 9 55936 true true\nspare 3 55936 true true\n": spare(other, us, third),
+	} {
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("device, key, port, idle, wake (-want +got):\n%s", diff)
 		}
 	}
 }

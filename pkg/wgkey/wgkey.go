@@ -94,25 +94,50 @@ func Create(path string) (p Private, err error) {
 	if p, err = Generate(); err != nil {
 		return p, err
 	}
-	aside := path + ".new" // of a process that was killed: nobody has heard of that key
-	if err := os.Remove(aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return p, err
-	}
-	file, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	aside, err := write(path, p)
 	if err != nil {
 		return p, err
 	}
 	defer func() { _ = os.Remove(aside) }() // its other name is the one that counts
-	_, err = file.WriteString(base64.StdEncoding.EncodeToString(p[:]) + "\n")
-	if err = errors.Join(err, file.Chmod(0o600), file.Sync(), file.Close()); err != nil {
-		return p, err
-	}
 	if err := os.Link(aside, path); err != nil {
 		return p, err
 	}
+	return p, syncDirectory(path)
+}
+
+// Replace puts a key in the place of the one in a file, which has one or the other at each instant.
+func Replace(path string, p Private) error {
+	aside, err := write(path, p)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(aside, path); err != nil {
+		return errors.Join(err, os.Remove(aside))
+	}
+	return syncDirectory(path)
+}
+
+// write writes a key beside a file.
+func write(path string, p Private) (aside string, err error) {
+	aside = path + ".new" // of a process that was killed: nobody has heard of that key
+	if err := os.Remove(aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	file, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", err
+	}
+	_, err = file.WriteString(base64.StdEncoding.EncodeToString(p[:]) + "\n")
+	if err = errors.Join(err, file.Chmod(0o600), file.Sync(), file.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(aside))
+	}
+	return aside, nil
+}
+
+func syncDirectory(path string) error {
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
-		return p, err
+		return err
 	}
-	return p, errors.Join(dir.Sync(), dir.Close())
+	return errors.Join(dir.Sync(), dir.Close())
 }

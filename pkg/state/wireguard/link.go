@@ -87,6 +87,16 @@ func (t Tunnel) repair(k *kernel.Kernel, link netlink.Link) error {
 	return nil
 }
 
+// reversePath is the parameter that says which ways back a packet's source has to have: 2 is any. While a host replaces its key, what
+// comes by one device may be answered by the other; whose addresses a peer may use, the device itself knows.
+func reversePath(link string) string { return "net/ipv4/conf/" + link + "/rp_filter" }
+
+func (t Tunnel) takeAnyWayBack(k *kernel.Kernel) {
+	if value, err := k.Host.Sysctl(reversePath(t.Name)); err == nil && value != "2" {
+		_ = k.Host.SetSysctl(reversePath(t.Name), "2") // without it, packets may be lost while a key is replaced, and no others
+	}
+}
+
 func (t Tunnel) raise(k *kernel.Kernel, link netlink.Link) error {
 	state.IgnoreRouters(k, t.Name)
 	err := k.Host.LinkSetUp(link)

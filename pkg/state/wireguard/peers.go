@@ -24,14 +24,15 @@ type config struct {
 type peer struct {
 	endpoint netip.AddrPort
 	prefixes []netip.Prefix // sorted
-	// private says that it has what nobody declares: a preshared key, or keepalive.
-	private bool
+	// private says that it has what nobody declares: a preshared key, or another keepalive.
+	private   bool
+	keepalive time.Duration
 }
 
 func (t Tunnel) config() config {
 	c := config{key: t.Key, port: int(t.Port), peers: make(map[wgtypes.Key]peer, len(t.Peers))}
 	for _, p := range t.Peers {
-		c.peers[p.Key] = peer{endpoint: p.Endpoint, prefixes: sorted(p.Prefixes)}
+		c.peers[p.Key] = peer{endpoint: p.Endpoint, prefixes: sorted(p.Prefixes), keepalive: p.keepalive()}
 	}
 	return c
 }
@@ -46,7 +47,7 @@ func sorted(prefixes []netip.Prefix) []netip.Prefix {
 func read(d *wgtypes.Device) config {
 	c := config{key: d.PrivateKey, port: d.ListenPort, peers: make(map[wgtypes.Key]peer, len(d.Peers))}
 	for _, p := range d.Peers {
-		is := peer{private: p.PresharedKey != wgtypes.Key{} || p.PersistentKeepaliveInterval != 0}
+		is := peer{private: p.PresharedKey != wgtypes.Key{}, keepalive: p.PersistentKeepaliveInterval}
 		if p.Endpoint != nil {
 			at := p.Endpoint.AddrPort()
 			is.endpoint = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
@@ -62,7 +63,13 @@ func read(d *wgtypes.Device) config {
 	return c
 }
 
-// configure writes what differs of the device's key, port and peers. Those that stay keep their sessions.
+// same says whether a peer is as another, but for where it is.
+func (p peer) same(other peer) bool {
+	return p.private == other.private && p.keepalive == other.keepalive && slices.Equal(p.prefixes, other.prefixes)
+}
+
+// configure writes what differs of the device's key, port and peers. Those that stay keep their sessions, unless the key changes: all
+// peers are new then, and none has had a handshake.
 func (t Tunnel) configure() error {
 	d, err := t.driver().Device(t.Name)
 	if err != nil {
@@ -71,6 +78,7 @@ func (t Tunnel) configure() error {
 	is := read(d)
 	c := t.difference(is)
 	if t.Key != is.key {
+		c = t.renewed(is)
 		c.PrivateKey = &t.Key
 	}
 	if port := int(t.Port); port != is.port {
@@ -103,7 +111,7 @@ func (t Tunnel) difference(is config) (c wgtypes.Config) {
 	for _, p := range t.Peers {
 		was, there := is.peers[p.Key]
 		right := want.peers[p.Key]
-		if there && !was.private && was.endpoint == right.endpoint && slices.Equal(was.prefixes, right.prefixes) {
+		if there && was.same(right) && was.endpoint == right.endpoint {
 			continue
 		}
 		c.Peers = append(c.Peers, p.write())
@@ -111,10 +119,32 @@ func (t Tunnel) difference(is config) (c wgtypes.Config) {
 	return c
 }
 
+// renewed is the difference that has all peers forget their sessions, which a new key ends.
+func (t Tunnel) renewed(is config) (c wgtypes.Config) {
+	for _, p := range t.Peers {
+		if _, there := is.peers[p.Key]; there {
+			c.Peers = append(c.Peers, wgtypes.PeerConfig{PublicKey: p.Key, Remove: true})
+			delete(is.peers, p.Key)
+		}
+	}
+	c.Peers = append(c.Peers, t.difference(is).Peers...)
+	return c
+}
+
+// wakeEvery is how often a peer without a session is sent to: as often as WireGuard tries by itself (RekeyTimeout).
+const wakeEvery = 5 * time.Second
+
+func (p Peer) keepalive() time.Duration {
+	if p.Wake {
+		return wakeEvery
+	}
+	return 0
+}
+
 func (p Peer) write() wgtypes.PeerConfig {
-	none, off := wgtypes.Key{}, time.Duration(0)
+	none, keepalive := wgtypes.Key{}, p.keepalive()
 	c := wgtypes.PeerConfig{
-		PublicKey: p.Key, PresharedKey: &none, PersistentKeepaliveInterval: &off, ReplaceAllowedIPs: true,
+		PublicKey: p.Key, PresharedKey: &none, PersistentKeepaliveInterval: &keepalive, ReplaceAllowedIPs: true,
 		Endpoint: net.UDPAddrFromAddrPort(p.Endpoint),
 	}
 	for _, prefix := range p.Prefixes {
@@ -130,7 +160,11 @@ func (t Tunnel) Pin() error {
 	if t.Attended {
 		return nil
 	}
-	return t.configure()
+	var errs []error
+	for _, one := range t.devices() {
+		errs = append(errs, one.configure())
+	}
+	return errors.Join(errs...)
 }
 
 // verifyConfig reports what differs of key, port and peers.
@@ -152,8 +186,10 @@ func (t Tunnel) verifyConfig() error {
 		switch {
 		case !there:
 			errs = append(errs, state.Driftf("%s lacks peer %s at %s", t.Name, key, p.endpoint.Addr()))
-		case was.private || !slices.Equal(was.prefixes, p.prefixes):
+		case !slices.Equal(was.prefixes, p.prefixes):
 			errs = append(errs, state.Driftf("peer %s of %s may send from %s instead of %s", key, t.Name, join(was.prefixes), join(p.prefixes)))
+		case !was.same(p):
+			errs = append(errs, state.Driftf("peer %s of %s has a preshared key, or keepalive %v instead of %v", key, t.Name, was.keepalive, p.keepalive))
 		}
 	}
 	for key := range is.peers {
@@ -162,15 +198,4 @@ func (t Tunnel) verifyConfig() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// prefixesOf are what all peers have.
-func prefixesOf(peers []Peer) map[netip.Prefix]bool {
-	all := make(map[netip.Prefix]bool, len(peers))
-	for _, p := range peers {
-		for _, prefix := range p.Prefixes {
-			all[prefix] = true
-		}
-	}
-	return all
 }

@@ -42,6 +42,10 @@ type Tunnel struct {
 	Attended bool
 	// Driver makes the device. Nil: the kernel's.
 	Driver Driver
+	// Spare is a second device, with another key or another port, beside this one while a host replaces its key. Nil: there is none, and
+	// one of SpareName that is left of such a time goes.
+	Spare     *Tunnel
+	SpareName string
 }
 
 // Peer is another host of the network.
@@ -52,6 +56,10 @@ type Peer struct {
 	Endpoint netip.AddrPort
 	// Prefixes are reached through it, and what it sends has to come from them: WireGuard's allowed IPs.
 	Prefixes []netip.Prefix
+	// Idle leaves it to the other device of the network to route to the peer. What comes from it is taken all the same.
+	Idle bool
+	// Wake has the device begin a session although there is nothing to send.
+	Wake bool
 }
 
 // Driver makes and configures WireGuard devices: the kernel's, or those of a process.
@@ -72,6 +80,14 @@ var (
 )
 
 func (t Tunnel) String() string {
+	var lines []string
+	for _, one := range t.devices() {
+		lines = append(lines, one.lines()...)
+	}
+	return strings.Join(lines, " && ")
+}
+
+func (t Tunnel) lines() []string {
 	lines := []string{
 		fmt.Sprintf("ip link add %s mtu %d group %d type wireguard", t.Name, t.MTU, state.Group(t.Network)),
 		fmt.Sprintf("wg set %s listen-port %d private-key …", t.Name, t.Port),
@@ -79,16 +95,26 @@ func (t Tunnel) String() string {
 	for _, p := range t.Peers {
 		lines = append(lines, fmt.Sprintf("wg set %s peer %s endpoint %s allowed-ips %s", t.Name, p.Key, p.Endpoint, join(p.Prefixes)))
 	}
-	lines = append(lines, "sysctl -w "+state.AcceptRA(t.Name)+"=0", "ip link set "+t.Name+" up")
+	lines = append(lines, "sysctl -w "+state.AcceptRA(t.Name)+"=0", "sysctl -w "+reversePath(t.Name)+"=2", "ip link set "+t.Name+" up")
 	for _, addr := range t.Addresses {
 		lines = append(lines, state.Address{Link: t.Name, Prefix: state.HostPrefix(addr)}.String())
 	}
 	for _, p := range t.Peers {
 		for _, prefix := range p.Prefixes {
-			lines = append(lines, fmt.Sprintf("ip route add %s dev %s proto %d", prefix, t.Name, state.RouteProtocol))
+			if !p.Idle {
+				lines = append(lines, fmt.Sprintf("ip route replace %s dev %s proto %d", prefix, t.Name, state.RouteProtocol))
+			}
 		}
 	}
-	return strings.Join(lines, " && ")
+	return lines
+}
+
+// devices are the tunnel's, the spare one last.
+func (t Tunnel) devices() []Tunnel {
+	if t.Spare == nil || t.Attended {
+		return []Tunnel{t}
+	}
+	return []Tunnel{t, *t.Spare}
 }
 
 func join(prefixes []netip.Prefix) string {
@@ -122,48 +148,119 @@ func (t Tunnel) Ensure(k *kernel.Kernel) (created bool, err error) {
 		}
 		return false, err
 	}
+	links := make(map[string]int)
+	var errs []error
+	for i, one := range t.devices() {
+		made, index, err := one.ensureDevice(k, i > 0)
+		if err == nil {
+			links[one.Name] = index
+		}
+		created, errs = created || made, append(errs, err)
+	}
+	if errs[0] != nil {
+		return created, errors.Join(errs...)
+	}
+	left, err := t.left(k)
+	if left != nil {
+		links[t.SpareName] = left.Attrs().Index
+	}
+	errs = append(errs, err, t.ensureRoutes(k, links))
+	if left != nil {
+		errs = append(errs, state.DeleteLink(k.Host, left))
+	}
+	return created, errors.Join(errs...)
+}
+
+// left is a spare device that is not needed any more. Nil: there is none.
+func (t Tunnel) left(k *kernel.Kernel) (netlink.Link, error) {
+	if t.Spare != nil || t.SpareName == "" || t.Partial || t.Attended {
+		return nil, nil
+	}
+	left := t
+	left.Name = t.SpareName
+	return left.find(k)
+}
+
+// ensureDevice makes one device, without routes. A spare one has its alias at once: whether the network is complete is not told by it.
+func (t Tunnel) ensureDevice(k *kernel.Kernel, spare bool) (created bool, index int, err error) {
 	link, created, err := t.ensureLink(k)
 	if err != nil {
-		return created, err
+		return created, 0, err
+	}
+	if tag := state.OverlayTag(t.Network); spare && link.Attrs().Alias != tag {
+		if err := k.Host.LinkSetAlias(link, tag); err != nil {
+			return created, 0, fmt.Errorf("ip link set %s alias: %w", t.Name, state.AsVanished(err))
+		}
 	}
 	if err := t.configure(); err != nil {
-		return created, err
+		return created, 0, err
 	}
 	if err := t.repair(k, link); err != nil {
-		return created, err
+		return created, 0, err
 	}
-	addresses := state.HostAddresses{Link: t.Name, Index: link.Attrs().Index, Addrs: t.Addresses}
-	return created, errors.Join(addresses.Settle(k), t.ensureRoutes(k, link.Attrs().Index))
+	t.takeAnyWayBack(k)
+	index = link.Attrs().Index
+	return created, index, state.HostAddresses{Link: t.Name, Index: index, Addrs: t.Addresses}.Settle(k)
 }
 
 // Verify compares the device, its peers and the routes with what is declared. Where a peer is at the moment is not compared.
 func (t Tunnel) Verify(k *kernel.Kernel) error {
+	links := make(map[string]int)
+	var errs []error
+	for _, one := range t.devices() {
+		index, err := one.verifyDevice(k)
+		if index != 0 {
+			links[one.Name] = index
+		}
+		errs = append(errs, err)
+	}
+	if t.Attended || links[t.Name] == 0 {
+		return errors.Join(errs...)
+	}
+	left, err := t.left(k)
+	if left != nil {
+		links[t.SpareName] = left.Attrs().Index
+		err = state.Driftf("link %s is left of a key that was replaced", t.SpareName)
+	}
+	return errors.Join(append(errs, err, t.verifyRoutes(k, links))...)
+}
+
+// verifyDevice gives the index of a device that is there, and what differs of it but for routes.
+func (t Tunnel) verifyDevice(k *kernel.Kernel) (index int, err error) {
 	link, err := t.find(k)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if link == nil {
-		return state.Driftf("link %s is gone from the host's namespace", t.Name)
+		return 0, state.Driftf("link %s is gone from the host's namespace", t.Name)
 	}
+	index = link.Attrs().Index
 	var errs []error
 	for _, d := range t.deviations(link) {
 		errs = append(errs, state.Driftf("%s %s", t.Name, d.text))
 	}
-	if t.Attended {
-		return errors.Join(errs...)
+	if !t.Attended {
+		errs = append(errs, t.verifyConfig(), state.HostAddresses{Link: t.Name, Index: index, Addrs: t.Addresses}.Verify(k))
 	}
-	errs = append(errs, t.verifyConfig(),
-		state.HostAddresses{Link: t.Name, Index: link.Attrs().Index, Addrs: t.Addresses}.Verify(k), t.verifyRoutes(k, link.Attrs().Index))
-	return errors.Join(errs...)
+	return index, errors.Join(errs...)
 }
 
-// Remove deletes the device, if it is the network's, and with it its key, its peers and the routes.
+// Remove deletes the devices, if they are the network's, and with them keys, peers and routes.
 func (t Tunnel) Remove(k *kernel.Kernel) error {
-	link, err := t.find(k)
-	if err != nil || link == nil {
-		return err
+	var errs []error
+	for _, name := range []string{t.Name, t.SpareName} {
+		one := t
+		one.Name = name
+		if name == "" {
+			continue
+		}
+		link, err := one.find(k)
+		if link != nil {
+			err = state.DeleteLink(k.Host, link)
+		}
+		errs = append(errs, err)
 	}
-	return state.DeleteLink(k.Host, link)
+	return errors.Join(errs...)
 }
 
 // Look says whether the device is there, and as declared but for addresses and peers.
@@ -178,30 +275,49 @@ func (t Tunnel) Look(k *kernel.Kernel) (there, sound bool, err error) {
 // Advance changes what differs from what is in place, without listing anything.
 func (t Tunnel) Advance(k *kernel.Kernel, before vxlan.Tunnel) (ok bool, err error) {
 	was, same := before.(Tunnel)
-	if !same || t.Key != was.Key || t.Port != was.Port || t.Name != was.Name || t.MTU != was.MTU || !slices.Equal(t.Addresses, was.Addresses) {
+	now, old := t.devices(), was.devices()
+	if !same || len(now) != len(old) {
 		return false, nil
+	}
+	links := make(map[string]int)
+	for i, one := range now {
+		index, err := one.stands(k, old[i])
+		if index == 0 || err != nil {
+			return false, err
+		}
+		links[one.Name] = index
+	}
+	is, want := was.ways(links), t.ways(links)
+	// What is no peer's any more is not routed to one: unreachable, until it is another's.
+	if err := t.deleteRoutes(k, is, want); err != nil {
+		return true, err
+	}
+	for i, one := range now {
+		config := one.difference(old[i].config())
+		if len(config.Peers) == 0 {
+			continue
+		}
+		if err := one.driver().Configure(one.Name, config); err != nil {
+			return true, fmt.Errorf("wg set %s: %w", one.Name, err)
+		}
+	}
+	return true, t.addRoutes(k, want, is)
+}
+
+// stands gives the index of a device that is there, and as another but for its peers; else 0.
+func (t Tunnel) stands(k *kernel.Kernel, was Tunnel) (index int, err error) {
+	if t.Key != was.Key || t.Port != was.Port || t.Name != was.Name || t.MTU != was.MTU || !slices.Equal(t.Addresses, was.Addresses) {
+		return 0, nil
 	}
 	there, sound, err := t.Look(k)
 	if err != nil || !there || !sound {
-		return false, err
+		return 0, err
 	}
 	link, err := k.Host.Link(t.Name)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	config, old := t.difference(was.config()), prefixesOf(was.Peers)
-	now := prefixesOf(t.Peers)
-	index := link.Attrs().Index
-	// What is no peer's any more is not routed to one: unreachable, until it is another's.
-	if err := t.deleteRoutes(k, index, old, now); err != nil {
-		return true, err
-	}
-	if len(config.Peers) > 0 {
-		if err := t.driver().Configure(t.Name, config); err != nil {
-			return true, fmt.Errorf("wg set %s: %w", t.Name, err)
-		}
-	}
-	return true, t.addRoutes(k, index, now, old)
+	return link.Attrs().Index, nil
 }
 
 // Ready says whether the kernel can have the device, as far as can be told without making one: one that is there proves it.

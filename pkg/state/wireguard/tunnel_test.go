@@ -105,10 +105,10 @@ func TestTunnel(t *testing.T) {
 	interval := 25 * time.Second
 	keepalive := wgtypes.PeerConfig{PublicKey: two.Key, PersistentKeepaliveInterval: &interval}
 	for drift, c := range map[string]wgtypes.Config{
-		"that is no host of the network":         {Peers: []wgtypes.PeerConfig{{PublicKey: stranger.Key}}},
-		"has another private key":                {PrivateKey: &other},
-		"may send from 10.43.2.0/24,fd43:0:0:2:": {Peers: []wgtypes.PeerConfig{keepalive}},
-		"lacks peer " + three.Key.String():       {Peers: []wgtypes.PeerConfig{{PublicKey: three.Key, Remove: true}}},
+		"that is no host of the network":   {Peers: []wgtypes.PeerConfig{{PublicKey: stranger.Key}}},
+		"has another private key":          {PrivateKey: &other},
+		"keepalive 25s instead of 0s":      {Peers: []wgtypes.PeerConfig{keepalive}},
+		"lacks peer " + three.Key.String(): {Peers: []wgtypes.PeerConfig{{PublicKey: three.Key, Remove: true}}},
 	} {
 		if err := devices.Configure("fwwg43", c); err != nil {
 			t.Fatal(err)
@@ -290,4 +290,96 @@ func shell(command string) string {
 		return err.Error()
 	}
 	return string(text)
+}
+
+// rotating is a network whose peers are reached through the first device, or through the spare one.
+func rotating(d wireguard.Driver, spare map[byte]bool) vxlan.Overlay {
+	two, three := peer(12, "10.43.2.0/24", "fd43:0:0:2::/64"), peer(13, "10.43.3.0/24")
+	two.Idle, three.Idle = spare[12], spare[13]
+	o := overlay(d, two, three)
+	first := tunnel(o)
+	second := first
+	second.Name, second.Key, second.Port = "fwwgs43", key(16), 55936
+	two.Idle, three.Idle, two.Wake = !spare[12], !spare[13], !spare[12]
+	two.Endpoint, three.Endpoint = netip.AddrPortFrom(two.Endpoint.Addr(), 55936), netip.AddrPortFrom(three.Endpoint.Addr(), 55936)
+	second.Peers = []wireguard.Peer{two, three}
+	first.Spare, first.SpareName = &second, "fwwgs43"
+	o.Encrypted = &vxlan.Encrypted{Filter: o.Encrypted.Filter, Tunnel: first}
+	return o
+}
+
+// TestTunnelWithSpare: while a key is replaced there are two devices, of one group, and each prefix is routed to one of them at each
+// instant, by the difference as by a comparison of everything. With the last step the spare one goes.
+func TestTunnelWithSpare(t *testing.T) {
+	k, devices := host(t)
+	settled := overlay(devices, peer(12, "10.43.2.0/24", "fd43:0:0:2::/64"), peer(13, "10.43.3.0/24"))
+	first := tunnel(settled)
+	first.SpareName = "fwwgs43"
+	settled.Encrypted = &vxlan.Encrypted{Filter: settled.Encrypted.Filter, Tunnel: first}
+	statetest.Apply(t, k, settled)
+	before := rotating(devices, nil)
+	statetest.Drifts(t, nil, before, "link fwwgs43 is gone")
+	statetest.Ensure(t, statetest.Open(t, nil), before, true)
+	for _, on := range []map[byte]bool{{12: true}, {12: true, 13: true}, {13: true}, {}, {12: true}} {
+		now := rotating(devices, on)
+		if ok, err := now.Advance(statetest.Open(t, nil), before); !ok || err != nil {
+			t.Fatalf("%v, %v", ok, err)
+		}
+		statetest.Verifies(t, nil, now)
+		device := map[bool]string{false: "fwwg43", true: "fwwgs43"}
+		statetest.Shows(t, testnet.Sh(t, "sh", "-c", "ip route; ip -6 route"),
+			"10.43.2.0/24 dev "+device[on[12]]+" ", "fd43:0:0:2::/64 dev "+device[on[12]]+" ", "10.43.3.0/24 dev "+device[on[13]]+" ")
+		before = now
+	}
+	if d, err := devices.Device("fwwgs43"); err != nil || d.PrivateKey != key(16) || d.ListenPort != 55936 || len(d.Peers) != 2 {
+		t.Errorf("the spare device: %+v, %v", d, err)
+	}
+	for command, drift := range map[string]string{
+		"ip link del fwwgs43":                                "link fwwgs43 is gone",
+		"ip route replace 10.43.2.0/24 dev fwwg43 proto 250": "route 10.43.2.0/24 leads through fwwg43 instead of fwwgs43",
+	} {
+		testnet.Sh(t, "sh", "-c", command)
+		statetest.Drifts(t, nil, before, drift)
+		statetest.Apply(t, statetest.Open(t, nil), before)
+		statetest.Verifies(t, nil, before)
+	}
+	if ok, err := settled.Advance(statetest.Open(t, nil), before); ok || err != nil {
+		t.Errorf("without the spare device, by the difference: %v, %v", ok, err)
+	}
+	statetest.Drifts(t, nil, settled, "link fwwgs43 is left of a key that was replaced")
+	statetest.Ensure(t, statetest.Open(t, nil), settled, false)
+	statetest.Verifies(t, nil, settled)
+	statetest.Lacks(t, testnet.Sh(t, "sh", "-c", "ip link; ip route; ip -6 route"), "fwwgs43")
+
+	statetest.Ensure(t, statetest.Open(t, nil), before, true)
+	statetest.Removes(t, nil, before)
+	statetest.Lacks(t, testnet.Sh(t, "sh", "-c", "ip link; ip route; ip -6 route; nft list ruleset"), "fwwg", "10.43.", "fd43:", "fairway-overlay")
+}
+
+// TestTunnelForgetsSessions: with another key all peers begin anew, so that a handshake is one with that key.
+func TestTunnelForgetsSessions(t *testing.T) {
+	k, devices := host(t)
+	two := peer(12, "10.43.2.0/24")
+	statetest.Apply(t, k, overlay(devices, two))
+	told := &recorded{Devices: devices}
+	another := overlay(told, two)
+	changed := tunnel(another)
+	changed.Key, changed.Partial = key(16), true
+	another.Encrypted = &vxlan.Encrypted{Filter: another.Encrypted.Filter, Tunnel: changed}
+	statetest.Ensure(t, statetest.Open(t, nil), another, false)
+	if len(told.configs) != 1 || len(told.configs[0].Peers) != 2 || !told.configs[0].Peers[0].Remove || told.configs[0].Peers[1].PublicKey != two.Key {
+		t.Errorf("configured by %+v", told.configs)
+	}
+	statetest.Verifies(t, nil, another)
+}
+
+// recorded is WireGuard that remembers how it was configured.
+type recorded struct {
+	*wgtun.Devices
+	configs []wgtypes.Config
+}
+
+func (r *recorded) Configure(name string, c wgtypes.Config) error {
+	r.configs = append(r.configs, c)
+	return r.Devices.Configure(name, c)
 }

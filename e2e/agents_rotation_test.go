@@ -1,0 +1,234 @@
+package e2e
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/testnet"
+)
+
+// confidants is an encrypted network of three hosts with a container on each.
+type confidants struct {
+	*cluster
+	h1, h2, h3 *member
+	a, b, d    confidant
+	network    agentapi.Network
+	watch      *testnet.Witness
+}
+
+// newConfidants also watches the underlay.
+func newConfidants(t *testing.T) *confidants {
+	t.Helper()
+	c := &confidants{cluster: newCluster(t, 3, 1)}
+	c.h1, c.h2, c.h3 = c.hosts[0], c.hosts[1], c.hosts[2]
+	for _, h := range c.hosts {
+		h.flags["insecure-registry"] = "true"
+	}
+	c.start(t)
+	made, err := c.h1.Agent().Put(t.Context(), agentapi.Network{Name: "secret", Encrypted: true, Subnets: []agentapi.Subnet{
+		{Prefix: netip.MustParsePrefix("10.60.0.0/16")}, {Prefix: netip.MustParsePrefix("fd60::/64")},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.network, c.watch = made, c.raised.Watch(t)
+	for _, h := range c.hosts {
+		eventually(t, h.Name+" has its conflist", func() bool { return exists(h.conflist("secret")) })
+	}
+	c.a, c.b, c.d = c.h1.confide(t, "secret", "a"), c.h2.confide(t, "secret", "b"), c.h3.confide(t, "secret", "d")
+	c.speak(t)
+	return c
+}
+
+// speak has each container reach each other.
+func (c *confidants) speak(t *testing.T) {
+	t.Helper()
+	for _, pair := range [][2]confidant{{c.a, c.b}, {c.b, c.d}, {c.d, c.a}} {
+		pair[0].speaksWith(t, pair[1])
+		pair[1].speaksWith(t, pair[0])
+	}
+}
+
+// sawNothing expects nothing of the network on the underlay, and that a network in clear would have been seen.
+func (c *confidants) sawNothing(t *testing.T) {
+	t.Helper()
+	if seen := c.watch.Seen(t); len(seen) > 0 {
+		t.Errorf("of an encrypted network the underlay shows %v", seen)
+	}
+	c.seesPlaintext(t)
+}
+
+// streams are packets between containers all the time: in each direction, of each family, and a connection.
+type streams struct {
+	flows []*testnet.Flow
+	tcp   []*testnet.Stream
+}
+
+func (c *confidants) stream(t *testing.T) (s streams) {
+	t.Helper()
+	for _, way := range []struct {
+		from, to confidant
+		addr     int
+	}{{c.a, c.b, 0}, {c.b, c.a, 0}, {c.d, c.a, 0}, {c.b, c.d, 0}, {c.a, c.b, 1}} {
+		flow, err := testnet.StartFlowEvery(time.Millisecond, way.from.Namespace, way.to.Namespace, way.to.addrs[way.addr])
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.flows = append(s.flows, flow)
+	}
+	for _, far := range []confidant{c.b, c.d} {
+		stream, err := testnet.StartStream(c.a.Namespace, far.Namespace, far.addrs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.tcp = append(s.tcp, stream)
+	}
+	return s
+}
+
+func (s streams) lostNothing(t *testing.T) {
+	t.Helper()
+	for i, flow := range s.flows {
+		if err := flow.Stop(5 * time.Second); err != nil {
+			t.Errorf("flow %d: %v", i, err)
+		}
+	}
+	for i, stream := range s.tcp {
+		if err := stream.Stop(5 * time.Second); err != nil {
+			t.Errorf("connection %d: %v", i, err)
+		}
+	}
+}
+
+// rotateKey replaces a host's key, as an administrator does.
+func (h *member) rotateKey(t *testing.T) string {
+	t.Helper()
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := h.Command(filepath.Join(root, "bin", "fairwayd"), "rotate-key").CombinedOutput()
+	if err != nil {
+		t.Fatalf("rotate-key: %v\n%s", err, out)
+	}
+	return string(out)
+}
+
+// TestKeyIsRotated: a host's key is replaced while containers speak in all directions. Nothing is lost, no connection ends, and nothing
+// is left of the former key, though hosts take packets by one way alone that they would answer by (rp_filter).
+func TestKeyIsRotated(t *testing.T) {
+	t.Parallel()
+	c := newConfidants(t)
+	for _, h := range c.hosts {
+		h.Sh(t, "sysctl", "-q", "-w", "net.ipv4.conf.all.rp_filter=1")
+	}
+	before, err := os.ReadFile(c.h1.keyFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := c.stream(t)
+	out := c.h1.rotateKey(t)
+	s.lostNothing(t)
+	after, err := os.ReadFile(c.h1.keyFile())
+	if err != nil || string(after) == string(before) {
+		t.Errorf("the key file has not changed, %v", err)
+	}
+	fresh := strings.Fields(strings.TrimPrefix(out, "new public key "))[0]
+	spare := fmt.Sprintf("fwwgs%d", c.network.VNI)
+	for _, h := range c.hosts {
+		eventually(t, h.Name+" has no spare device", func() bool { return !strings.Contains(h.try("ip", "-o", "link"), spare) })
+	}
+	if record, err := c.etcd.Ctl(0, "get", "--print-value-only", "/fairway/v1/nodes/host1"); err != nil || !strings.Contains(record, `"publicKey":"`+fresh+`"`) || strings.Contains(record, "nextKey") {
+		t.Errorf("record: %s, %v", record, err)
+	}
+	if exists(filepath.Join(c.h1.stateDir(), "wireguard-next.key")) {
+		t.Error("the next key is still beside the first")
+	}
+	c.speak(t)
+	c.sawNothing(t)
+}
+
+// TestKeyIsRotatedThroughCrashes: agents that are killed while a key is being replaced go on with it.
+func TestKeyIsRotatedThroughCrashes(t *testing.T) {
+	t.Parallel()
+	c := newConfidants(t)
+	before, err := os.ReadFile(c.h1.keyFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.h1.Agent().RotateKey(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.h1.Agent().RotateKey(t.Context()); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("a second time: %v", err)
+	}
+	eventually(t, "host2 knows", func() bool {
+		_, err := c.h2.Agent().RotateKey(t.Context())
+		return err != nil && strings.Contains(err.Error(), "host host1 replaces its key")
+	})
+	c.h1.kill(t)
+	c.h1.start(t)
+	c.h2.kill(t)
+	c.h2.start(t)
+	eventually(t, "the first device has the next key", func() bool {
+		now, err := os.ReadFile(c.h1.keyFile())
+		return err == nil && string(now) != string(before)
+	})
+	c.h1.kill(t)
+	c.h3.kill(t)
+	c.h1.start(t)
+	c.h3.start(t)
+	eventually(t, "it is over", func() bool {
+		health, err := c.h1.Agent().Health(t.Context())
+		return err == nil && health.Rotation == nil
+	})
+	c.speak(t)
+	c.sawNothing(t)
+}
+
+// TestKeyIsRotatedWithoutThem: a host that does not follow is waited for, and not for ever. It has the new key when it is back.
+func TestKeyIsRotatedWithoutThem(t *testing.T) {
+	t.Parallel()
+	c := newConfidants(t)
+	c.h1.kill(t)
+	c.h1.flags["rotate-within"] = "20s"
+	c.h1.start(t)
+	c.h3.kill(t)
+	if _, err := c.h1.Agent().RotateKey(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it waits for host3 alone", func() bool {
+		health, err := c.h1.Agent().Health(t.Context())
+		return err == nil && health.Rotation != nil && fmt.Sprint(health.Rotation.Waiting) == "[host3]"
+	})
+	eventually(t, "it is over", func() bool {
+		health, err := c.h1.Agent().Health(t.Context())
+		return err == nil && health.Rotation == nil
+	})
+	c.h3.start(t)
+	c.speak(t)
+	c.sawNothing(t)
+}
+
+// seesPlaintext is the negative control: of a network without encryption, the same capture shows what containers say.
+func (c *confidants) seesPlaintext(t *testing.T) {
+	t.Helper()
+	if _, err := c.h1.Agent().Put(t.Context(), agentapi.Network{Name: "clear", VNI: 77, Subnets: []agentapi.Subnet{
+		{Prefix: netip.MustParsePrefix("10.61.0.0/16")}, {Prefix: netip.MustParsePrefix("fd61::/64")},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "host2 has the plain network", func() bool { return exists(c.h2.conflist("clear")) })
+	x, y := c.h1.confide(t, "clear", "x"), c.h2.confide(t, "clear", "y")
+	x.speaksWith(t, y)
+	if seen := c.watch.Seen(t); !slices.Contains(seen, testnet.SawPlaintext) || !slices.Contains(seen, testnet.SawVXLAN+"77") {
+		t.Errorf("of a network without encryption the underlay shows %v: the test proves nothing", seen)
+	}
+}
