@@ -61,7 +61,7 @@ func (e *env) doctor(ctx context.Context, checks []doctor.Check, asJSON bool) er
 		encoder.SetEscapeHTML(false)
 		err = encoder.Encode(findings)
 	} else {
-		err = doctor.Print(e.stdout, findings, e.colour)
+		err = doctor.Print(e.stdout, findings, doctor.Terminal{Width: e.width, Colour: e.colour})
 	}
 	if err == nil && doctor.Worst(findings) == doctor.Error {
 		err = exitError{exitFailure}

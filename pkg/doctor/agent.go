@@ -24,7 +24,7 @@ func checkAgent(ctx context.Context, h *Host) ([]Finding, error) {
 		if len(networks) > 0 {
 			level = errorf
 		}
-		return []Finding{level("the node agent does not answer: %v", err).remedy("systemctl start fairwayd, and see journalctl -u fairwayd")}, nil
+		return []Finding{level("the node agent does not answer: %v", err).command("systemctl start fairwayd").remedy("see journalctl -u fairwayd")}, nil
 	}
 	var findings []Finding
 	for _, problem := range health.Problems {

@@ -49,7 +49,7 @@ func TestForwardingEndsRouters(t *testing.T) {
 	testnet.Sh(t, "ip", "addr", "add", "fd99::5/64", "dev", "wan0", "valid_lft", "3600", "preferred_lft", "3600")
 	h.finds(t, "forwarding")
 	testnet.Sh(t, "sysctl", "-q", "-w", "net.ipv6.conf.all.forwarding=1")
-	h.finds(t, "forwarding", finding{warning, "sysctl -w net.ipv6.conf.wan0.accept_ra=2"})
+	h.finds(t, "forwarding", finding{warning, "sysctl -w net/ipv6/conf/wan0/accept_ra=2"})
 	testnet.Sh(t, "sysctl", "-q", "-w", "net.ipv6.conf.wan0.accept_ra=2")
 	h.finds(t, "forwarding")
 	testnet.Sh(t, "sysctl", "-q", "-w", "net.ipv6.conf.wan0.accept_ra=1")
@@ -73,8 +73,10 @@ func TestFirewallDrops(t *testing.T) {
 	testnet.Sh(t, "nft", "add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }")
 	h.finds(t, "firewall", finding{wrong, "iptables -I FORWARD -i blue0 -j ACCEPT"})
 	testnet.Sh(t, "nft", `insert rule ip filter FORWARD iifname "other0" accept`)
-	h.finds(t, "firewall", finding{wrong, "chain ip filter FORWARD drops what is forwarded from and to blue0"})
+	h.finds(t, "firewall", finding{wrong, "what containers of network blue send to the outside by up0 is dropped by the policy of chain ip filter FORWARD"})
 	testnet.Sh(t, "nft", `insert rule ip filter FORWARD iifname "blu*" accept`)
+	h.finds(t, "firewall", finding{wrong, "what comes back to containers of network blue by up0 is dropped"})
+	testnet.Sh(t, "nft", `insert rule ip filter FORWARD ct state established accept`)
 	h.finds(t, "firewall")
 }
 
@@ -85,6 +87,7 @@ func TestFirewallOfIptablesLegacy(t *testing.T) {
 	testnet.Sh(t, "iptables-legacy", "--wait", "-P", "FORWARD", "DROP")
 	h.finds(t, "firewall", finding{wrong, "iptables-legacy -I FORWARD -i blue0 -j ACCEPT"})
 	testnet.Sh(t, "iptables-legacy", "--wait", "-I", "FORWARD", "-i", "blue0", "-j", "ACCEPT")
+	testnet.Sh(t, "iptables-legacy", "--wait", "-I", "FORWARD", "-o", "blue0", "-j", "ACCEPT")
 	h.finds(t, "firewall")
 }
 

@@ -13,6 +13,8 @@ type Level string
 const (
 	// OK: nothing was found.
 	OK Level = "ok"
+	// Undecided: whether it works cannot be told from here.
+	Undecided Level = "undecided"
 	// Warning: it works, but not in all cases, or something is left over.
 	Warning Level = "warning"
 	// Error: something does not work.
@@ -26,7 +28,9 @@ type Finding struct {
 	Level Level  `json:"level"`
 	// Message says what is wrong or, at level OK, what is not.
 	Message string `json:"message"`
-	// Remedy says what to do. Empty at level OK.
+	// Command is what mends it, for a shell. Empty: there is no such command, or it depends.
+	Command string `json:"command,omitempty"`
+	// Remedy says in words what to do, beside the command or instead of it. Both are empty at level OK.
 	Remedy string `json:"remedy,omitempty"`
 }
 
@@ -48,7 +52,7 @@ func Checks() []Check {
 		{"plugins", "the networks' plugins are installed and answer", checkPlugins},
 		{"kernel", "the kernel has what the networks need", checkKernel},
 		{"forwarding", "the host forwards what containers need", checkForwarding},
-		{"firewall", "no foreign firewall drops what the host forwards", checkFirewall},
+		{"firewall", "no foreign firewall drops what containers send or get", checkFirewall},
 		{"ports", "no port is open to everyone past the host's firewall", checkPorts},
 		{"filters", "neither the reverse-path filter nor br_netfilter is in the way", checkFilters},
 		{"mtu", "every MTU fits the link it leads to", checkMTU},
@@ -106,12 +110,15 @@ func Run(ctx context.Context, h *Host, checks []Check) []Finding {
 func Worst(findings []Finding) Level {
 	worst := OK
 	for _, f := range findings {
-		if f.Level == Error || f.Level == Warning && worst == OK {
+		if slices.Index(levels, f.Level) > slices.Index(levels, worst) {
 			worst = f.Level
 		}
 	}
 	return worst
 }
+
+// levels are in the order of how bad they are.
+var levels = []Level{OK, Undecided, Warning, Error}
 
 func errorf(format string, args ...any) Finding {
 	return Finding{Level: Error, Message: fmt.Sprintf(format, args...)}
@@ -119,6 +126,16 @@ func errorf(format string, args ...any) Finding {
 
 func warningf(format string, args ...any) Finding {
 	return Finding{Level: Warning, Message: fmt.Sprintf(format, args...)}
+}
+
+func undecidedf(format string, args ...any) Finding {
+	return Finding{Level: Undecided, Message: fmt.Sprintf(format, args...)}
+}
+
+// command adds what mends it.
+func (f Finding) command(format string, args ...any) Finding {
+	f.Command = fmt.Sprintf(format, args...)
+	return f
 }
 
 // remedy adds what to do.

@@ -109,12 +109,12 @@ func (h *host) finds(t *testing.T, check string, want ...finding) {
 		t.Fatalf("check %s found %d, want %d:\n%s", check, len(got), len(want), printed(t, got))
 	}
 	for i, w := range want {
-		text := got[i].Message + " " + got[i].Remedy
+		text := strings.Join(strings.Fields(got[i].Message+" "+got[i].Command+" "+got[i].Remedy), " ")
 		if got[i].Level != w.level || !strings.Contains(text, w.text) {
 			t.Errorf("check %s found\n%swant %s with %q", check, printed(t, got[i:i+1]), w.level, w.text)
 		}
-		if (got[i].Level == doctor.OK) != (got[i].Remedy == "") {
-			t.Errorf("check %s: level %s with remedy %q", check, got[i].Level, got[i].Remedy)
+		if (got[i].Level == doctor.OK) != (got[i].Command+got[i].Remedy == "") {
+			t.Errorf("check %s: level %s with remedy %q", check, got[i].Level, got[i].Command+got[i].Remedy)
 		}
 	}
 }
@@ -141,7 +141,7 @@ func (h *host) run(t *testing.T, names ...string) []doctor.Finding {
 func printed(t *testing.T, findings []doctor.Finding) string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := doctor.Print(&out, findings, false); err != nil {
+	if err := doctor.Print(&out, findings, doctor.Terminal{}); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()
@@ -205,21 +205,47 @@ func TestSelect(t *testing.T) {
 func TestPrint(t *testing.T) {
 	findings := []doctor.Finding{
 		{Check: "mtu", Level: doctor.OK, Message: "every MTU fits"},
-		{Check: "leftovers", Level: doctor.Warning, Message: "link veth0\nis \x1b[1mof no container", Remedy: "fairway gc"},
+		{Check: "leftovers", Level: doctor.Warning, Message: "link veth0\nis \x1b[1mof no container", Command: "fairway gc"},
 		{Check: "agent", Level: doctor.Error, Message: "no agent", Remedy: "start it"},
 	}
-	want := `ok       mtu        every MTU fits
-warning  leftovers  link veth0 is  [1mof no container; remedy: fairway gc
-error    agent      no agent; remedy: start it
+	want := `ok         mtu        every MTU fits
+warning    leftovers  link veth0 is  [1mof no container
+                      $ fairway gc
+error      agent      no agent
+                      remedy: start it
 `
 	if got := printed(t, findings); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 	var coloured bytes.Buffer
-	if err := doctor.Print(&coloured, findings[:1], true); err != nil || !strings.HasPrefix(coloured.String(), "\x1b[32mok     \x1b[0m  mtu") {
+	if err := doctor.Print(&coloured, findings[:1], doctor.Terminal{Colour: true}); err != nil || !strings.HasPrefix(coloured.String(), "\x1b[32mok       \x1b[0m  mtu") {
 		t.Errorf("coloured: %q, %v", coloured.String(), err)
 	}
 	if text, err := json.Marshal(findings[0]); err != nil || string(text) != `{"check":"mtu","level":"ok","message":"every MTU fits"}` {
 		t.Errorf("JSON: %s, %v", text, err)
+	}
+}
+
+// TestPrintFits: at the width of a terminal, words stay whole, and a command stays on one line.
+func TestPrintFits(t *testing.T) {
+	const width = 60
+	command := "nft insert rule ip filter FORWARD iifname br0 accept && nft insert rule ip filter FORWARD oifname br0 accept"
+	var out bytes.Buffer
+	err := doctor.Print(&out, []doctor.Finding{{
+		Check: "firewall", Level: doctor.Error, Message: strings.Repeat("what containers send is dropped ", 5), Command: command, Remedy: strings.Repeat("look there ", 9),
+	}}, doctor.Terminal{Width: width})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for line := range strings.Lines(out.String()) {
+		if strings.TrimSpace(line) == "$ "+command {
+			found = true
+		} else if len(line) > width+1 {
+			t.Errorf("line of %d: %s", len(line), line)
+		}
+	}
+	if !found {
+		t.Errorf("the command is not on a line of its own:\n%s", out.String())
 	}
 }

@@ -8,16 +8,16 @@ import (
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
-	"github.com/fairway-cni/fairway/pkg/state/ruleset"
+	"github.com/fairway-cni/fairway/pkg/packetfilter"
 )
 
 // checkFilters looks at two filters outside of any firewall's rules.
-func checkFilters(_ context.Context, h *Host) ([]Finding, error) {
+func checkFilters(ctx context.Context, h *Host) ([]Finding, error) {
 	strict, err := h.strictUplinks()
 	if err != nil {
 		return nil, err
 	}
-	bridged, err := h.bridgeNetfilter()
+	bridged, err := h.bridgeNetfilter(ctx)
 	return append(strict, bridged...), err
 }
 
@@ -42,7 +42,7 @@ func (h *Host) strictUplinks() ([]Finding, error) {
 		}
 		if strict {
 			findings = append(findings, warningf("%s filters strictly by reverse path, and there are several ways out (%s): answers that come in by another one are dropped",
-				name, strings.Join(uplinks, ", ")).remedy("sysctl -w net/ipv4/conf/%s/rp_filter=2", name))
+				name, strings.Join(uplinks, ", ")).command("sysctl -w net/ipv4/conf/%s/rp_filter=2", shell(name)))
 		}
 	}
 	return findings, nil
@@ -63,15 +63,16 @@ func reversePathIsStrict(host *kernel.Namespace, link string) (bool, error) {
 
 // bridgeNetfilter: with it, frames from one port of a bridge to another pass the firewall's forward chains as well. A
 // kube-proxy needs it; beside a chain that drops, containers of one network do not reach each other.
-func (h *Host) bridgeNetfilter() ([]Finding, error) {
-	drops, err := ruleset.ForwardDrops(h.Kernel)
+func (h *Host) bridgeNetfilter(ctx context.Context) ([]Finding, error) {
+	filter, _, err := h.filters(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var findings []Finding
-	for _, family := range []struct{ table, key string }{
-		{"ip ", "net/bridge/bridge-nf-call-iptables"}, {"ip6 ", "net/bridge/bridge-nf-call-ip6tables"},
-	} {
+	for _, family := range []struct {
+		key string
+		of4 bool
+	}{{"net/bridge/bridge-nf-call-iptables", true}, {"net/bridge/bridge-nf-call-ip6tables", false}} {
 		value, err := h.Kernel.Host.Sysctl(family.key)
 		if errors.Is(err, fs.ErrNotExist) || value == "0" {
 			continue // the module is not loaded, or lets frames pass
@@ -79,35 +80,21 @@ func (h *Host) bridgeNetfilter() ([]Finding, error) {
 		if err != nil {
 			return findings, err
 		}
-		for _, drop := range drops {
-			found, err := h.droppedWithin(drop, family.table)
-			if err != nil {
-				return findings, err
+		for _, n := range h.described {
+			link, ok := h.Snapshot.Link(n.Link)
+			if !ok || link.Kind != "bridge" || !h.used(n.Name) {
+				continue
 			}
-			if len(found) > 0 {
-				findings = append(findings, warningf("br_netfilter shows chain %s what containers of %s send to each other, and it drops that", drop, some(found)).
-					remedy("allow them as the check firewall says, or sysctl -w %s=0 where no kube-proxy runs", family.key))
+			for _, addr := range h.addressesOn(n) {
+				if addr.Is4() != family.of4 {
+					continue
+				}
+				if o := filter.Way(h.within(n, addr), packetfilter.Forward); o.Fate == packetfilter.Dropped {
+					findings = addOnce(findings, warningf("br_netfilter shows the firewall what containers of %s send to each other, and %s drops it", n.Link, o.At).
+						command("%s", o.Remedy(shell(n.Link))).remedy("or, where no kube-proxy runs, sysctl -w %s=0", family.key))
+				}
 			}
 		}
 	}
 	return findings, nil
-}
-
-// droppedWithin are the bridges with ports that a chain of a family does not know.
-func (h *Host) droppedWithin(drop ruleset.ForwardDrop, family string) ([]string, error) {
-	if !strings.HasPrefix(drop.Table, family) && !strings.HasPrefix(drop.Table, "inet ") {
-		return nil, nil
-	}
-	allowed, err := drop.Mentions(h.Kernel)
-	if err != nil {
-		return nil, err
-	}
-	var found []string
-	for _, n := range h.described {
-		link, ok := h.Snapshot.Link(n.Link)
-		if ok && link.Kind == "bridge" && h.used(n.Name) && !allowed(n.Link) && !slices.Contains(found, n.Link) {
-			found = append(found, n.Link)
-		}
-	}
-	return found, nil
 }

@@ -28,7 +28,7 @@ func checkForwarding(_ context.Context, h *Host) ([]Finding, error) {
 			return findings, err
 		case value == "0":
 			findings = append(findings, errorf("the host does not forward %s, which containers of %s need", family.name, some(networks)).
-				remedy("sysctl -w %s=1, and keep it in /etc/sysctl.d", family.command))
+				command("sysctl -w %s=1", family.command).remedy("keep it in /etc/sysctl.d"))
 		}
 	}
 	deaf, err := deafToRouters(h.Kernel)
@@ -60,7 +60,7 @@ func deafToRouters(k *kernel.Kernel) ([]Finding, error) {
 		name := link.Attrs().Name
 		if value, err := k.Host.Sysctl("net/ipv6/conf/" + name + "/accept_ra"); err == nil && value == "1" {
 			findings = append(findings, warningf("%s takes no router advertisements since the host forwards IPv6: it has no default route by them", name).
-				remedy("sysctl -w net.ipv6.conf.%s.accept_ra=2, and keep it in /etc/sysctl.d", name))
+				command("sysctl -w net/ipv6/conf/%s/accept_ra=2", shell(name)).remedy("keep it in /etc/sysctl.d"))
 		}
 	}
 	return findings, nil

@@ -40,7 +40,7 @@ func checkKernel(_ context.Context, h *Host) ([]Finding, error) {
 		case loadable:
 		case !known:
 			findings = append(findings, warningf("whether the kernel has %s (%s), which %s %s, cannot be told without loading modules", f.name, f.option,
-				some(users), plural(len(users), "needs", "need")).remedy("modprobe %s", strings.Join(f.modules, " ")))
+				some(users), plural(len(users), "needs", "need")).command("modprobe %s", strings.Join(f.modules, " ")))
 		default:
 			if err := inFreshNamespace(f.try); err != nil {
 				findings = append(findings, errorf("the kernel has no %s (%v), which %s %s", f.name, err, some(users), plural(len(users), "needs", "need")).

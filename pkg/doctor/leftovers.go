@@ -17,19 +17,19 @@ func checkLeftovers(_ context.Context, h *Host) ([]Finding, error) {
 	var findings []Finding
 	for _, a := range attachment.Stale(h.Attached) {
 		findings = append(findings, warningf("%s of container %s on network %s was never detached, and its namespace is gone", a.IfName, a.DisplayName(), a.Network).
-			remedy("fairway gc"))
+			command("fairway gc"))
 	}
 	for _, a := range h.Attached {
 		if a.Unrecorded {
 			findings = append(findings, warningf("%s of container %s on network %s is there, and no record of it is known", a.IfName, a.ID, a.Network).
-				remedy("fairway disconnect %s %s, unless its runtime keeps records that are not below /var/lib/cni", a.Network, a.ID))
+				command("fairway disconnect %s %s", shell(a.Network), shell(a.ID)).remedy("unless its runtime keeps records that are not below /var/lib/cni"))
 		}
 	}
 	bridges, err := sweep.OrphanBridges(h.Kernel, func(bridge string) bool {
 		return slices.ContainsFunc(h.Networks.All, func(n conflist.Network) bool { return n.Link == bridge })
 	})
 	for _, bridge := range bridges {
-		findings = append(findings, warningf("bridge %s is of no network: the network's file has gone, and its subnet is taken", bridge).remedy("fairway gc"))
+		findings = append(findings, warningf("bridge %s is of no network: the network's file has gone, and its subnet is taken", bridge).command("fairway gc"))
 	}
 	if err != nil {
 		return findings, err
@@ -47,7 +47,7 @@ func checkLeftovers(_ context.Context, h *Host) ([]Finding, error) {
 	}
 	for _, tag := range slices.Sorted(maps.Keys(of)) {
 		findings = append(findings, warningf("%s %s of no container on record (%s)", some(of[tag]),
-			plural(len(of[tag]), "is", "are"), strings.TrimPrefix(tag, "fairway ")).remedy("fairway gc, unless a container is being attached"))
+			plural(len(of[tag]), "is", "are"), strings.TrimPrefix(tag, "fairway ")).command("fairway gc").remedy("unless a container is being attached"))
 	}
 	return findings, nil
 }

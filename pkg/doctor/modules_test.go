@@ -77,19 +77,3 @@ func TestOlder(t *testing.T) {
 		}
 	}
 }
-
-func TestLegacyDrops(t *testing.T) {
-	links := []string{"br-blue", "br-red", "other0"}
-	for _, test := range []struct {
-		rules string
-		want  int
-	}{
-		{"-P FORWARD ACCEPT\n", 0}, {"-P FORWARD DROP\n", 3},
-		{"-P FORWARD DROP\n-A FORWARD -i br-+ -j ACCEPT\n", 1},
-		{"-P FORWARD DROP\n-A FORWARD -i br-red -j ACCEPT\n-A FORWARD -o other0 -j ACCEPT\n", 1},
-	} {
-		if got := legacyDrops(test.rules, links); len(got) != test.want {
-			t.Errorf("%q: %v dropped, want %d", test.rules, got, test.want)
-		}
-	}
-}

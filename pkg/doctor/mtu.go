@@ -29,7 +29,7 @@ func (h *Host) veths() []Finding {
 				continue
 			}
 			findings = append(findings, errorf("%s of %s has MTU %d, and its other end %s has %d: larger packets are lost in silence",
-				inside.Name, h.containerIn(ns), inside.MTU, end.Name, end.MTU).remedy("ip link set %s mtu %d", end.Name, inside.MTU))
+				inside.Name, h.containerIn(ns), inside.MTU, end.Name, end.MTU).command("ip link set %s mtu %d", shell(end.Name), inside.MTU))
 		}
 	}
 	return findings
@@ -80,7 +80,7 @@ func (h *Host) tunnels() []Finding {
 		}
 		if most := under.MTU - overlay.Overhead(l.VXLAN.Local); l.MTU > most {
 			findings = append(findings, errorf("tunnel %s has MTU %d, and its underlay %s with MTU %d leaves %d: large packets are lost",
-				l.Name, l.MTU, under.Name, under.MTU, most).remedy("ip link set %s mtu %d", l.Name, most))
+				l.Name, l.MTU, under.Name, under.MTU, most).command("ip link set %s mtu %d", shell(l.Name), most))
 		}
 	}
 	return findings

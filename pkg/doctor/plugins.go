@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long a plugin may take to answer.
-const patience = 10 * time.Second
+const patience = 5 * time.Second
 
 // checkPlugins looks for the plugins of the networks, and asks each what it is.
 func checkPlugins(ctx context.Context, h *Host) ([]Finding, error) {
@@ -88,7 +88,7 @@ func (h *Host) checkPlugin(ctx context.Context, u use) []Finding {
 			remedy("install it there, or name its directory by --cni-path")}
 	}
 	if info, err := os.Stat(path); err == nil && info.Mode()&0o111 == 0 {
-		return []Finding{errorf("plugin %s of %s is not executable", path, u.names()).remedy("chmod 0755 %s", path)}
+		return []Finding{errorf("plugin %s of %s is not executable", path, u.names()).command("chmod 0755 %s", shell(path))}
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

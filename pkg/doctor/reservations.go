@@ -31,13 +31,13 @@ func checkReservations(ctx context.Context, h *Host) ([]Finding, error) {
 		full, err := hostlocal.NewStore(c).Full(ctx)
 		errs = append(errs, err)
 		for _, sentence := range full {
-			findings = append(findings, warningf("network %s: %s", n.Name, sentence).remedy("fairway gc, or a network with a larger subnet"))
+			findings = append(findings, warningf("network %s: %s", n.Name, sentence).command("fairway gc").remedy("or take a network with a larger subnet"))
 		}
 		stale, err := h.staleReservations(n, c)
 		errs = append(errs, err)
 		if len(stale) > 0 {
 			findings = append(findings, warningf("network %s keeps %d %s for containers that are gone: %s", n.Name, len(stale),
-				plural(len(stale), "address", "addresses"), some(stale)).remedy("fairway gc"))
+				plural(len(stale), "address", "addresses"), some(stale)).command("fairway gc"))
 		}
 	}
 	return findings, errors.Join(errs...)

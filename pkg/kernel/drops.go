@@ -2,8 +2,6 @@ package kernel
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
@@ -30,22 +28,15 @@ func (k *Kernel) Drops(chain *nftables.Chain, hook *nftables.ChainHook) (bool, e
 // endsInDrop says whether the last rule of a chain drops or rejects whatever reaches it. The rules are somebody else's: the
 // nftables library leaves out expressions that it does not know, by which a rule would seem to have no condition.
 func (k *Kernel) endsInDrop(chain *nftables.Chain) (bool, error) {
-	encoder := netlink.NewAttributeEncoder()
-	encoder.String(unix.NFTA_RULE_TABLE, chain.Table.Name)
-	encoder.String(unix.NFTA_RULE_CHAIN, chain.Name)
-	attributes, err := encoder.Encode()
-	if err != nil {
-		return false, err
+	var last []byte
+	err := k.EachRule(chain, func(_ uint64, expressions []byte) error {
+		last = expressions
+		return nil
+	})
+	if err != nil || last == nil {
+		return false, err // gone meanwhile, or empty
 	}
-	rules, err := k.ask(nftRequest(unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP, chain.Table.Family, attributes))
-	if errors.Is(err, unix.ENOENT) || err == nil && len(rules) == 0 {
-		return false, nil // gone meanwhile, or empty
-	}
-	if err != nil {
-		return false, fmt.Errorf("nft list chain %s %s: %w", chain.Table.Name, chain.Name, err)
-	}
-	expressions := attribute(rules[len(rules)-1][sizeofGenmsg:], unix.NFTA_RULE_EXPRESSIONS)
-	return dropsAll(expressions)
+	return dropsAll(last)
 }
 
 // dropsAll says whether the expressions of a rule hold no condition, and drop or reject.

@@ -2,7 +2,9 @@ package kernel
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"fmt"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/userdata"
@@ -47,6 +49,35 @@ func commentIn(data []byte) []byte {
 			return bytes.TrimRight(value, "\x00")
 		}
 		data = data[2+len(value):]
+	}
+	return nil
+}
+
+// EachRule calls each with the handle and the expressions of every rule of a chain, in their order; expressions are good until each returns.
+// A chain that does not exist has no rules.
+func (k *Kernel) EachRule(chain *nftables.Chain, each func(handle uint64, expressions []byte) error) error {
+	encoder := netlink.NewAttributeEncoder()
+	encoder.String(unix.NFTA_RULE_TABLE, chain.Table.Name)
+	encoder.String(unix.NFTA_RULE_CHAIN, chain.Name)
+	attributes, err := encoder.Encode()
+	if err != nil {
+		return err
+	}
+	rules, err := k.ask(nftRequest(unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP, chain.Table.Family, attributes))
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("nft list chain %s %s: %w", chain.Table.Name, chain.Name, err)
+	}
+	for _, rule := range rules {
+		var handle uint64
+		if value := attribute(rule[sizeofGenmsg:], unix.NFTA_RULE_HANDLE); len(value) == 8 {
+			handle = binary.BigEndian.Uint64(value)
+		}
+		if err := each(handle, attribute(rule[sizeofGenmsg:], unix.NFTA_RULE_EXPRESSIONS)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

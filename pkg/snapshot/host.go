@@ -37,11 +37,14 @@ type Link struct {
 	Name  string
 	Alias string
 	// Kind is that of ip link: bridge, veth, macvlan, vxlan …; device for hardware, loopback for lo.
-	Kind  string
-	MAC   string
-	MTU   int // bytes
-	Up    bool
-	Addrs []netip.Prefix
+	Kind string
+	MAC  string
+	MTU  int // bytes
+	Up   bool
+	// Running: it is up, and has a carrier as far as it knows of one.
+	Running bool
+	Group   int
+	Addrs   []netip.Prefix
 	// Master is the index of the bridge that the link is a port of, 0 for none.
 	Master int
 	// Isolated: the port reaches no other isolated port (bridge link … isolated on).

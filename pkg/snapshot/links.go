@@ -39,7 +39,7 @@ func describe(link netlink.Link) Link {
 	a := link.Attrs()
 	l := Link{
 		Index: a.Index, Name: a.Name, Alias: a.Alias, Kind: link.Type(), MTU: a.MTU,
-		Up: a.Flags&net.FlagUp != 0, Master: a.MasterIndex, Lower: a.ParentIndex, LowerIn: a.NetNsID,
+		Up: a.Flags&net.FlagUp != 0, Running: a.Flags&net.FlagRunning != 0 && a.Flags&net.FlagUp != 0, Group: int(a.Group), Master: a.MasterIndex, Lower: a.ParentIndex, LowerIn: a.NetNsID,
 	}
 	if len(a.HardwareAddr) > 0 {
 		l.MAC = a.HardwareAddr.String()

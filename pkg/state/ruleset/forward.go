@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/google/nftables"
 
@@ -12,13 +13,24 @@ import (
 	"github.com/fairway-cni/fairway/pkg/state/nftable"
 )
 
-// ForwardDrop is a chain of somebody else, usually a firewall, that drops what the host forwards unless one of its own
-// rules accepts it. An accept of fairway's cannot override that.
-type ForwardDrop struct {
+// ForeignChain is a base chain of somebody else, usually a firewall's. An accept of fairway's cannot override what it drops.
+type ForeignChain struct {
 	// Table is the table with its family, as nft names it: "ip filter".
 	Table, Chain string
 
 	firewall firewall
+	comes    bool // its packets have a link that they come by
+	goes     bool // its packets have a link that they go by
+}
+
+// Foreign is a base chain as it stands among all chains.
+func Foreign(c *nftables.Chain, all []*nftables.Chain) ForeignChain {
+	f := ForeignChain{Table: nftable.TableName(c.Table), Chain: c.Name, firewall: firewallOf(c, all), comes: true, goes: true}
+	if c.Hooknum != nil {
+		f.goes = *c.Hooknum != *nftables.ChainHookPrerouting && *c.Hooknum != *nftables.ChainHookInput
+		f.comes = *c.Hooknum != *nftables.ChainHookOutput && *c.Hooknum != *nftables.ChainHookPostrouting
+	}
+	return f
 }
 
 // firewall is what the chain belongs to, as far as its neighbours tell.
@@ -32,33 +44,58 @@ const (
 	ofFirewalld
 )
 
-func (d ForwardDrop) String() string { return d.Table + " " + d.Chain }
+func (d ForeignChain) String() string { return d.Table + " " + d.Chain }
 
 // Remedy is the command by which an administrator allows what comes from a link and goes to it.
-func (d ForwardDrop) Remedy(link string) string {
-	iptables := "iptables"
-	if d.Table == "ip6 filter" {
-		iptables = "ip6tables"
-	}
+func (d ForeignChain) Remedy(link string) string {
 	switch d.firewall {
 	case ofDocker:
-		return fmt.Sprintf("%s -I DOCKER-USER -i %s -j ACCEPT && %s -I DOCKER-USER -o %s -j ACCEPT", iptables, link, iptables, link)
+		return d.both(d.iptables("")+" -I DOCKER-USER -i %s -j ACCEPT", d.iptables("")+" -I DOCKER-USER -o %s -j ACCEPT", link)
 	case ofUfw:
-		return fmt.Sprintf("ufw route allow in on %s && ufw route allow out on %s", link, link)
+		return d.both("ufw route allow in on %s", "ufw route allow out on %s", link)
 	case ofFirewalld:
 		return fmt.Sprintf("firewall-cmd --permanent --zone=trusted --add-interface=%s && firewall-cmd --reload", link)
 	case ofIptables:
-		return fmt.Sprintf("%s -I %s -i %s -j ACCEPT && %s -I %s -o %s -j ACCEPT", iptables, d.Chain, link, iptables, d.Chain, link)
+		_, table, _ := strings.Cut(d.Table, " ")
+		insert := d.iptables(table) + " -I " + d.Chain
+		return d.both(insert+" -i %s -j ACCEPT", insert+" -o %s -j ACCEPT", link)
 	}
-	return fmt.Sprintf("nft insert rule %s %s iifname %s accept && nft insert rule %s %s oifname %s accept",
-		d.Table, d.Chain, link, d.Table, d.Chain, link)
+	insert, in, out := fmt.Sprintf("nft insert rule %s %s ", d.Table, d.Chain), "iifname", "oifname"
+	if strings.HasPrefix(d.Table, "bridge ") {
+		in, out = "meta ibrname", "meta obrname"
+	}
+	return d.both(insert+in+" %s accept", insert+out+" %s accept", link)
+}
+
+// both joins commands for what comes from a link and what goes to it, as far as the chain knows.
+func (d ForeignChain) both(in, out, link string) string {
+	var commands []string
+	if d.comes {
+		commands = append(commands, fmt.Sprintf(in, link))
+	}
+	if d.goes {
+		commands = append(commands, fmt.Sprintf(out, link))
+	}
+	return strings.Join(commands, " && ")
+}
+
+// iptables is the command for a table. Empty: filter.
+func (d ForeignChain) iptables(table string) string {
+	command := "iptables"
+	if strings.HasPrefix(d.Table, "ip6 ") {
+		command = "ip6tables"
+	}
+	if table != "" && table != "filter" {
+		command += " -t " + table
+	}
+	return command
 }
 
 // ForwardDrops lists the chains of others that drop what the host forwards unless one of their own rules accepts it.
 // Whether one does is not looked at. Rules of iptables-legacy are not seen, as they are none of nftables.
-func ForwardDrops(k *kernel.Kernel) (drops []ForwardDrop, err error) {
+func ForwardDrops(k *kernel.Kernel) (drops []ForeignChain, err error) {
 	err = eachDrop(k, nftables.ChainHookForward, func(c *nftables.Chain, all []*nftables.Chain) {
-		drops = append(drops, ForwardDrop{Table: nftable.TableName(c.Table), Chain: c.Name, firewall: firewallOf(c, all)})
+		drops = append(drops, Foreign(c, all))
 	})
 	return drops, err
 }
@@ -104,18 +141,24 @@ func firewallOf(c *nftables.Chain, all []*nftables.Chain) firewall {
 			return other.Name == name && other.Table.Name == c.Table.Name && other.Table.Family == c.Table.Family
 		})
 	}
+	of := ofIptables
 	switch {
 	case c.Table.Name == "firewalld":
 		return ofFirewalld
-	case c.Table.Name != "filter" || c.Name != "FORWARD" || c.Table.Family == nftables.TableFamilyINet:
+	case c.Table.Family != nftables.TableFamilyIPv4 && c.Table.Family != nftables.TableFamilyIPv6,
+		!slices.Contains([]string{"filter", "raw", "mangle", "security"}, c.Table.Name), !slices.Contains(ofIptablesChains, c.Name):
 		return ofNft
+	case c.Table.Name != "filter" || c.Name != "FORWARD":
 	case has("DOCKER-USER"):
-		return ofDocker
+		of = ofDocker
 	case has("ufw-user-forward"), has("ufw6-user-forward"):
-		return ofUfw
+		of = ofUfw
 	}
-	return ofIptables
+	return of
 }
+
+// ofIptablesChains are the base chains that iptables makes.
+var ofIptablesChains = []string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
 
 // ForwardPath is the way of packets from a link and to it through the host. It is no state of ours: STATUS warns of who
 // may be in the way.

@@ -21,7 +21,7 @@ func hooked(t *testing.T, table, chain, hook, policy string, rules ...string) {
 	testnet.Sh(t, "nft", commands)
 }
 
-func forwardDrops(t *testing.T) []ruleset.ForwardDrop {
+func forwardDrops(t *testing.T) []ruleset.ForeignChain {
 	t.Helper()
 	drops, err := ruleset.ForwardDrops(statetest.Open(t, nil))
 	if err != nil {
