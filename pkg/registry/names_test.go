@@ -54,7 +54,7 @@ func TestPublishNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const many = 2*namesAtOnce + 7
+	const many = 50*namesAtOnce + 7
 	changes := make(map[string]string)
 	for i := range many {
 		changes[fmt.Sprint(i)] = formatted(t, named(fmt.Sprint("web", i), "10.42.0.5"))
