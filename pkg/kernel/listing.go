@@ -11,9 +11,18 @@ import (
 )
 
 // Elements lists the elements of a set. The error wraps unix.ENOENT when there is no such set.
-func (k *Kernel) Elements(set *nftables.Set) (found []Element, err error) {
+func (k *Kernel) Elements(set *nftables.Set) ([]Element, error) {
+	return k.ElementsWhere(set, func(Element) bool { return true })
+}
+
+// ElementsWhere lists those elements of a set that are wanted: one container's among the thousands of a host, without a copy of each.
+// The error is that of Elements.
+func (k *Kernel) ElementsWhere(set *nftables.Set, wanted func(Element) bool) (found []Element, err error) {
 	again := false
 	err = k.eachElement(set, func(e Element, try int) {
+		if !wanted(e) {
+			return
+		}
 		again = again || try > 0
 		e.Key, e.KeyEnd, e.Data = slices.Clone(e.Key), slices.Clone(e.KeyEnd), slices.Clone(e.Data)
 		found = append(found, e)

@@ -151,11 +151,11 @@ func Remove(k *kernel.Kernel, sets []*nftables.Set, stale func(kernel.Element) b
 // list lists the elements of sets that are of interest.
 func list(k *kernel.Kernel, sets []*nftables.Set, wanted func(kernel.Element) bool) (found []kernel.Element, err error) {
 	for _, set := range sets {
-		elements, err := ElementsOf(k, set)
-		if err != nil {
+		elements, err := elementsWhere(k, set, wanted)
+		if err != nil && !Without(k, err) {
 			return nil, err
 		}
-		found = append(found, slices.DeleteFunc(elements, func(e kernel.Element) bool { return !wanted(e) })...)
+		found = append(found, elements...)
 	}
 	return found, nil
 }
@@ -171,7 +171,11 @@ func ElementsOf(k *kernel.Kernel, set *nftables.Set) ([]kernel.Element, error) {
 
 // Elements lists the elements of a set. A set that does not exist has none.
 func Elements(k *kernel.Kernel, set *nftables.Set) ([]kernel.Element, error) {
-	elements, err := k.Elements(set)
+	return elementsWhere(k, set, func(kernel.Element) bool { return true })
+}
+
+func elementsWhere(k *kernel.Kernel, set *nftables.Set, wanted func(kernel.Element) bool) ([]kernel.Element, error) {
+	elements, err := k.ElementsWhere(set, wanted)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil
 	}
