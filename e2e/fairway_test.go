@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -105,8 +107,8 @@ func sortedLines(text string) string {
 	return strings.Join(lines, ", ")
 }
 
-// TestForeignNetworks: networks of nerdctl, of podman and made by hand are listed, inspected and used; a broken file is a
-// warning.
+// TestForeignNetworks: networks of nerdctl, which lie in a directory for each containerd namespace, of podman and made by hand are listed,
+// inspected, used and removed, and neither their names nor their subnets are given to another; a broken file is a warning.
 func TestForeignNetworks(t *testing.T) {
 	root, err := moduleRoot()
 	if err != nil {
@@ -114,10 +116,13 @@ func TestForeignNetworks(t *testing.T) {
 	}
 	nerdctl := succeed(t, command(t, "cat", filepath.Join(root, "conflist-examples", "nerdctl.conflist")))
 	for name, text := range map[string]string{
-		"nerdctl-shop.conflist": nerdctl,
-		"hand.conf":             `{"cniVersion": "1.0.0", "name": "hand", "type": "macvlan", "master": "uplink", "ipam": {"type": "dhcp"}}`,
-		"99-broken.conflist":    `{"name": "broken", `,
+		"default/nerdctl-shop.conflist": nerdctl,
+		"hand.conf":                     `{"cniVersion": "1.0.0", "name": "hand", "type": "macvlan", "master": "uplink", "ipam": {"type": "dhcp"}}`,
+		"99-broken.conflist":            `{"name": "broken", `,
 	} {
+		if err := os.MkdirAll(filepath.Join(confDir, filepath.Dir(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		writeFile(t, filepath.Join(confDir, name), text)
 	}
 	p := newPodman(t)
@@ -145,9 +150,18 @@ func TestForeignNetworks(t *testing.T) {
 	if a, b := shown[0].IPAM.Config[0], shown[1].IPAM.Config[0]; a.Subnet != "10.4.1.0/24" || a.Gateway != "10.4.1.1" || b.Subnet != "10.69.0.0/24" {
 		t.Errorf("subnets: got %+v and %+v", a, b)
 	}
-	said := fail(t, fairway(t, "create", "--subnet", "10.69.0.128/25", "clash"))
-	if want := "subnet 10.69.0.128/25 overlaps 10.69.0.0/24 of network pod-net"; !strings.Contains(said, want) {
-		t.Errorf("create: got %q, want %q", said, want)
+	for _, clash := range []struct{ subnet, name, want string }{
+		{"10.69.0.128/25", "clash", "subnet 10.69.0.128/25 overlaps 10.69.0.0/24 of network pod-net"},
+		{"10.4.1.0/24", "clash", "subnet 10.4.1.0/24 overlaps 10.4.1.0/24 of network shop"},
+		{"10.71.0.0/24", "shop", "network with name shop already exists"},
+	} {
+		if said := fail(t, fairway(t, "create", "--subnet", clash.subnet, clash.name)); !strings.Contains(said, clash.want) {
+			t.Errorf("create %s: got %q, want %q", clash.name, said, clash.want)
+		}
+	}
+	succeed(t, fairway(t, "rm", "shop"))
+	if _, err := os.Stat(filepath.Join(confDir, "default", "nerdctl-shop.conflist")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the file of the network that was removed: %v", err)
 	}
 }
 
@@ -158,7 +172,7 @@ func writeFile(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := os.Remove(path); err != nil {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Error(err)
 		}
 	})

@@ -1,7 +1,11 @@
 package conflist
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -13,25 +17,35 @@ const listEnding = ".conflist"
 
 // Networks are all networks that there are.
 type Networks struct {
-	// All is sorted as libcni looks: lists by the names of their files, then single plugins, then what is in no file.
+	// All is sorted as libcni looks: lists by the names of their files, then single plugins, then lists in the directories
+	// below, then what is in no file.
 	All []Network
 	// Warnings tell of each file that was left out, and why.
 	Warnings []error
 }
 
-// Load reads a netconf directory. A file that cannot be used is a warning, and so is a second file of one name: libcni
+// Load reads a netconf directory, and the lists in directories one level below it: there nerdctl keeps the networks of each
+// containerd namespace. A file that cannot be used is a warning, and so is a second file of one name: libcni
 // would use the first. The predefined networks are there in any case; a file of that name takes their place. A directory
 // that does not exist is empty.
 func Load(dir string) (Networks, error) {
 	var ns Networks
 	for _, endings := range [][]string{{listEnding}, {".conf", ".json"}, {templateEnding}} {
-		files, err := libcni.ConfFiles(dir, endings)
-		if err != nil {
-			return Networks{}, fmt.Errorf("netconf directory: %w", err)
+		if err := ns.loadAll(dir, endings); err != nil {
+			return Networks{}, err
 		}
-		slices.Sort(files)
-		for _, file := range files {
-			ns.load(file)
+	}
+	// A name is one network in all namespaces: nerdctl derives the bridge and the directory of addresses from it alone.
+	below, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Networks{}, fmt.Errorf("netconf directory: %w", err)
+	}
+	for _, namespace := range below {
+		if !namespace.IsDir() {
+			continue
+		}
+		if err := ns.loadAll(filepath.Join(dir, namespace.Name()), []string{listEnding}); err != nil {
+			return Networks{}, err
 		}
 	}
 	for _, n := range predefined() {
@@ -40,6 +54,19 @@ func Load(dir string) (Networks, error) {
 		}
 	}
 	return ns, nil
+}
+
+// loadAll reads the files of a directory that have one of the endings.
+func (ns *Networks) loadAll(dir string, endings []string) error {
+	files, err := libcni.ConfFiles(dir, endings)
+	if err != nil {
+		return fmt.Errorf("netconf directory: %w", err)
+	}
+	slices.Sort(files)
+	for _, file := range files {
+		ns.load(file)
+	}
+	return nil
 }
 
 func (ns *Networks) load(path string) {

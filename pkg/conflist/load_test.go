@@ -44,18 +44,22 @@ func (ns Networks) names() (names []string) {
 
 func TestLoadOrder(t *testing.T) {
 	dir := lay(t, map[string]string{
-		"20-b.conflist":          `{"name": "b", "plugins": [{"type": "bridge"}]}`,
-		"10-c.conf":              `{"name": "c", "type": "macvlan", "master": "eth0"}`,
-		"05-d.json":              `{"name": "d", "type": "ptp"}`,
-		"10-a.conflist":          `{"name": "a", "plugins": [{"type": "none"}]}`,
-		"fairway-e.config-only":  `{"name": "e", "fairway": {"driver": "null", "configOnly": true}}`,
-		"99-more.conflist":       `{"name": "more"}`,
-		"more/plugin.conf":       `{"type": "bridge", "bridge": "br-more"}`,
-		"README":                 `not a network`,
-		"sub.conflist/not-a.txt": ``,
+		"20-b.conflist":              `{"name": "b", "plugins": [{"type": "bridge"}]}`,
+		"10-c.conf":                  `{"name": "c", "type": "macvlan", "master": "eth0"}`,
+		"05-d.json":                  `{"name": "d", "type": "ptp"}`,
+		"10-a.conflist":              `{"name": "a", "plugins": [{"type": "none"}]}`,
+		"fairway-e.config-only":      `{"name": "e", "fairway": {"driver": "null", "configOnly": true}}`,
+		"99-more.conflist":           `{"name": "more"}`,
+		"more/plugin.conf":           `{"type": "bridge", "bridge": "br-more"}`,
+		"README":                     `not a network`,
+		"k8s.io/nerdctl-z.conflist":  `{"name": "z", "plugins": [{"type": "bridge"}]}`,
+		"default/nerdctl-y.conflist": `{"name": "y", "plugins": [{"type": "bridge"}]}`,
+		"default/other.conf":         `{"name": "not one of nerdctl", "type": "bridge"}`,
+		"default/deeper/x.conflist":  `{"name": "x", "plugins": [{"type": "bridge"}]}`,
+		"sub.conflist/not-a.txt":     ``,
 	})
 	ns := load(t, dir)
-	want := []string{"a", "b", "more", "d", "c", "e", "bridge", "host", "none"}
+	want := []string{"a", "b", "more", "d", "c", "e", "y", "z", "bridge", "host", "none"}
 	if diff := cmp.Diff(want, ns.names()); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)
 	}

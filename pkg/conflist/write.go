@@ -136,5 +136,5 @@ func (l *Lock) Remove(n Network) error {
 	if err := os.Remove(n.File); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("network %s: %w", n.Name, err)
 	}
-	return syncDir(l.dir)
+	return syncDir(filepath.Dir(n.File))
 }
