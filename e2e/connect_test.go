@@ -19,6 +19,10 @@ func TestConnectContainerd(t *testing.T) {
 	c := ctr{namespace: newCgroup(t), daemon: startContainerd(t)}
 	succeed(t, c.command(t, "images", "import", "--snapshotter", snapshotter, buildImage(t)))
 	web := c.start(t, "web", "10.74.0.2")
+	succeed(t, c.command(t, "containers", "label", "web", "nerdctl/name=shop")) // as nerdctl does, whose records tell no name
+	if got := succeed(t, c.fairway(t, "inspect", "-f", "{{range .Containers}}{{.Name}}{{end}}", "first")); got != "shop\n" {
+		t.Errorf("the name of the container: got %q, want shop", got)
+	}
 	netns := "/proc/" + c.pid(t, "web") + "/ns/net"
 
 	succeed(t, c.fairway(t, "connect", "--ip", "10.75.0.20", "--alias", "www", "second", "web"))
@@ -30,14 +34,14 @@ func TestConnectContainerd(t *testing.T) {
 
 	succeed(t, c.fairway(t, "disconnect", "first", c.namespace+"-we")) // the beginning of an ID
 	wantGateways(t, netns, "10.75.0.1", "fd75::1")
-	const containers = "{{range $id, $c := .Containers}}{{$id}} {{$c.IPv4Address}}{{end}}"
-	want := c.namespace + "-web 10.75.0.20/24\n" // as ctr calls it
+	const containers = "{{range $id, $c := .Containers}}{{$id}} {{$c.Name}} {{$c.IPv4Address}}{{end}}"
+	want := c.namespace + "-web shop 10.75.0.20/24\n" // the ID as ctr calls it
 	if diff := cmp.Diff(want, succeed(t, c.fairway(t, "inspect", "-f", containers, "second"))); diff != "" {
 		t.Errorf("inspect (-want +got):\n%s", diff)
 	}
 	completed := strings.Split(succeed(t, c.fairway(t, "__completeNoDesc", "disconnect", "second", "")), "\n")
-	if completed[0] != "web" {
-		t.Errorf("completion of containers: got %q, want web", completed)
+	if completed[0] != "shop" {
+		t.Errorf("completion of containers: got %q, want shop", completed)
 	}
 
 	web.end(t) // ctr detaches from its own network only

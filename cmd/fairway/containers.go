@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"os/signal"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -20,7 +22,18 @@ func (e *env) addContainerFlags(cmd *cobra.Command) {
 
 // runtime is what executes plugins. What they say beside their results goes to stderr.
 func (e *env) runtime() attachment.Runtime {
-	return attachment.Runtime{Plugins: e.pluginDirs(), Stderr: e.stderr, Netconf: e.netconfDir, Warn: e.warn}
+	return attachment.Runtime{Plugins: e.pluginDirs(), Stderr: e.stderr, Netconf: e.netconfDir, Names: e.namesByID(), Warn: e.warn}
+}
+
+// namesByID asks containerd once in the process, when the first name is wanted.
+func (e *env) namesByID() func() map[string]string {
+	if e.names == nil {
+		e.names = sync.OnceValue(func() map[string]string {
+			address := cmp.Or(e.containerd, orDefault("CONTAINERD_ADDRESS", container.DefaultAddress))
+			return container.Names(context.Background(), address)
+		})
+	}
+	return e.names
 }
 
 // finder looks for containers in containerd, and among those attached.

@@ -48,7 +48,7 @@ type doctorFlags struct {
 func (e *env) doctor(ctx context.Context, checks []doctor.Check, asJSON bool) error {
 	host, err := doctor.Examine(doctor.Places{
 		Netconf: e.netconfDir, Agent: e.agent, Version: version,
-		Runtime: attachment.Runtime{Plugins: e.pluginDirs()}, // what plugins say beside their answer is found by other checks
+		Runtime: attachment.Runtime{Plugins: e.pluginDirs(), Names: e.namesByID()}, // what plugins say beside their answer is found by other checks
 	})
 	if err != nil {
 		return err

@@ -16,9 +16,10 @@ import (
 // env is what the commands share: where networks and plugins are, and where to print.
 type env struct {
 	netconfDir string
-	cniPath    string // a list of directories, as PATH
-	containerd string // its socket
-	agent      string // the socket of fairwayd
+	cniPath    string                   // a list of directories, as PATH
+	containerd string                   // its socket
+	agent      string                   // the socket of fairwayd
+	names      func() map[string]string // of containers, as containerd's clients call them. Nil: not asked for yet
 	stdin      io.Reader
 	stdout     io.Writer
 	stderr     io.Writer

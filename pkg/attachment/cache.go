@@ -50,11 +50,26 @@ func (r Runtime) list(network string) (all []Attachment, damaged []string, err e
 		}
 	}
 	all = append(all, r.unrecorded(observer, network, all)...)
+	r.name(all)
 	slices.SortFunc(all, func(a, b Attachment) int {
 		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.DisplayName(), b.DisplayName()),
 			cmp.Compare(a.ID, b.ID), cmp.Compare(a.IfName, b.IfName))
 	})
 	return all, damaged, nil
+}
+
+// name gives attachments the names that their records do not tell. nerdctl's records tell a host name at most.
+func (r Runtime) name(all []Attachment) {
+	unnamed := func(a Attachment) bool { return a.record == nil || arg(a.record, argName) == "" }
+	if r.Names == nil || !slices.ContainsFunc(all, unnamed) {
+		return
+	}
+	names := r.Names()
+	for i, a := range all {
+		if name := names[a.ID]; name != "" && unnamed(a) {
+			all[i].Name = name
+		}
+	}
 }
 
 // releaseNames asks the resolver of names to leave the namespaces of containers that have gone.

@@ -93,6 +93,36 @@ func TestListOfOtherRuntimes(t *testing.T) {
 	}
 }
 
+// TestListNamesContainers: a name in the record is the container's, a host name is not where the runtime knows better, and nobody is asked
+// when each record tells.
+func TestListNamesContainers(t *testing.T) {
+	_, r := newPlugin(t)
+	asked := 0
+	r.Names = func() map[string]string {
+		asked++
+		return map[string]string{"default-77aa": "web", "default-88bb": "db", "5e7f": "other"}
+	}
+	r.record(t, entry{ContainerID: "5e7f", NetworkName: "boxes", IfName: "eth0", Args: [][2]string{{"K8S_POD_NAME", "pod"}}})
+	if _, err := r.List(); err != nil || asked != 0 {
+		t.Errorf("%v, asked %d times", err, asked)
+	}
+	r.record(t, entry{ContainerID: "default-77aa", NetworkName: "boxes", IfName: "eth0"})
+	r.record(t, entry{ContainerID: "default-88bb", NetworkName: "boxes", IfName: "eth0", Args: [][2]string{{"NERDCTL_CNI_DHCP_HOSTNAME", "host"}}})
+	r.record(t, entry{ContainerID: "default-99cc", NetworkName: "boxes", IfName: "eth0"})
+	all, err := r.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, a := range all {
+		names = append(names, a.ID+" "+a.DisplayName())
+	}
+	want := []string{"default-88bb db", "default-99cc default-99cc", "5e7f pod", "default-77aa web"}
+	if diff := cmp.Diff(want, names); diff != "" || asked != 1 {
+		t.Errorf("asked %d times (-want +got):\n%s", asked, diff)
+	}
+}
+
 func TestListWithoutCache(t *testing.T) {
 	r := Runtime{Cache: filepath.Join(t.TempDir(), "none")}
 	if all, err := r.List(); err != nil || len(all) != 0 {

@@ -33,6 +33,8 @@ type Runtime struct {
 	Netconf string
 	// Holders tells of owners on a network who may live, beyond those that records and links tell of. Nil: there are none.
 	Holders func(*libcni.NetworkConfigList) []state.Owner
+	// Names tells what people call containers whose records do not say, by the ID that CNI was given. Nil: nobody knows.
+	Names func() map[string]string
 	// Warn is told of what does not stop the work. Nil: it is dropped.
 	Warn func(error)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/kernel"
@@ -47,6 +48,23 @@ func (f Finder) List(ctx context.Context) ([]Container, error) {
 	slices.SortFunc(running, func(a, b Container) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	return running, err
 }
+
+// Names is what clients of containerd call its containers, by the ID that CNI was given for each. Without containerd there are none.
+func Names(ctx context.Context, address string) map[string]string {
+	ctx, cancel := context.WithTimeout(ctx, namesLimit)
+	defer cancel()
+	all, _ := daemon{address: address}.containers(ctx) // names are a help to people, and IDs are there in any case
+	names := map[string]string{}
+	for _, c := range all {
+		if len(c.names) > 0 {
+			names[c.ID] = c.Name
+		}
+	}
+	return names
+}
+
+// namesLimit bounds the wait for names, which nothing depends on.
+const namesLimit = 2 * time.Second
 
 // all is every container once. Those that do not run have no Netns.
 func (f Finder) all(ctx context.Context) ([]Container, error) {

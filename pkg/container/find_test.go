@@ -116,6 +116,25 @@ func TestList(t *testing.T) {
 	}
 }
 
+// TestNames: records of nerdctl tell no name, and are listed by the one that containerd knows.
+func TestNames(t *testing.T) {
+	d := startDaemon(t, map[string]space{
+		"default": {containers: []*containersapi.Container{
+			labelled("77aa", "", map[string]string{labelNerdctl: "shop"}), labelled("88bb", "", nil),
+		}},
+		"k8s.io": {containers: []*containersapi.Container{
+			labelled("99cc", "", map[string]string{labelKind: "sandbox", labelPod: "web", labelPodNamespace: "prod"}),
+		}},
+	})
+	want := map[string]string{"default-77aa": "shop", "99cc": "web"}
+	if diff := cmp.Diff(want, Names(t.Context(), d.address)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := Names(t.Context(), d.address+"-none"); len(got) != 0 {
+		t.Errorf("without containerd: %v", got)
+	}
+}
+
 // TestKnownToCNI: ctr and CRI attach with IDs of their own, and by a path that lasts longer than a process of the container.
 func TestKnownToCNI(t *testing.T) {
 	ns := testnet.NewNS(t, "c")
