@@ -45,13 +45,13 @@ type heard struct {
 
 func newRotation() rotation { return rotation{turn: newTrigger(), heard: make(map[heardFrom]heard)} }
 
-// quiet says whether nothing has come from a peer by a device for a while.
-func (r *rotation) quiet(device string, p wgtypes.Peer, now time.Time) bool {
+// quiet says whether nothing has come from a peer by a device for a while, nor gone to it, which follows says of now.
+func (r *rotation) quiet(device string, p wgtypes.Peer, follows bool, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	from := heardFrom{device, p.PublicKey}
 	was, there := r.heard[from]
-	if !there || was.bytes != p.ReceiveBytes {
+	if !there || was.bytes != p.ReceiveBytes || !follows {
 		r.heard[from] = heard{p.ReceiveBytes, now}
 		return false
 	}
@@ -161,9 +161,10 @@ func (a *Agent) behind(r replaced, now time.Time) (names []string) {
 			if r.returning() {
 				old, new = new, old
 			}
-			e, there := ending[old]
 			follows := p.Spare == !r.returning() && !beginning[new].LastHandshakeTime.IsZero()
-			if quiet := !there || a.rotation.quiet(ends, e, now); !follows || !quiet {
+			e := ending[old]
+			e.PublicKey = old // also of one that the device does not have
+			if !a.rotation.quiet(ends, e, follows, now) {
 				names = append(names, p.Node)
 			}
 		}
