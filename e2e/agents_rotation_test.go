@@ -2,68 +2,14 @@ package e2e
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/fairway-cni/fairway/pkg/agentapi"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
-
-// confidants is an encrypted network of three hosts with a container on each.
-type confidants struct {
-	*cluster
-	h1, h2, h3 *member
-	a, b, d    confidant
-	network    agentapi.Network
-	watch      *testnet.Witness
-}
-
-// newConfidants also watches the underlay.
-func newConfidants(t *testing.T) *confidants {
-	t.Helper()
-	c := &confidants{cluster: newCluster(t, 3, 1)}
-	c.h1, c.h2, c.h3 = c.hosts[0], c.hosts[1], c.hosts[2]
-	for _, h := range c.hosts {
-		h.flags["insecure-registry"] = "true"
-	}
-	c.start(t)
-	made, err := c.h1.Agent().Put(t.Context(), agentapi.Network{Name: "secret", Encrypted: true, Subnets: []agentapi.Subnet{
-		{Prefix: netip.MustParsePrefix("10.60.0.0/16")}, {Prefix: netip.MustParsePrefix("fd60::/64")},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.network, c.watch = made, c.raised.Watch(t)
-	for _, h := range c.hosts {
-		eventually(t, h.Name+" has its conflist", func() bool { return exists(h.conflist("secret")) })
-	}
-	c.a, c.b, c.d = c.h1.confide(t, "secret", "a"), c.h2.confide(t, "secret", "b"), c.h3.confide(t, "secret", "d")
-	c.speak(t)
-	return c
-}
-
-// speak has each container reach each other.
-func (c *confidants) speak(t *testing.T) {
-	t.Helper()
-	for _, pair := range [][2]confidant{{c.a, c.b}, {c.b, c.d}, {c.d, c.a}} {
-		pair[0].speaksWith(t, pair[1])
-		pair[1].speaksWith(t, pair[0])
-	}
-}
-
-// sawNothing expects nothing of the network on the underlay, and that a network in clear would have been seen.
-func (c *confidants) sawNothing(t *testing.T) {
-	t.Helper()
-	if seen := c.watch.Seen(t); len(seen) > 0 {
-		t.Errorf("of an encrypted network the underlay shows %v", seen)
-	}
-	c.seesPlaintext(t)
-}
 
 // streams are packets between containers all the time: in each direction, of each family, and a connection.
 type streams struct {
@@ -215,20 +161,4 @@ func TestKeyIsRotatedWithoutThem(t *testing.T) {
 	c.h3.start(t)
 	c.speak(t)
 	c.sawNothing(t)
-}
-
-// seesPlaintext is the negative control: of a network without encryption, the same capture shows what containers say.
-func (c *confidants) seesPlaintext(t *testing.T) {
-	t.Helper()
-	if _, err := c.h1.Agent().Put(t.Context(), agentapi.Network{Name: "clear", VNI: 77, Subnets: []agentapi.Subnet{
-		{Prefix: netip.MustParsePrefix("10.61.0.0/16")}, {Prefix: netip.MustParsePrefix("fd61::/64")},
-	}}); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "host2 has the plain network", func() bool { return exists(c.h2.conflist("clear")) })
-	x, y := c.h1.confide(t, "clear", "x"), c.h2.confide(t, "clear", "y")
-	x.speaksWith(t, y)
-	if seen := c.watch.Seen(t); !slices.Contains(seen, testnet.SawPlaintext) || !slices.Contains(seen, testnet.SawVXLAN+"77") {
-		t.Errorf("of a network without encryption the underlay shows %v: the test proves nothing", seen)
-	}
 }

@@ -80,7 +80,8 @@ func (f *Flow) receive() {
 	}
 }
 
-func (f *Flow) count() int {
+// Count is how many packets have arrived.
+func (f *Flow) Count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.got)
@@ -91,7 +92,7 @@ func (f *Flow) Stop(patience time.Duration) error {
 	close(f.stop)
 	sent := int(<-f.sent)
 	deadline := time.After(patience)
-	for waiting := true; waiting && f.count() < sent; {
+	for waiting := true; waiting && f.Count() < sent; {
 		select {
 		case <-f.grown:
 		case <-deadline:
@@ -99,7 +100,7 @@ func (f *Flow) Stop(patience time.Duration) error {
 		}
 	}
 	_, _ = f.from.Close(), f.to.Close() // all has been read
-	if lost := sent - f.count(); lost > 0 || sent == 0 {
+	if lost := sent - f.Count(); lost > 0 || sent == 0 {
 		return fmt.Errorf("%d of %d packets were lost", lost, sent)
 	}
 	return nil
