@@ -107,7 +107,7 @@ func newAgent(c Config, p parts) (*Agent, error) {
 	a.watched.wanted, a.watched.devices, a.watched.hurt = make(map[string]snapshot), make(map[string]string), make(map[string]bool)
 	a.cache.remember(snapshots)
 	a.cache.with(func() { a.cache.hold = p.who.Hold })
-	a.following = a.registry.NewFollowing(a.node(), follower{a}, p.who.Memory, a.defaults)
+	a.following = a.registry.NewFollowing(follower{a}, p.who.Memory, a.defaults)
 	a.following.Join(a.cache.joinedNetworks())
 	a.recallNames()
 	a.metrics = newMetrics(a)
@@ -231,7 +231,7 @@ func (a *Agent) openFence() error {
 		a.fenced = f
 		return nil
 	}
-	f = a.clock().After(a.hold() - a.hold()/4)
+	f = a.clock().After(a.untilFence())
 	return a.files.saveFence(f)
 }
 

@@ -18,6 +18,7 @@ type cache struct {
 	read      *registry.State           // nil until etcd has been read for the first time
 	hold      time.Duration             // of the cluster, 0: not known yet
 	beating   heartbeat
+	lapsed    bool                    // others may have taken this host's blocks: it was not seen for long
 	underlay  underlay                // the zero value: none yet
 	reserved  map[string][]netip.Addr // addresses of containers, by network
 	active    map[string]time.Time    // when a network was last asked for or had a container
@@ -388,6 +389,21 @@ func (c *cache) claimedAgain() {
 // there either: the time to settle begins when it can.
 func (c *cache) postponed() {
 	c.with(func() { c.unsettled = c.unsettled || time.Now().Before(c.settled) })
+}
+
+// lapse notes that others may have taken this host's blocks, and endLapse that it knows which it has.
+func (c *cache) lapse()              { c.with(func() { c.lapsed = true }) }
+func (c *cache) endLapse()           { c.with(func() { c.lapsed = false }) }
+func (c *cache) isLapsed() (is bool) { c.with(func() { is = c.lapsed }); return is }
+
+// calmAfter is how long others have to claim again what they have, themselves or by those who know of it, before a host does that may
+// have lost its blocks to them: less than others keep the way to its containers.
+const calmAfter = registry.SettleFor / 2
+
+// calm says whether a host that has lapsed knows by now which blocks are still its own.
+func (c *cache) calm() (is bool) {
+	c.with(func() { is = c.read != nil && c.follows && c.linked && time.Since(c.since) > calmAfter })
+	return is && c.settlesIn() < registry.SettleFor-calmAfter
 }
 
 // settlesIn is for how long what the store has lost is kept still.

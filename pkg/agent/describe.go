@@ -23,6 +23,8 @@ type view struct {
 	had []netip.Prefix
 	// hadPins are pins that this host has had: they stay while containers have them, as blocks do.
 	hadPins map[netip.Addr]registry.Pin
+	// lapsed says that others may have taken this host's blocks before the store went back.
+	lapsed bool
 	// reserved are the addresses of this host's containers.
 	reserved []netip.Addr
 	// before is what this host has had of the network, and stays where the store has nothing else: nil, unless it went back a moment
@@ -34,6 +36,7 @@ type view struct {
 // stranded are addresses of containers that lie in blocks of others.
 func (v view) describe(n *registry.Network) (snap snapshot, faults []overlay.Fault, stranded []netip.Addr) {
 	vtep := v.here.address
+	n = v.trusted(n)
 	blocks, faults := fittingBlocks(n)
 	own := v.own(n, blocks[v.node])
 	hosts := overlay.Hosts{Self: vtep, Peers: []overlay.Peer{{Node: v.node, VTEP: vtep, Blocks: own}}}
@@ -65,6 +68,41 @@ func (v view) describe(n *registry.Network) (snap snapshot, faults []overlay.Fau
 	admitted, more := model(n.Definition).Admit(hosts)
 	snap.hosts = admitted
 	return snap, append(faults, more...), stranded
+}
+
+// trusted is a network with the owners of blocks as this host knows them, where the store has records from before it went back: what is
+// this host's as far as it knows, and what peers had when it went back. A block that the store gives to this host, which does not
+// know of it, is nobody's: this host gave it up after that.
+func (v view) trusted(n *registry.Network) *registry.Network {
+	if len(n.Restored) == 0 {
+		return n
+	}
+	owners := make(map[netip.Prefix]string)
+	if v.before != nil {
+		for _, peer := range v.before.hosts.Peers {
+			for _, block := range peer.Blocks {
+				owners[block] = peer.Node
+			}
+		}
+	}
+	known := *n
+	known.Blocks = maps.Clone(n.Blocks)
+	for block := range n.Restored {
+		switch before := owners[block]; {
+		case v.knows(block):
+			known.Blocks[block] = v.node
+		case before != "" && before != v.node:
+			known.Blocks[block] = before
+		case n.Blocks[block] == v.node:
+			delete(known.Blocks, block)
+		}
+	}
+	return &known
+}
+
+// knows says whether a block is this host's as far as it knows.
+func (v view) knows(block netip.Prefix) bool {
+	return !v.lapsed && slices.Contains(v.had, block)
 }
 
 // giveKeys gives the hosts of an encrypted network their public keys. One without is not reached, and named.

@@ -293,7 +293,7 @@ func (a *Agent) putPin(r *http.Request) (any, error) {
 		return nil, fmt.Errorf("network %s: %w", name, agentapi.ErrNotFound)
 	}
 	record := registry.Pin{Node: a.node(), ContainerID: pin.ContainerID, IfName: pin.IfName}
-	if err := a.registry.Pin(r.Context(), n, addr.Unmap(), record); err != nil {
+	if err := a.registry.Pin(r.Context(), a.memory(), n, addr.Unmap(), record); err != nil {
 		return nil, err
 	}
 	a.await(r.Context(), func() bool { return a.mayUse(name, addr.Unmap()) })

@@ -302,7 +302,7 @@ func (l *local) describe(s registry.State, n *registry.Network, before snapshot,
 	if there {
 		v.hadPins = before.pins
 	}
-	l.cache.with(func() { v.had = slices.Clone(l.cache.blocks[n.Name]) })
+	l.cache.with(func() { v.had, v.lapsed = slices.Clone(l.cache.blocks[n.Name]), l.cache.lapsed })
 	if seen, ok := l.cache.lastSeen()[n.Name]; ok && l.settling() && seen.definition.Same(n.Definition) {
 		v.before = &seen
 	}

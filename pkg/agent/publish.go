@@ -14,6 +14,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
 	"github.com/fairway-cni/fairway/pkg/etcd"
+	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/registry"
 )
 
@@ -94,6 +95,7 @@ func (p *publisher) all(ctx context.Context, s registry.State) (again time.Durat
 		p.cache.markAll(&p.cache.remote, marked)
 		return retryAfter
 	}
+	p.recover(s)
 	again, names := p.marked(ctx, s, marked, again)
 	if again == 0 || p.settling() && p.allClaimed() {
 		p.cache.claimedAgain()
@@ -103,6 +105,64 @@ func (p *publisher) all(ctx context.Context, s registry.State) (again time.Durat
 	maps.DeleteFunc(p.claims, func(name string, _ claims) bool { return !slices.Contains(names, name) })
 	maps.DeleteFunc(p.used, func(name string, _ usage) bool { return !slices.Contains(names, name) })
 	return again
+}
+
+// recover ends the lapse of a host that was not seen for long, when it knows which blocks it still has: it may give out addresses again.
+func (p *publisher) recover(s registry.State) {
+	if !p.cache.isLapsed() || !p.cache.calm() {
+		return
+	}
+	for _, name := range p.cache.joinedNetworks() {
+		n := s.Networks[name]
+		if n.Readable() && (!n.Followed || len(p.doubtful(n)) > 0) {
+			return // it comes with the next state
+		}
+	}
+	p.cache.endLapse()
+	p.cache.mark(&p.cache.local)
+	p.wake.set()
+	p.fencing.Lock()
+	defer p.fencing.Unlock()
+	p.writeFence(p.clock().After(p.untilFence()))
+}
+
+// doubtful are the blocks that this host has had or the store gives to it, where the store has a record from before it went back.
+func (p *publisher) doubtful(n *registry.Network) (list []netip.Prefix) {
+	for _, block := range append(p.cache.missing(n.Name, nil), n.BlocksOf(p.node())...) {
+		if n.Restored[block] != 0 && !slices.Contains(list, block) {
+			list = append(list, block)
+		}
+	}
+	return list
+}
+
+// confirm settles whose blocks are of which the store has a record from before it went back. What this host has had is its own, whatever
+// the record says, and what it has not had, it has given up since. A host that others may have taken blocks from has what nobody else
+// has claimed again by the time when all have.
+func (p *publisher) confirm(ctx context.Context, n *registry.Network) error {
+	var errs []error
+	had, lapsed := p.cache.missing(n.Name, nil), p.cache.isLapsed()
+	for _, block := range p.doubtful(n) {
+		mine := n.Blocks[block] == p.node()
+		switch {
+		case lapsed && !p.cache.calm():
+		case slices.Contains(had, block) && (mine || !lapsed):
+			errs = append(errs, p.registry.Confirm(ctx, n, p.node(), p.bootID, block))
+		case mine && !slices.ContainsFunc(p.cache.reservedIn(n.Name), block.Contains):
+			errs = append(errs, p.registry.Release(ctx, n, p.node(), block))
+		case !mine:
+			p.lose(n.Name, block)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// lose takes that a block is another host's.
+func (p *publisher) lose(network string, block netip.Prefix) {
+	p.cache.drop(network, block)
+	p.cache.mark(&p.cache.local, network)
+	p.wake.set()
+	p.problems.happened("network %s: block %s of this host was given to another", network, block)
 }
 
 // marked publishes the networks that were marked.
@@ -138,7 +198,7 @@ func (p *publisher) allClaimed() bool {
 		if p.cache.isLost(name) || n.Readable() && !n.Followed {
 			return false
 		}
-		if n.Readable() && len(p.cache.missing(name, n.BlocksOf(p.node()))) > 0 {
+		if n.Readable() && !p.cache.isLapsed() && len(p.cache.missing(name, n.BlocksOf(p.node())))+len(p.doubtful(n)) > 0 {
 			return false
 		}
 		if snap, _ := p.cache.snapshot(name); n.Readable() && len(p.missingPins(n, snap)) > 0 {
@@ -200,8 +260,8 @@ func (p *publisher) offerBack(ctx context.Context, s registry.State) error {
 // vouchAfter is how long others have to claim again themselves what the store has lost of theirs.
 const vouchAfter = registry.SettleFor / 6
 
-// restorePeers writes again what the store has lost of hosts whose agents do not run: this host knows it when none has seen more of
-// the network before the store went back.
+// restorePeers writes again what the store has lost of hosts whose agents do not run. Who has seen most of a network before the store
+// went back knows best; what is missing still after as long again is written by whoever knows of it.
 func (p *publisher) restorePeers(ctx context.Context, s registry.State) error {
 	if time.Since(p.writable) > vouchAfter { // peers that are alive claim again what they had, if they can
 		if err := p.registry.Writable(ctx, p.node()); err != nil {
@@ -209,26 +269,21 @@ func (p *publisher) restorePeers(ctx context.Context, s registry.State) error {
 		}
 		p.writable = time.Now()
 	}
-	due := p.cache.settlesIn() > registry.SettleFor-vouchAfter
+	past := registry.SettleFor - p.cache.settlesIn()
 	for name, snap := range p.cache.lastSeen() {
 		n := s.Networks[name]
 		if !n.Readable() || !n.Followed || !n.Definition.Same(snap.definition) {
 			continue
 		}
-		most, err := p.registry.Testify(ctx, name, snap.revision)
+		most, err := p.registry.Testify(ctx, name, s.Cluster.Epoch, snap.revision)
 		if err != nil {
 			return err
 		}
-		if due || !most {
+		if past < vouchAfter || !most && past < 2*vouchAfter {
 			continue
 		}
 		for _, peer := range snap.hosts.Peers {
-			lost := registry.Lost{Node: peer.Node, VTEP: peer.VTEP, Pins: lostPins(n, snap, peer.VTEP)}
-			for _, block := range peer.Blocks {
-				if _, owned := n.Blocks[block]; !owned {
-					lost.Blocks = append(lost.Blocks, block)
-				}
-			}
+			lost := registry.Lost{Node: peer.Node, VTEP: peer.VTEP, Pins: lostPins(n, snap, peer.VTEP), Blocks: lostBlocks(n, peer, most)}
 			if peer.Node == p.node() || len(lost.Blocks)+len(lost.Pins) == 0 {
 				continue
 			}
@@ -242,6 +297,16 @@ func (p *publisher) restorePeers(ctx context.Context, s registry.State) error {
 		}
 	}
 	return nil
+}
+
+// lostBlocks are those that a peer had before the store went back, and nobody has now; or by most also one that was another's before.
+func lostBlocks(n *registry.Network, peer overlay.Peer, most bool) (lost []netip.Prefix) {
+	for _, block := range peer.Blocks {
+		if owner, owned := n.Blocks[block]; !owned || most && n.Restored[block] != 0 && owner != peer.Node {
+			lost = append(lost, block)
+		}
+	}
+	return lost
 }
 
 // network publishes one network: joins it when this host needs it, and leaves it some time after.
@@ -268,7 +333,7 @@ func (p *publisher) network(ctx context.Context, s registry.State, n *registry.N
 		if err := p.registry.Enter(ctx, s, n, p.node(), p.bootID, host); err != nil {
 			return err
 		}
-		return errors.Join(p.regain(ctx, n), p.blocks(ctx, n), p.pins(ctx, n))
+		return errors.Join(p.confirm(ctx, n), p.regain(ctx, n), p.blocks(ctx, n), p.pins(ctx, n))
 	}
 	return p.leaveNetwork(ctx, n)
 }
@@ -356,6 +421,9 @@ func (p *publisher) blocks(ctx context.Context, n *registry.Network) error {
 			spare = append(spare, spareBlocks(subnet, own, reserved)...)
 			continue
 		}
+		if p.cache.isLapsed() {
+			continue // it may have some still
+		}
 		block, err := p.claim(ctx, n, subnet, made.uncertain)
 		made.uncertain = err != nil
 		if err != nil {
@@ -385,25 +453,26 @@ func (p *publisher) blocks(ctx context.Context, n *registry.Network) error {
 // claim claims one block, without reading what is taken if that may be.
 func (p *publisher) claim(ctx context.Context, n *registry.Network, subnet agentapi.Subnet, uncertain bool) (netip.Prefix, error) {
 	if !uncertain {
-		if block, ok, err := p.registry.Guess(ctx, n, p.node(), p.bootID, subnet); ok || err != nil {
+		if block, ok, err := p.registry.Guess(ctx, p.memory(), n, p.node(), p.bootID, subnet); ok || err != nil {
 			return block, err
 		}
 	}
-	return p.registry.Claim(ctx, n, p.node(), p.bootID, subnet)
+	return p.registry.Claim(ctx, p.memory(), n, p.node(), p.bootID, subnet)
 }
 
 // regain claims the blocks and pins that this host has had and etcd does not show: the store may have gone back, the network
 // was made anew, or the host was taken for dead.
 func (p *publisher) regain(ctx context.Context, n *registry.Network) error {
 	var errs []error
-	for _, block := range p.cache.had(n.Name, n.BlocksOf(p.node())) {
+	own := slices.DeleteFunc(n.BlocksOf(p.node()), func(b netip.Prefix) bool { return n.Restored[b] != 0 })
+	for _, block := range p.cache.had(n.Name, own) {
+		if n.Restored[block] != 0 || p.cache.isLapsed() && !p.cache.calm() {
+			continue
+		}
 		err := p.registry.Regain(ctx, n, p.node(), p.bootID, block)
 		switch {
 		case errors.Is(err, agentapi.ErrExists):
-			p.cache.drop(n.Name, block)
-			p.cache.mark(&p.cache.local, n.Name)
-			p.wake.set()
-			p.problems.happened("network %s: block %s of this host was given to another", n.Name, block)
+			p.lose(n.Name, block)
 		case err != nil:
 			errs = append(errs, err)
 		default:

@@ -18,6 +18,12 @@ import (
 // mixedSteps are what an agent of the former release stands.
 var mixedSteps = []int{0, 0, 0, 0, 0, 30, 30, 42, 48, 48, 48, 56, 58, 63, 63, 70, 72, 88, 105, 116, 118}
 
+// away is the step that a host is cut off for more than the hold.
+const away = 200
+
+// backSteps have the store go back under hosts that come and go.
+var backSteps = []int{0, 0, 0, 0, 0, 0, 30, 30, 30, 42, 48, 48, 58, 63, 63, 63, 77, 77, 80, 80, 80, 82, 105, 112, away, away}
+
 // vnis are those of the networks that the store has.
 func (w *world) vnis() map[string]uint32 {
 	all := make(map[string]uint32)
@@ -143,8 +149,7 @@ func (w *world) visitOfClone(h *simHost) {
 		}
 	}
 	clone.down()
-	if clone.node != h.node { // as by fairway overlay forget; a backup would have it come back as the owner of what others have by then
-		w.backup = nil
+	if clone.node != h.node { // as by fairway overlay forget
 		for key, value := range w.etcd.Keys("/fairway/v1/") {
 			if value == clone.node || strings.HasSuffix(key, "/"+clone.node) {
 				w.etcd.Delete(key)

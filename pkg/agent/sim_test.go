@@ -207,14 +207,33 @@ func (p simPass) program(s snapshot, before *snapshot, partial bool) (drift, err
 		p.world.t.Errorf("%s: network %s: the kernel has not what the agent takes for it", p.node, name)
 	}
 	if partial {
-		for _, peer := range p.programmed[name].hosts.Peers {
-			if !slices.ContainsFunc(s.hosts.Peers, func(other overlay.Peer) bool { return other.VTEP == peer.VTEP }) {
-				s.hosts.Peers = append(slices.Clone(s.hosts.Peers), peer)
-			}
-		}
+		s.hosts = united(s.hosts, p.programmed[name].hosts)
 	}
 	p.programmed[name] = s
 	return nil, nil
+}
+
+// united are hosts with what there was before beside.
+func united(hosts, before overlay.Hosts) overlay.Hosts {
+	hosts.Peers, hosts.Pins = slices.Clone(hosts.Peers), slices.Clone(hosts.Pins)
+	for _, was := range before.Peers {
+		i := slices.IndexFunc(hosts.Peers, func(p overlay.Peer) bool { return p.VTEP == was.VTEP })
+		if i < 0 {
+			hosts.Peers = append(hosts.Peers, was)
+			continue
+		}
+		for _, block := range was.Blocks {
+			if !slices.Contains(hosts.Peers[i].Blocks, block) {
+				hosts.Peers[i].Blocks = append(slices.Clone(hosts.Peers[i].Blocks), block)
+			}
+		}
+	}
+	for _, pin := range before.Pins {
+		if !slices.ContainsFunc(hosts.Pins, func(p overlay.Pin) bool { return p.Address == pin.Address }) {
+			hosts.Pins = append(hosts.Pins, pin)
+		}
+	}
+	return hosts
 }
 
 func (p simPass) fits(snapshot) error { return nil }
@@ -405,6 +424,9 @@ func (h *simHost) take(network string, addr netip.Addr, vni uint32) bool {
 	if h.containers[network] == nil {
 		h.containers[network] = make(map[netip.Addr]uint32)
 	}
+	if _, used := h.world.etcd.Keys("/fairway/v1/net/" + network + "/used/")["/fairway/v1/net/"+network+"/used/"+h.node]; !used {
+		h.world.unseen[fmt.Sprint(network, addr)] = true
+	}
 	if _, is := h.containers[network][addr]; is {
 		return false
 	}
@@ -493,14 +515,17 @@ type world struct {
 	steps  []string
 	// networks are those that were made and not deleted since all was well.
 	networks map[string]bool
-	// mixed has agents of the former release, and nothing happens that they cannot stand.
-	mixed bool
+	// mixed has agents of the former release, and nothing happens that they cannot stand. In going back, the store mostly is restored, and
+	// hosts are away for so long that others have their blocks.
+	mixed, goingBack bool
 	// routed is which containers reach which.
 	routed map[[2]string]bool
 	// moved is when a host's address changed last.
 	moved map[string]time.Time
 	// forgotten are blocks that the store has lost while nobody who runs knew of them, by key.
 	forgotten map[string]bool
+	// unseen are containers that came while nobody could tell the store of the first one on its network, by network and address.
+	unseen map[string]bool
 	// born is how many containers there were.
 	born int
 }
@@ -509,6 +534,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, random: rand.New(rand.NewPCG(seed, 99)), start: time.Now(), etcd: etcdsim.New(), networks: make(map[string]bool),
 		routed: make(map[[2]string]bool), moved: make(map[string]time.Time), forgotten: make(map[string]bool),
+		unseen: make(map[string]bool),
 	}
 	for i := range 4 {
 		w.hosts = append(w.hosts, w.newHost(fmt.Sprint("host", i), i, seed*100+uint64(i)))
@@ -546,8 +572,11 @@ func simNetwork(name string) agentapi.Network {
 func (w *world) step() {
 	h, network := w.host(), simNetworks[w.random.IntN(len(simNetworks))]
 	n := w.random.IntN(120)
-	if w.mixed {
+	switch {
+	case w.mixed:
 		n = mixedSteps[w.random.IntN(len(mixedSteps))]
+	case w.goingBack:
+		n = backSteps[w.random.IntN(len(backSteps))]
 	}
 	switch {
 	case n < 30:
@@ -632,6 +661,10 @@ func (w *world) step() {
 		w.say("%s: renamed to %s", h.node, h.hostname)
 	case n < 118:
 		h.upgrade()
+	case n == away:
+		w.say("%s is away for long", h.node)
+		h.setCut(true)
+		time.Sleep(simHold + 5*time.Minute)
 	default:
 		h.mu.Lock()
 		addr := h.vtep.As4()
@@ -724,14 +757,21 @@ func (w *world) attachAnew(settled bool) (some bool) {
 				block, _ := addr.Prefix(29)
 				key := "/fairway/v1/net/" + network + "/blocks/" + block.String()
 				owner := blocks[key]
+				seen := h.agent != nil && !h.cut && h.agent.cache.connected()
 				switch {
 				case owner == h.node:
 					delete(w.forgotten, key)
+					if seen {
+						delete(w.unseen, fmt.Sprint(network, addr))
+					}
+				case w.unseen[fmt.Sprint(network, addr)]:
+					w.forgotten[key] = true
 				case !slices.ContainsFunc(w.hosts, func(h *simHost) bool { return h.knows(network, block) }):
 					w.forgotten[key] = true
 				}
 				_, pinned := blocks["/fairway/v1/net/"+network+"/pins/"+addr.String()]
-				if (owner != "" || settled && !pinned) && owner != h.node && w.forgotten[key] {
+				gone := settled || w.unseen[fmt.Sprint(network, addr)]
+				if (owner != "" || gone && !pinned) && owner != h.node && w.forgotten[key] {
 					w.say("%s: %s of %s was forgotten by all", h.node, addr, network)
 					h.del(network, addr)
 					some = true
@@ -742,7 +782,7 @@ func (w *world) attachAnew(settled bool) (some bool) {
 	return some
 }
 
-// checkBlocks: no block with a living container is another's.
+// checkBlocks: no block with a living container is another's. What a backup says of owners is not believed before they say so again.
 func (w *world) checkBlocks() {
 	w.t.Helper()
 	blocks, vnis := w.etcd.Keys("/fairway/v1/net/"), w.vnis()
@@ -753,7 +793,8 @@ func (w *world) checkBlocks() {
 				if now := vnis[network]; now != 0 && vni != now {
 					continue // a former network of the name
 				}
-				if owner, ok := blocks["/fairway/v1/net/"+network+"/blocks/"+block.String()]; ok && owner != h.node {
+				key := "/fairway/v1/net/" + network + "/blocks/" + block.String()
+				if owner, ok := blocks[key]; ok && owner != h.node && !w.etcd.Restored(key) {
 					w.fail("%s: container %s of %s lies in %s, which is %s's", h.node, addr, network, block, owner)
 				}
 			}
@@ -775,7 +816,7 @@ func (w *world) checkTraffic() {
 					if !slices.Contains(slices.Collect(maps.Values(from.containers[network])), vni) {
 						continue
 					}
-					pair := [2]string{fmt.Sprint(from.serial, "#", from.boot), fmt.Sprint(network, " ", vni, " ", addr)}
+					pair := [2]string{fmt.Sprint(from.serial, "#", from.boot), fmt.Sprint(to.serial, " ", network, " ", vni, " ", addr)}
 					seen[pair] = true
 					routes := slices.Contains(from.programmed[network].hosts.Pins, overlay.Pin{Address: addr, VTEP: to.vtep}) || slices.ContainsFunc(from.programmed[network].hosts.Peers, func(p overlay.Peer) bool {
 						return p.VTEP == to.vtep && slices.ContainsFunc(p.Blocks, func(b netip.Prefix) bool { return b.Contains(addr) })
@@ -908,6 +949,7 @@ func (w *world) run() {
 			h.former = &formerAgent{host: h}
 		}
 	}
+	w.goingBack = !w.mixed && w.random.IntN(3) == 0
 	for _, h := range w.hosts {
 		h.up()
 	}

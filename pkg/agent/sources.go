@@ -133,6 +133,9 @@ func isTaken(err error) bool { return errors.Is(err, registry.ErrNodeTaken) }
 // beaten takes a report of the heartbeat.
 func (a *Agent) beaten(lease int64, err error) {
 	var before heartbeat
+	if err == nil {
+		a.noteLapse()
+	}
 	a.cache.with(func() {
 		before = a.cache.beating
 		a.cache.beating.lease, a.cache.beating.err = lease, err
@@ -164,22 +167,41 @@ func (a *Agent) hold() (hold time.Duration) {
 // setFence says until when the plugin may give out addresses: well before others may take this host's blocks, and not at all while
 // another machine has its name.
 func (a *Agent) setFence(err error) {
-	hold := a.hold()
 	var f fence.Fence
 	switch {
 	case isTaken(err):
 		f.Reason = err.Error()
 	case err != nil:
 		return // the last one counts
+	case a.cache.isLapsed():
+		time.AfterFunc(vouchAfter, func() { a.askRemote() })
+		return // until it knows which blocks it still has, see publisher.recover
 	default:
-		f = a.clock().After(hold - hold/4)
+		f = a.clock().After(a.untilFence())
 	}
 	a.fencing.Lock()
 	defer a.fencing.Unlock()
-	if f.Reason == a.fenced.Reason && !f.Until.IsZero() == !a.fenced.Until.IsZero() && f.Boot == a.fenced.Boot && f.Until.Sub(a.fenced.Until) < hold/64 {
+	a.writeFence(f)
+}
+
+// untilFence is how long after it was seen a host may give out addresses.
+func (a *Agent) untilFence() time.Duration { return a.hold() - a.hold()/4 }
+
+// noteLapse notes that a host which is seen again was not for so long that others may have taken its blocks.
+func (a *Agent) noteLapse() {
+	a.fencing.Lock()
+	defer a.fencing.Unlock()
+	if a.fenced.Reason == "" && !a.fenced.Until.IsZero() && a.fenced.Check(a.clock()) != nil {
+		a.cache.lapse()
+	}
+}
+
+// writeFence writes what has changed, under the lock.
+func (a *Agent) writeFence(f fence.Fence) {
+	if f.Reason == a.fenced.Reason && !f.Until.IsZero() == !a.fenced.Until.IsZero() && f.Boot == a.fenced.Boot && f.Until.Sub(a.fenced.Until) < a.hold()/64 {
 		return
 	}
-	err = a.files.saveFence(f)
+	err := a.files.saveFence(f)
 	if err == nil {
 		a.fenced = f
 	}
@@ -187,7 +209,14 @@ func (a *Agent) setFence(err error) {
 }
 
 // saveEvery is how often the memory of the store is written, beside what matters at once.
-const saveEvery = 10 * time.Second
+const saveEvery = 30 * time.Second
+
+// memory is by what this host knows the store.
+func (a *Agent) memory() registry.Memory {
+	a.fencing.Lock()
+	defer a.fencing.Unlock()
+	return a.identity.Memory
+}
 
 // keepMemory keeps on disk the memory of the store as it was before it went back, until this host has what the store had lost: after a
 // restart it finds out again. By the new one, what is lost would count as deleted.

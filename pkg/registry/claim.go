@@ -18,16 +18,20 @@ const guesses = 4
 
 // Claim makes a node the owner of one more block of a subnet than a state of the network knows, and gives it. Any number of
 // hosts may claim at once: candidates are random, and who loses a block takes another. A block that the node has by
-// a claim which the state does not know yet is the answer, so that no claim is doubled when its answer was lost. Errors:
-// ErrExhausted, ErrSettling, ErrNodeTaken, agentapi.ErrNotFound when the network is gone or another one, etcd.ErrUnavailable.
-func (c *Client) Claim(ctx context.Context, n *Network, node, bootID string, subnet agentapi.Subnet) (netip.Prefix, error) {
-	return claim{client: c, network: n, node: node, bootID: bootID}.informed(ctx, subnet)
+// a claim which the state does not know yet is the answer, so that no claim is doubled when its answer was lost. m is by what the host
+// knows the store: nothing is claimed of one that went back. Errors: ErrExhausted, ErrSettling, ErrUnverified, ErrNodeTaken, agentapi.ErrNotFound when the network is gone or another one, etcd.ErrUnavailable.
+func (c *Client) Claim(ctx context.Context, m Memory, n *Network, node, bootID string, subnet agentapi.Subnet) (netip.Prefix, error) {
+	return claim{client: c, network: n, node: node, bootID: bootID}.informed(ctx, m, subnet)
 }
 
 // Guess claims as Claim does, without reading what is taken: each host begins at a place of its own, which in a network with room is
 // free. It may double a claim whose answer was lost. Nothing is claimed and there is no error when others were faster, or there
 // are pins that the state does not know; then Claim is for it.
-func (c *Client) Guess(ctx context.Context, n *Network, node, bootID string, subnet agentapi.Subnet) (block netip.Prefix, ok bool, err error) {
+func (c *Client) Guess(ctx context.Context, m Memory, n *Network, node, bootID string, subnet agentapi.Subnet) (block netip.Prefix, ok bool, err error) {
+	same, err := c.verified(ctx, m)
+	if err != nil {
+		return netip.Prefix{}, false, err
+	}
 	w := claim{client: c, network: n, node: node, bootID: bootID}
 	known := make(map[netip.Prefix]string, len(n.Blocks))
 	for block, owner := range n.Blocks {
@@ -39,11 +43,11 @@ func (c *Client) Guess(ctx context.Context, n *Network, node, bootID string, sub
 		if !ok {
 			break
 		}
-		result, err := w.try(ctx, block, 0)
+		result, err := w.try(ctx, block, 0, same)
 		if err != nil || result == won {
 			return block, err == nil, err
 		}
-		if result == toPin {
+		if result == toChange {
 			break
 		}
 		known[block] = "" // another's
@@ -59,8 +63,12 @@ type claim struct {
 }
 
 // informed claims by what is taken in etcd.
-func (w claim) informed(ctx context.Context, subnet agentapi.Subnet) (netip.Prefix, error) {
+func (w claim) informed(ctx context.Context, m Memory, subnet agentapi.Subnet) (netip.Prefix, error) {
 	for range tries {
+		same, err := w.client.verified(ctx, m)
+		if err != nil {
+			return netip.Prefix{}, err
+		}
 		taken, revision, err := w.client.taken(ctx, w.network.Name, subnet)
 		if err != nil {
 			return netip.Prefix{}, err
@@ -76,11 +84,11 @@ func (w claim) informed(ctx context.Context, subnet agentapi.Subnet) (netip.Pref
 				w.client.want(ctx, w.network.Name)
 				return block, fmt.Errorf("network %s: subnet %s has %d blocks, all in use: %w", w.network.Name, subnet.Prefix, len(taken), ErrExhausted)
 			}
-			result, err := w.try(ctx, block, revision)
+			result, err := w.try(ctx, block, revision, same)
 			if err != nil || result == won {
 				return block, err
 			}
-			if result == toPin {
+			if result == toChange {
 				break // read what is taken again
 			}
 			taken[block] = "" // another's
@@ -125,14 +133,14 @@ func (c *Client) Regain(ctx context.Context, n *Network, node, bootID string, bl
 type outcome int
 
 const (
-	won     outcome = iota
-	toOther         // another host has the block
-	toPin           // a pin was made meanwhile, perhaps in the block
+	won      outcome = iota
+	toOther          // another host has the block
+	toChange         // a pin was made meanwhile, perhaps in the block, or the store has another pulse
 )
 
-// try claims one block as a new one. The host has to be alive, and the store settled.
-func (w claim) try(ctx context.Context, block netip.Prefix, revision int64) (outcome, error) {
-	return w.claim(ctx, block, revision, etcd.Absent(settling))
+// try claims one block as a new one. The host has to be alive, and the store settled and the same as it was.
+func (w claim) try(ctx context.Context, block netip.Prefix, revision int64, same etcd.Condition) (outcome, error) {
+	return w.claim(ctx, block, revision, etcd.Absent(settling), same)
 }
 
 // regain claims one block as one that the host had.
@@ -166,7 +174,7 @@ func (w claim) claim(ctx context.Context, block netip.Prefix, revision int64, mo
 	case len(more) > 0 && len(response.Pages[3].KVs) > 0:
 		return won, fmt.Errorf("network %s: %w", name, ErrSettling)
 	}
-	return toPin, nil
+	return toChange, nil
 }
 
 // taken reads the blocks of a subnet that nobody can claim, with their owners: those that have one, and those with a pin
@@ -243,4 +251,23 @@ func randomIndex(count *big.Int) *big.Int {
 	}
 	index := new(big.Int).SetUint64(rand.Uint64())
 	return index.Mod(index, count)
+}
+
+// Confirm writes again the record of a block that was there before the store went back (see Network.Restored), as that of a node which
+// knows that it owns it: whoever the record names, who may have given the block up since. Nothing is done when it has changed. Errors:
+// agentapi.ErrNotFound, ErrNodeTaken, etcd.ErrUnavailable.
+func (c *Client) Confirm(ctx context.Context, n *Network, node, bootID string, block netip.Prefix) error {
+	key := blockKey(n.Name, block)
+	response, err := c.attempt(ctx, []etcd.Condition{
+		exists(n), etcd.Is(heartbeatKey(node), bootID), etcd.ModifiedAt(key, n.Restored[block]),
+	}, []etcd.Op{etcd.Set(key, node)}, []etcd.Op{etcd.Read(networkKey(n.Name)), etcd.Read(heartbeatKey(node))})
+	switch {
+	case err != nil || response.Done:
+		return err
+	case !holds(response, n.Created):
+		return notFound(n.Name)
+	case len(response.Pages[1].KVs) > 0 && response.Pages[1].KVs[0].Value != bootID:
+		return ErrNodeTaken
+	}
+	return nil
 }

@@ -82,7 +82,7 @@ func claimAtOnce(t *testing.T, sim *etcdsim.Sim, n *Network, hosts int) []error 
 // claimAs claims a block of the first subnet for a node whose boot ID is its name.
 func claimAs(t *testing.T, c *Client, n *Network, node string) (netip.Prefix, error) {
 	t.Helper()
-	return c.Claim(t.Context(), n, node, node, n.Definition.Subnets[0])
+	return c.Claim(t.Context(), Memory{}, n, node, node, n.Definition.Subnets[0])
 }
 
 func TestFiftyHostsAndJustEnoughBlocks(t *testing.T) {
@@ -154,7 +154,7 @@ func TestRegain(t *testing.T) {
 	if err := c.Regain(t.Context(), n, "b", "b", prefix("10.42.1.0/26")); !errors.Is(err, agentapi.ErrExists) {
 		t.Errorf("error %v for another's block, want one that is ErrExists", err)
 	}
-	if err := c.Pin(t.Context(), n, addr("10.42.2.9"), Pin{Node: "a", ContainerID: "c", IfName: "eth0"}); err != nil {
+	if err := c.Pin(t.Context(), Memory{}, n, addr("10.42.2.9"), Pin{Node: "a", ContainerID: "c", IfName: "eth0"}); err != nil {
 		t.Fatal(err)
 	}
 	// The last two are of a network that had the name before.
@@ -214,7 +214,7 @@ func TestPins(t *testing.T) {
 		{"one's own block", "10.42.0.9", other, nil, ""},
 		{"outside", "10.43.0.9", mine, agentapi.ErrInvalid, "address 10.43.0.9 lies in no subnet of network blue: give one of 10.42.0.0/24"},
 	} {
-		err := c.Pin(t.Context(), n, addr(test.addr), test.pin)
+		err := c.Pin(t.Context(), Memory{}, n, addr(test.addr), test.pin)
 		if !errors.Is(err, test.kind) || err != nil && err.Error() != test.want {
 			t.Errorf("%s: error %v, want %q", test.name, err, test.want)
 		}
@@ -252,7 +252,7 @@ func TestRegainBesideChangingPins(t *testing.T) {
 				return
 			default:
 			}
-			if c.Pin(t.Context(), n, addr("10.42.200.1"), p) != nil || c.Unpin(t.Context(), "blue", addr("10.42.200.1"), p) != nil {
+			if c.Pin(t.Context(), Memory{}, n, addr("10.42.200.1"), p) != nil || c.Unpin(t.Context(), "blue", addr("10.42.200.1"), p) != nil {
 				t.Error("the pin does not change")
 				return
 			}
@@ -280,7 +280,7 @@ func TestClaimsWhileTheStoreSettles(t *testing.T) {
 		t.Errorf("regain: %v", err)
 	}
 	pin := Pin{Node: "a", ContainerID: "c", IfName: "eth0"}
-	if err := c.Pin(t.Context(), n, addr("10.42.2.9"), pin); !errors.Is(err, ErrSettling) || !errors.Is(err, etcd.ErrUnavailable) {
+	if err := c.Pin(t.Context(), Memory{}, n, addr("10.42.2.9"), pin); !errors.Is(err, ErrSettling) || !errors.Is(err, etcd.ErrUnavailable) {
 		t.Errorf("pin: %v, want ErrSettling", err)
 	}
 	if err := c.RegainPin(t.Context(), n, addr("10.42.2.9"), pin); err != nil {
@@ -302,20 +302,20 @@ func TestGuess(t *testing.T) {
 	alive(t, sim, "a", "b")
 	n := create(t, c, network("blue", "10.42.0.0/16", 26))
 	subnet := n.Definition.Subnets[0]
-	first, ok, err := c.Guess(t.Context(), n, "a", "a", subnet)
+	first, ok, err := c.Guess(t.Context(), Memory{}, n, "a", "a", subnet)
 	if !ok || err != nil {
 		t.Fatal(first, ok, err)
 	}
-	if again, ok, err := c.Guess(t.Context(), n, "a", "a", subnet); again != first || !ok || err != nil {
+	if again, ok, err := c.Guess(t.Context(), Memory{}, n, "a", "a", subnet); again != first || !ok || err != nil {
 		t.Errorf("again by what is known from before: %v, %v, %v, want %v", again, ok, err, first)
 	}
-	if next, ok, err := c.Guess(t.Context(), current(t, c).Networks["blue"], "a", "a", subnet); next == first || !ok || err != nil {
+	if next, ok, err := c.Guess(t.Context(), Memory{}, current(t, c).Networks["blue"], "a", "a", subnet); next == first || !ok || err != nil {
 		t.Errorf("one more: %v, %v, %v", next, ok, err)
 	}
-	if err := c.Pin(t.Context(), n, addr("10.42.200.1"), Pin{Node: "b", ContainerID: "c", IfName: "eth0"}); err != nil {
+	if err := c.Pin(t.Context(), Memory{}, n, addr("10.42.200.1"), Pin{Node: "b", ContainerID: "c", IfName: "eth0"}); err != nil {
 		t.Fatal(err)
 	}
-	if block, ok, err := c.Guess(t.Context(), n, "b", "b", subnet); ok || err != nil {
+	if block, ok, err := c.Guess(t.Context(), Memory{}, n, "b", "b", subnet); ok || err != nil {
 		t.Errorf("beside a pin: %v, %v, %v, want none", block, ok, err)
 	}
 }

@@ -26,13 +26,8 @@ const (
 	// A batch ends when nothing came for batchQuiet, or after batchMax.
 	batchQuiet = 10 * time.Millisecond
 	batchMax   = 50 * time.Millisecond
-	// The store is compared with the memory each recogniseEvery, and read as a whole about each relistEvery: nothing else would
-	// find that an event was lost.
-	recogniseEvery = time.Minute
-	relistEvery    = 4 * time.Hour
-	// About each markEvery, the host marks the store, and what it follows is known up to there, also when nothing has happened to
-	// it: what a feed is resumed from has to be younger than etcd's compaction.
-	markEvery = 10 * time.Minute
+	// The store is read as a whole about each relistEvery: nothing else would find that an event was lost.
+	relistEvery = 4 * time.Hour
 )
 
 // feed is one range of keys that is followed.
@@ -61,7 +56,6 @@ type news struct {
 // Following is a host's view of the registry.
 type Following struct {
 	client   *Client
-	node     string
 	follower Follower
 	defaults func() Defaults
 	memory   Memory
@@ -71,7 +65,7 @@ type Following struct {
 	at       map[feed]int64  // from which a feed may be resumed: never after the mark, as etcd may go back; 0: it has to be listed
 	listed   map[feed]bool   // since the store is this one
 	reached  map[feed]int64  // progress of the watch
-	marked   time.Time       // when the next mark is due
+	pulsed   time.Time       // when the pulse that is remembered was seen first
 	readers  map[feed]func() // end a reader
 	standing map[feed]bool   // its watch stands
 	pending  []news          // of a batch
@@ -80,10 +74,10 @@ type Following struct {
 	session  context.Context // ends with the first error
 }
 
-// NewFollowing prepares to follow a store that the node may know. defaults is asked when there is no cluster yet.
-func (c *Client) NewFollowing(node string, f Follower, m Memory, defaults func() Defaults) *Following {
+// NewFollowing prepares to follow a store that this host may know. defaults is asked when there is no cluster yet.
+func (c *Client) NewFollowing(f Follower, m Memory, defaults func() Defaults) *Following {
 	return &Following{
-		client: c, node: node, follower: f, defaults: defaults, memory: m, joined: make(chan []string, 1),
+		client: c, follower: f, defaults: defaults, memory: m, joined: make(chan []string, 1),
 		at: make(map[feed]int64), listed: make(map[feed]bool),
 	}
 }
@@ -123,7 +117,11 @@ func (f *Following) Run(ctx context.Context) {
 
 // recognise compares the store with the memory. One that went back is read anew.
 func (f *Following) recognise(ctx context.Context) error {
+	before := f.memory.Pulse
 	memory, err := f.client.recognise(ctx, f.memory, f.defaults())
+	if memory.Pulse != before {
+		f.pulsed = time.Now()
+	}
 	wentBack := errors.Is(err, ErrWentBack)
 	if err != nil && !wentBack {
 		if memory != f.memory { // it went back, and others cannot be told yet
@@ -141,7 +139,26 @@ func (f *Following) recognise(ctx context.Context) error {
 		f.memory = memory
 		f.follower.Remember(memory, err)
 	}
+	f.state.turned = memory.Turned
 	return nil
+}
+
+// pulse adds to the store's pulse when nobody else has for a while. A store that cannot be written has none.
+func (f *Following) pulse(ctx context.Context) {
+	if time.Since(f.pulsed) < pulseEvery {
+		return
+	}
+	seen, err := f.client.look(ctx)
+	if err != nil || seen.pulse.last() != f.memory.Pulse {
+		return // it is taken in when the store is recognised
+	}
+	now, done, err := f.client.beatPulse(ctx, seen.pulse)
+	if err != nil || !done {
+		return
+	}
+	f.memory.seePulse(now)
+	f.pulsed = time.Now()
+	f.follower.Remember(f.memory, nil)
 }
 
 // recogniseAgain compares the store with the memory during a session. errAnew: it went back.
@@ -169,7 +186,7 @@ func (f *Following) serve(ctx context.Context) error {
 	for _, name := range f.networks {
 		f.open(memberFeed(name))
 	}
-	again := time.NewTimer(recogniseEvery)
+	again := time.NewTimer(pulseEvery)
 	defer again.Stop()
 	relist := time.NewTimer(relistEvery/2 + rand.N(relistEvery))
 	defer relist.Stop()
@@ -204,8 +221,8 @@ func (f *Following) serve(ctx context.Context) error {
 			if err := cmp.Or(f.flush(), f.recogniseAgain()); err != nil {
 				return err
 			}
-			f.mark(ctx)
-			again.Reset(recogniseEvery)
+			f.pulse(ctx)
+			again.Reset(pulseEvery)
 		case <-relist.C:
 			err := f.flush()
 			clear(f.at)
@@ -214,18 +231,6 @@ func (f *Following) serve(ctx context.Context) error {
 		if f.state.Cluster.ID != "" && f.state.Cluster.Epoch != f.memory.Epoch {
 			return errAnew // another host has found out that the store went back
 		}
-	}
-}
-
-// mark marks the store when it is time. A store that cannot be written is not marked.
-func (f *Following) mark(ctx context.Context) {
-	if time.Now().Before(f.marked) {
-		return
-	}
-	memory := f.memory
-	if f.client.mark(ctx, &memory, f.node) == nil {
-		f.memory, f.marked = memory, time.Now().Add(markEvery/2+rand.N(markEvery))
-		f.follower.Remember(memory, nil)
 	}
 }
 
@@ -294,6 +299,7 @@ func (f *Following) member(names []string) {
 		}
 	}
 	f.networks = slices.Clone(names)
+	f.undisturbed() // what did not stand may have been left
 	f.settle(u)
 }
 
@@ -348,6 +354,11 @@ func (f *Following) stands(of feed) {
 		return
 	}
 	f.standing[of] = true
+	f.undisturbed()
+}
+
+// undisturbed reports that all watches stand, when they do.
+func (f *Following) undisturbed() {
 	for other := range f.readers {
 		if !f.standing[other] {
 			return

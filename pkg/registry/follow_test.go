@@ -301,6 +301,14 @@ func (s interposed) Range(ctx context.Context, r etcd.Range) (etcd.Page, error) 
 	return s.Store.Range(ctx, r)
 }
 
+// Txn tells of a look at the store as of a read.
+func (s interposed) Txn(ctx context.Context, t etcd.Txn) (etcd.Result, error) {
+	if len(t.If) == 0 && t.Then[0] == etcd.Read(clusterKey) {
+		s.before(etcd.Range{Key: clusterKey})
+	}
+	return s.Store.Txn(ctx, t)
+}
+
 // A store that is emptied after it was recognised, and before it is read, has deleted nothing.
 func TestFollowAWipeBeforeTheList(t *testing.T) {
 	sim, c := newStore(t)

@@ -24,7 +24,8 @@ import (
 //	settling                   leased: the store went back, and hosts claim again what they had
 //	seen/<name>                the last revision that any host had seen of the network before the store went back, leased
 //	wanted/<name>              the network has no free block
-//	marks/<node>               by which the node knows the store's history again
+//	pulse                      by which hosts know the store's history again
+//	marks/<node>               written to see whether the store can be
 //
 // Every host follows cluster, networks/ and nodes/; of net/<name>/ only members follow blocks, nodes and pins, which are one
 // range, with the names in it. Neither heartbeats nor usage lie in it.
@@ -41,6 +42,7 @@ const (
 	wanted     = root + "wanted/"
 	testimony  = root + "seen/"
 	marks      = root + "marks/"
+	pulseKey   = root + "pulse"
 
 	blocksPart  = "blocks"
 	namesPart   = "names"

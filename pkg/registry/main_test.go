@@ -37,7 +37,7 @@ func follow(t *testing.T, c *Client, m Memory, networks ...string) *recorder {
 	r := &recorder{states: make(chan State, 1000), disturbed: make(chan error, 1000), wentBack: make(chan error, 100)}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	r.following = c.NewFollowing("me", r, m, testDefaults)
+	r.following = c.NewFollowing(r, m, testDefaults)
 	r.following.Join(networks)
 	go func() {
 		r.following.Run(ctx)

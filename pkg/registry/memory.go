@@ -29,6 +29,10 @@ type Memory struct {
 	Mark         string `json:"mark,omitempty"`
 	MarkRevision int64  `json:"markRevision,omitempty"`
 	MarkSum      string `json:"markSum,omitempty"`
+	// Pulse is the last word that was seen of the store's pulse.
+	Pulse string `json:"pulse,omitempty"`
+	// Turned is the revision that began the epoch, 0 for the first one: see Network.Restored.
+	Turned int64 `json:"turned,omitempty"`
 	// WentBack is why the store is not the one that was seen, while that cannot be written: it may look the same again by then.
 	WentBack string `json:"wentBack,omitempty"`
 }
@@ -57,16 +61,12 @@ func sumOf(value string) string {
 	return strconv.FormatUint(h.Sum64(), 16)
 }
 
-// mark writes a key of this node that no other history has. Without it, a host knows the store again by the last change that it was
-// told of, and another history may begin after that.
-func (c *Client) mark(ctx context.Context, m *Memory, node string) error {
-	kv := etcd.KV{Key: marks + node, Value: rand.Text()}
-	result, err := c.attempt(ctx, nil, []etcd.Op{etcd.Set(kv.Key, kv.Value)}, nil)
-	if err == nil {
-		kv.Modified = result.Revision
-		m.see(kv, false)
+// seePulse takes the pulse into the memory.
+func (m *Memory) seePulse(p pulse) {
+	if p.modified > 0 {
+		m.Pulse = p.last()
+		m.see(etcd.KV{Key: pulseKey, Value: p.value(), Modified: p.modified}, false)
 	}
-	return err
 }
 
 // Defaults are what the first host of a cluster decides for all.
@@ -80,22 +80,23 @@ type Defaults struct {
 // ErrWentBack, with the reason, when it is another than it was. Then the epoch is a new one, for all hosts to find out by.
 func (c *Client) recognise(ctx context.Context, m Memory, d Defaults) (Memory, error) {
 	for range tries {
-		page, err := c.store.Range(ctx, etcd.Range{Key: clusterKey})
+		seen, err := c.look(ctx)
 		if err != nil {
 			return m, err
 		}
-		if len(page.KVs) == 0 {
+		if len(seen.cluster) == 0 {
 			if err := c.found(ctx, m, d); err != nil {
 				return m, err
 			}
 			continue
 		}
-		kv := page.KVs[0]
+		kv := seen.cluster[0]
 		record, err := readCluster(kv.Value)
 		if err != nil {
 			return m, fmt.Errorf("%s cannot be read, no record is trusted: %w", clusterKey, err)
 		}
-		now := Memory{ID: record.ID, Epoch: record.Epoch, Cluster: page.Cluster, Revision: page.Revision}
+		now := Memory{ID: record.ID, Epoch: record.Epoch, Cluster: seen.Cluster, Revision: seen.Revision, Turned: record.turned(kv)}
+		now.seePulse(seen.pulse)
 		if m.ID == "" {
 			return now, nil // seen for the first time
 		}
@@ -111,12 +112,15 @@ func (c *Client) recognise(ctx context.Context, m Memory, d Defaults) (Memory, e
 		case !same:
 			reason = "another epoch"
 		case reason == "":
-			if reason, err = c.differs(ctx, m, page.Header); err != nil {
+			if reason, err = c.differs(ctx, m, seen); err != nil {
 				return m, err
 			}
 		}
 		if reason == "" {
-			now.Revision, now.Mark, now.MarkRevision, now.MarkSum = m.Revision, m.Mark, m.MarkRevision, m.MarkSum
+			now.Revision = max(now.Revision, m.Revision)
+			if m.MarkRevision > now.MarkRevision {
+				now.Mark, now.MarkRevision, now.MarkSum = m.Mark, m.MarkRevision, m.MarkSum
+			}
 			return now, nil
 		}
 		m.WentBack = reason
@@ -128,17 +132,17 @@ func (c *Client) recognise(ctx context.Context, m Memory, d Defaults) (Memory, e
 }
 
 // differs says why the store's history is not the one that was seen; empty when it is.
-func (c *Client) differs(ctx context.Context, m Memory, h etcd.Header) (string, error) {
-	if h.Revision < m.Revision {
-		return fmt.Sprintf("revision %d, %d was seen", h.Revision, m.Revision), nil
-	}
-	if m.Mark == "" {
+func (c *Client) differs(ctx context.Context, m Memory, s sight) (string, error) {
+	switch {
+	case s.Revision < m.Revision:
+		return fmt.Sprintf("revision %d, %d was seen", s.Revision, m.Revision), nil
+	case m.Mark == "", m.Mark == pulseKey && s.pulse.has(m.Pulse):
 		return "", nil
 	}
 	has, err := c.hasMark(ctx, m)
 	switch {
 	case errors.Is(err, etcd.ErrCompacted):
-		if h.Cluster != m.Cluster {
+		if s.Cluster != m.Cluster {
 			return "another cluster, whose history cannot be compared", nil
 		}
 		return "", nil
@@ -172,7 +176,7 @@ const epochsKept = 16
 func (c *Client) turn(ctx context.Context, kv etcd.KV, record Cluster, seen string) error {
 	past := slices.Compact(append([]string{seen, record.Epoch}, strings.Split(record.Past, ",")...))
 	record.Past = strings.Trim(strings.Join(past[:min(len(past), epochsKept)], ","), ",")
-	record.Epoch = rand.Text()
+	record.Epoch, record.Turned = rand.Text(), 0
 	value, err := merged(kv.Value, record)
 	if err != nil {
 		return err
@@ -211,16 +215,17 @@ func (c *Client) found(ctx context.Context, m Memory, d Defaults) error {
 	return err
 }
 
-// Testify notes up to which revision a host had seen a network of the store that went back, while it settles. It says whether none
-// has seen more: who has, knows best what others had.
-func (c *Client) Testify(ctx context.Context, network string, revision int64) (most bool, err error) {
+// Testify notes up to which revision a host had seen a network before the store went back to begin an epoch, while it settles. It says
+// whether none has seen more: who has, knows best what others had. A backup may have what was said when the store went back before.
+func (c *Client) Testify(ctx context.Context, network, epoch string, revision int64) (most bool, err error) {
 	for range tries {
 		kv, found, err := c.get(ctx, testimonyKey(network))
 		if err != nil {
 			return false, err
 		}
-		seen, _ := strconv.ParseInt(kv.Value, 10, 64) // 0 for none
-		if found && seen >= revision {
+		text, of, _ := strings.Cut(kv.Value, " ")
+		seen, _ := strconv.ParseInt(text, 10, 64) // 0 for none
+		if found && of == epoch && seen >= revision {
 			return seen == revision, nil
 		}
 		lease, err := c.store.Grant(ctx, SettleFor)
@@ -228,7 +233,7 @@ func (c *Client) Testify(ctx context.Context, network string, revision int64) (m
 			return false, err
 		}
 		response, err := c.attempt(ctx, []etcd.Condition{etcd.ModifiedAt(testimonyKey(network), kv.Modified)},
-			[]etcd.Op{etcd.SetWith(testimonyKey(network), strconv.FormatInt(revision, 10), lease)}, nil)
+			[]etcd.Op{etcd.SetWith(testimonyKey(network), fmt.Sprint(revision, " ", epoch), lease)}, nil)
 		if err != nil || response.Done {
 			return response.Done, err
 		}
@@ -238,8 +243,8 @@ func (c *Client) Testify(ctx context.Context, network string, revision int64) (m
 
 // Writable says whether the store takes what hosts have to claim again. Error: etcd.ErrUnavailable.
 func (c *Client) Writable(ctx context.Context, node string) error {
-	var none Memory
-	return c.mark(ctx, &none, node)
+	_, err := c.attempt(ctx, nil, []etcd.Op{etcd.Set(marks+node, rand.Text())}, nil)
+	return err
 }
 
 // Lost is what the store has lost of a member.
@@ -268,7 +273,8 @@ func (c *Client) RestoreMember(ctx context.Context, n *Network, lost Lost) (writ
 	}
 	for _, block := range lost.Blocks {
 		key := blockKey(n.Name, block)
-		response, err := c.attempt(ctx, []etcd.Condition{exists(n), etcd.Absent(key), silent}, []etcd.Op{etcd.Set(key, lost.Node)}, nil)
+		missing := etcd.ModifiedAt(key, n.Restored[block]) // 0, or another's from before it took the block
+		response, err := c.attempt(ctx, []etcd.Condition{exists(n), missing, silent}, []etcd.Op{etcd.Set(key, lost.Node)}, nil)
 		if err != nil {
 			return written, err
 		}
@@ -315,7 +321,7 @@ func (c *Client) Unmix(ctx context.Context) error {
 	if err != nil || !record.Mixed {
 		return err
 	}
-	record.Mixed = false
+	record.Mixed, record.Turned = false, record.turned(kv)
 	var all map[string]json.RawMessage
 	value, err := merged(kv.Value, record)
 	if err != nil {

@@ -13,8 +13,12 @@ import (
 // Pin gives an attachment an address whose block has no owner. Nobody claims the block while the pin is there. The same pin
 // again is a success. Errors are agentapi's: ErrInvalid for an address of no subnet, ErrInUse, ErrNotFound,
 // ErrUnavailable; and ErrSettling.
-func (c *Client) Pin(ctx context.Context, n *Network, addr netip.Addr, p Pin) error {
-	return c.pin(ctx, n, addr, p, etcd.Absent(settling))
+func (c *Client) Pin(ctx context.Context, m Memory, n *Network, addr netip.Addr, p Pin) error {
+	same, err := c.verified(ctx, m)
+	if err != nil {
+		return err
+	}
+	return c.pin(ctx, n, addr, p, etcd.Absent(settling), same)
 }
 
 // RegainPin pins an address that an attachment had before the store went back. It may be done also while that settles. Errors as of Pin.
@@ -47,7 +51,7 @@ func (c *Client) pin(ctx context.Context, n *Network, addr netip.Addr, p Pin, mo
 		return nil
 	case len(owner) > 0:
 		return inUsef("address %s lies in a block of host %s: attach the container there, or give an address of a free block", addr, owner[0].Value)
-	case len(holder) == 0:
+	case len(holder) == 0: // the store settles, or has another pulse
 		return fmt.Errorf("network %s: %w: %w", n.Name, etcd.ErrUnavailable, ErrSettling)
 	case holder[0].Value == string(value):
 		return nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/etcd"
 	"github.com/fairway-cni/fairway/pkg/overlay"
 )
 
@@ -30,12 +31,25 @@ type Cluster struct {
 	Epoch string `json:"epoch"`
 	// Past are the epochs before, the last first, separated by commas.
 	Past string `json:"past,omitempty"`
+	// Turned is the revision that began the epoch, once another one has changed the record since.
+	Turned int64 `json:"turned,omitempty"`
 	// ReclaimAfter is how long a host has to be dead for its blocks to be given to others.
 	ReclaimAfter Duration `json:"reclaimAfter"`
 	// Family of the underlay, 4 or 6.
 	Family int `json:"family"`
 	// Mixed says that agents of a former release may run, which read a host's address in its membership.
 	Mixed bool `json:"mixed,omitempty"`
+}
+
+// turned is the revision that began the epoch, 0 for the first.
+func (c Cluster) turned(kv etcd.KV) int64 {
+	switch {
+	case c.Past == "":
+		return 0
+	case c.Turned > 0:
+		return c.Turned
+	}
+	return kv.Modified
 }
 
 // Duration is written as text, such as 24h0m0s.
@@ -163,7 +177,7 @@ func merged(before string, record any) (string, error) {
 	if err := json.Unmarshal(text, &own); err != nil {
 		return "", err
 	}
-	for _, key := range []string{"mtu", "machine", "release", "publicKey", "nextKey"} {
+	for _, key := range []string{"mtu", "machine", "release", "publicKey", "nextKey", "turned"} {
 		delete(all, key) // own keys that are empty now
 	}
 	for key, value := range own {

@@ -27,6 +27,8 @@ var (
 	ErrNodeTaken = errors.New("node name is in use")
 	// ErrAddressTaken says that another host that is alive has the same address on the underlay.
 	ErrAddressTaken = errors.New("underlay address is in use")
+	// ErrUnverified says that the store may not be the one that this host knows, which it finds out about in a moment.
+	ErrUnverified = errors.New("it is not known yet whether etcd went back")
 	// ErrSettling says that the store went back a moment ago, and hosts claim again what they had.
 	ErrSettling = errors.New("etcd was restored or replaced, and hosts claim again what they had: new blocks are given in a moment")
 )

@@ -22,6 +22,8 @@ type State struct {
 	Hosts map[string]Host
 	// Faults are records of hosts that are left out, with the reason, by key.
 	Faults map[string]error
+
+	turned int64 // the revision that began the epoch, as Memory has it
 }
 
 // Network is what the registry holds of one network.
@@ -43,6 +45,9 @@ type Network struct {
 	Members map[string]Member
 	// Blocks are owned by nodes.
 	Blocks map[netip.Prefix]string
+	// Restored are the revisions of those whose record is from before the store went back: their owner may have given it up later, and
+	// another host have taken it. Who knows that it owns a block writes the record again, see Confirm.
+	Restored map[netip.Prefix]int64
 	// Pins are addresses outside the blocks of their node.
 	Pins map[netip.Addr]Pin
 	// Names are what containers are called, by NODE/ATTACHMENT.
@@ -151,7 +156,7 @@ func (s State) Precedes(a, b string) int {
 func (n *Network) equal(other *Network) bool {
 	return n.Created == other.Created && n.Followed == other.Followed && n.Definition.Same(other.Definition) &&
 		sameFaults(n.faults(), other.faults()) && maps.Equal(n.Members, other.Members) && maps.Equal(n.Blocks, other.Blocks) &&
-		maps.Equal(n.Pins, other.Pins)
+		maps.Equal(n.Restored, other.Restored) && maps.Equal(n.Pins, other.Pins)
 }
 
 // faults are those of the definition and of records.
@@ -175,6 +180,7 @@ func sameFaults(a, b map[string]error) bool {
 func (n *Network) clone() *Network {
 	c := *n
 	c.Members, c.Blocks, c.Pins, c.Faults = maps.Clone(n.Members), maps.Clone(n.Blocks), maps.Clone(n.Pins), maps.Clone(n.Faults)
+	c.Restored = maps.Clone(n.Restored)
 	return &c
 }
 
@@ -256,6 +262,22 @@ func (u *update) set(ch etcd.Change) {
 		if err := enter(l, ch); err != nil && !ch.Deleted {
 			n.Faults[ch.Key] = err
 		}
+		n.restore(l, ch, u.turned)
+	}
+}
+
+// restore notes whether the record of a block is from before the store went back.
+func (n *Network) restore(l location, ch etcd.Change, turned int64) {
+	block, err := netip.ParsePrefix(l.name)
+	if l.part != blocksPart || err != nil {
+		return
+	}
+	delete(n.Restored, block)
+	if n.Blocks[block] != "" && ch.Modified < turned {
+		if n.Restored == nil {
+			n.Restored = make(map[netip.Prefix]int64)
+		}
+		n.Restored[block] = ch.Modified
 	}
 }
 
@@ -300,6 +322,7 @@ func (u *update) clear(f feed) {
 		n := u.network(f.network)
 		clear(n.Members)
 		clear(n.Blocks)
+		clear(n.Restored)
 		clear(n.Pins)
 		clear(u.names(n))
 		clear(n.Faults)

@@ -67,7 +67,7 @@ func newCrowd(ctx context.Context, hosts int, endpoints []string) (*crowd, error
 // follow has a host follow the network, and waits until it knows so many nodes.
 func (c *crowd) follow(ctx context.Context, host, count int) (*registry.Network, error) {
 	w := &watcher{crowd: c, host: host, count: count, knows: make(chan *registry.Network, 1)}
-	following := c.clients[host].NewFollowing(nodeName(host), w, registry.Memory{}, func() registry.Defaults {
+	following := c.clients[host].NewFollowing(w, registry.Memory{}, func() registry.Defaults {
 		return registry.Defaults{ReclaimAfter: registry.Duration(24 * time.Hour), Family: 4}
 	})
 	following.Join([]string{networkName})
@@ -193,7 +193,7 @@ func (c *crowd) enter(ctx context.Context, i int) error {
 	if err := client.Enter(ctx, registry.State{}, c.network, node, boot, host); err != nil {
 		return err
 	}
-	_, err := client.Claim(ctx, c.network, node, boot, c.network.Definition.Subnets[0])
+	_, err := client.Claim(ctx, registry.Memory{}, c.network, node, boot, c.network.Definition.Subnets[0])
 	return err
 }
 
@@ -224,7 +224,7 @@ func (c *crowd) oneNetwork(ctx context.Context, members int, endpoint string) (i
 		if err := c.clients[i].Enter(ctx, registry.State{}, n, node, boot, hostOf(i)); err != nil {
 			return 0, err
 		}
-		if _, _, err := c.clients[i].Guess(ctx, n, node, boot, made.Subnets[0]); err != nil {
+		if _, _, err := c.clients[i].Guess(ctx, registry.Memory{}, n, node, boot, made.Subnets[0]); err != nil {
 			return 0, err
 		}
 		c.views[i].Join([]string{networkName, name})

@@ -21,6 +21,7 @@ type Sim struct {
 	clusters uint64
 	granted  int64 // leases, in all stores: no ID comes twice
 	watchers map[*watcher]bool
+	restored int64 // the revision of the backup that was restored last
 }
 
 // data is what a backup holds.
@@ -76,6 +77,7 @@ func (s *Sim) Restore(b Backup) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.data = b.data.clone()
+	s.restored = b.data.revision
 	s.prolong()
 	s.disconnect(func(*watcher) bool { return true })
 }
@@ -84,7 +86,7 @@ func (s *Sim) Restore(b Backup) {
 func (s *Sim) Wipe() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.data = s.empty()
+	s.data, s.restored = s.empty(), 0
 	s.disconnect(func(*watcher) bool { return true })
 }
 
@@ -150,6 +152,13 @@ func (s *Sim) Keys(prefix string) map[string]string {
 		}
 	}
 	return all
+}
+
+// Restored says whether a key is as the backup had it that was restored last.
+func (s *Sim) Restored(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data.keys[key].Modified <= s.restored
 }
 
 func (s *Sim) header() etcd.Header {
