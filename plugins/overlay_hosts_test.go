@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fairway-cni/fairway/pkg/state/statetest"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
@@ -211,6 +213,59 @@ func TestOverlayMasquerade(t *testing.T) {
 	if !outside.Await(t, patience, source("192.0.2.11")) {
 		t.Error("the outside has not seen the host's address")
 	}
+}
+
+// TestOverlayUntracked: flows between containers leave no entries of VXLAN packets in the hosts' conntrack, and do without the rules.
+func TestOverlayUntracked(t *testing.T) {
+	for _, v6 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("underlay6-%t", v6), func(t *testing.T) {
+			u := newUnderlay(t, v6)
+			h1, h2 := u.host(t, 1), u.host(t, 2)
+			c1, c2 := testnet.NewNS(t, "c1"), testnet.NewNS(t, "c2")
+			overlayOn(t, u, h1, c1).add(t)
+			v4, _ := addressesOf(t, overlayOn(t, u, h2, c2).add(t))
+			inside, err := netip.ParseAddr(v4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const flows = 200
+			for range flows {
+				if err := c1.Do(func() error { return statetest.Send(netip.AddrPortFrom(inside, 9).String()) }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			reaches(t, c1, v4) // all have arrived
+			for _, h := range []*testnet.Namespace{h1, h2} {
+				if inner := tracked(t, h, "--orig-dst", v4); inner < flows {
+					t.Errorf("%d entries of containers' flows, want %d: nothing is tracked", inner, flows)
+				}
+				if outer := tracked(t, h, "-p", "udp", "--dport", "4789"); outer != 0 {
+					t.Errorf("%d entries of VXLAN packets", outer)
+				}
+				for _, chain := range []string{"vxlan_untracked", "vxlan_untracked_in"} {
+					h.Sh(t, "nft", "flush", "chain", "inet", "fairway", chain)
+				}
+			}
+			reaches(t, c1, v4)
+			for _, h := range []*testnet.Namespace{h1, h2} {
+				if tracked(t, h, "-p", "udp", "--dport", "4789") == 0 {
+					t.Error("no entry of a VXLAN packet without the rules: the test sees none")
+				}
+			}
+		})
+	}
+}
+
+// tracked counts entries of a host's conntrack.
+func tracked(t *testing.T, host *testnet.Namespace, filter ...string) (count int) {
+	t.Helper()
+	for _, family := range []string{"ipv4", "ipv6"} {
+		if net.ParseIP(filter[len(filter)-1]) != nil && family == "ipv6" {
+			continue
+		}
+		count += strings.Count(host.Sh(t, "conntrack", append([]string{"-L", "-f", family}, filter...)...), "src=") / 2
+	}
+	return count
 }
 
 // TestOverlayPathMTU: the largest packet passes, and of one byte more the sender is told.

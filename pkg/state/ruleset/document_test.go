@@ -19,17 +19,19 @@ const page = "../../../docs/nftables.md"
 
 // reasons are of what the listing itself does not explain: the hooks, and where they stand among those of others.
 var reasons = map[string]string{
-	"forward":          "what the host forwards between networks. At the priority of other filters, as the order among drops does not matter; what is accepted here, a chain of another table may still drop",
-	"icc":              "containers that are not to reach each other, by way of the host. In postrouting, frames between two ports of a bridge, which br_netfilter brings to these hooks, have no link that they come by; in forward they could not be told from packets that are routed",
-	"postrouting":      "masquerading. At the priority of source translation",
-	"vxlan_input":      "VXLAN packets to this host. At the priority of other filters: it only drops",
-	"vxlan_source":     "whether a packet of a network of this host may come from where it does",
-	"vxlan_unreadable": "fragments that hide a network's identifier from the chains that lead here",
-	"overlay_source":   "containers of overlay networks send from their own addresses. Before connections are tracked, so that what is dropped leaves no entry",
-	"vxlan_output":     "VXLAN packets that the host itself sends. At the priority of other filters: it only drops",
-	"encrypted":        "encrypted networks, by whatever link a packet would leave. In postrouting, where the link is known, whether the packet is forwarded or the host's own",
-	"prerouting":       "key `macspoofchk`. In the family of bridges, as frames between two ports pass no other hook",
-	"subnet_…":         "one for each subnet that is masqueraded",
+	"forward":            "what the host forwards between networks. At the priority of other filters, as the order among drops does not matter; what is accepted here, a chain of another table may still drop",
+	"icc":                "containers that are not to reach each other, by way of the host. In postrouting, frames between two ports of a bridge, which br_netfilter brings to these hooks, have no link that they come by; in forward they could not be told from packets that are routed",
+	"postrouting":        "masquerading. At the priority of source translation",
+	"vxlan_input":        "VXLAN packets to this host. At the priority of other filters: it only drops",
+	"vxlan_source":       "whether a packet of a network of this host may come from where it does",
+	"vxlan_unreadable":   "fragments that hide a network's identifier from the chains that lead here",
+	"overlay_source":     "containers of overlay networks send from their own addresses. Before connections are tracked, so that what is dropped leaves no entry",
+	"vxlan_output":       "VXLAN packets that the host itself sends. At the priority of other filters: it only drops",
+	"vxlan_untracked":    "VXLAN packets that the host itself sends, before conntrack sees them: it would keep an entry for each flow between containers",
+	"vxlan_untracked_in": "the same of those that come in",
+	"encrypted":          "encrypted networks, by whatever link a packet would leave. In postrouting, where the link is known, whether the packet is forwarded or the host's own",
+	"prerouting":         "key `macspoofchk`. In the family of bridges, as frames between two ports pass no other hook",
+	"subnet_…":           "one for each subnet that is masqueraded",
 }
 
 var hookLine = regexp.MustCompile(`type (\S+) hook (\S+) priority ([^;]+);`)

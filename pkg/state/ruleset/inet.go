@@ -22,6 +22,8 @@ const (
 	chainOwnSource   = "overlay_source"
 	chainVXLANOutput = "vxlan_output"
 	chainEncrypted   = "encrypted"
+	chainUntracked   = "vxlan_untracked"
+	chainUntrackedIn = "vxlan_untracked_in"
 )
 
 // InetTable is the table of everything that is routed.
@@ -39,6 +41,7 @@ func inetLayout() layout {
 		typeof: append(vxlanSets(), refusedSet()),
 		chains: []chain{
 			forwardChain(), iccChain(), masqueradeChain(), inputChain(), sourceChain(), unreadableChain(), ownSourceChain(), outputChain(), encryptedChain(),
+			untrackedChain(chainUntracked, nftables.ChainHookOutput), untrackedChain(chainUntrackedIn, nftables.ChainHookPrerouting),
 		},
 	}
 }
@@ -160,6 +163,16 @@ func ownSourceChain() chain {
 	c.rules = append([]rule{
 		{"a container of an overlay network has its own addresses", nftable.Match(in(groupSet("overlays")), inKind("veth"), noWayBack(), drop())},
 	}, encryptedSource()...)
+	return c
+}
+
+// untrackedChain keeps VXLAN packets of networks of this host out of conntrack. Each flow between containers has a source port of its own
+// (RFC 7348, 5) and no reply from the other side's: a few busy peers would fill the host's table with entries that serve nobody.
+func untrackedChain(name string, hook *nftables.ChainHook) chain {
+	c := filterChain(name, hook, nftables.ChainPriorityRaw)
+	c.rules = []rule{
+		{"no connection is to be seen by ports of VXLAN", nftable.Match(vxlanPacket(), []expr.Any{lookup(portReg, vniSet().Set)}, []expr.Any{&expr.Notrack{}})},
+	}
 	return c
 }
 

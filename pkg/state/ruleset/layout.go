@@ -19,7 +19,7 @@ import (
 
 // version is a hash of all rules and sets, which TestVersion computes. Each rule carries it, with its place in the chain:
 // rules that are lost, replaced or of another release are told by one listing of comments, which ADD can afford.
-const version = "2146221c"
+const version = "af522e33"
 
 // layout is the part of a table that objects share: sets and the chains that look into them. Its rules do not grow with
 // the number of containers.

@@ -16,7 +16,7 @@ import (
 
 // SourceFilter drops packets of an overlay network that come from a host which is no peer, or not by the way to it, and those
 // that containers make and the host would forward: VXLAN has no authentication (RFC 7348, 7). Packets of networks that the
-// host does not have pass, whoever made these.
+// host does not have pass, whoever made these. Those of networks that it has are not tracked as connections.
 type SourceFilter struct {
 	Network string
 	VNI     uint32
@@ -74,7 +74,7 @@ func (f SourceFilter) declared() declared {
 	}
 	return declared{
 		sets: []*nftables.Set{elements[0].Set, set4, set6}, elements: elements,
-		chains: []string{chainForward, chainVXLANInput, chainVXLANSource, chainUnreadable},
+		chains: []string{chainForward, chainVXLANInput, chainVXLANSource, chainUnreadable, chainUntracked, chainUntrackedIn},
 		own:    func(e kernel.Element) bool { return e.Comment == tag }, partial: f.Partial,
 	}
 }
