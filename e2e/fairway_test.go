@@ -78,10 +78,24 @@ func runEverywhere(t *testing.T) {
 	}
 
 	wantSeen(t)
+	wantPortsBack(t, p, o)
 	web.end(t)
 	k.stop(t, pod)
 	succeed(t, p.command(t, "rm", "--force", "--time", "0", "box"))
 	succeed(t, cnitool(t, "del", "boxes", hand))
+}
+
+// wantPortsBack takes a container of podman from its network and brings it back, with the port that podman published.
+func wantPortsBack(t *testing.T, p podman, o outside) {
+	t.Helper()
+	pid := strings.TrimSpace(succeed(t, p.command(t, "inspect", "--format", "{{.State.Pid}}", "box")))
+	succeed(t, fairway(t, "disconnect", "boxes", "box"))
+	if _, _, err := run(commandIn(t, o.ns.Path, "busybox", "wget", "-q", "-T", "2", "-O-", "http://"+hostV4+":8080/")); err == nil {
+		t.Error("the port answers although its container is disconnected")
+	}
+	succeed(t, fairway(t, "connect", "boxes", "pid:"+pid))
+	o.wantPage(t, "http://"+hostV4+":8080/", webPage)
+	succeed(t, fairway(t, "disconnect", "boxes", "pid:"+pid))
 }
 
 // wantSeen expects the command line to know the containers of all runtimes.

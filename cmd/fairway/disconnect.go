@@ -18,7 +18,8 @@ func newDisconnect(e *env) *cobra.Command {
 		Use:   "disconnect [OPTIONS] NETWORK CONTAINER",
 		Short: "Disconnect a container from a network",
 		Long: `Disconnect a container from a network: its interface there goes, with its address. When that was the way out,
-another network of the container takes over. CONTAINER is what "fairway connect --help" says.`,
+another network of the container takes over. Ports that its runtime published there are published again when "fairway connect"
+brings it back. CONTAINER is what "fairway connect --help" says.`,
 		Example: `  fairway disconnect lamp web
   fairway disconnect -f lamp web    # also when the container has gone`,
 		Args:              arguments(2, 2),
@@ -61,7 +62,7 @@ func disconnect(ctx context.Context, e *env, networkRef, containerRef string, fo
 	}
 	var errs []error
 	for _, a := range found {
-		errs = append(errs, runtime.Detach(ctx, a))
+		errs = append(errs, runtime.Disconnect(ctx, a))
 	}
 	return errors.Join(errs...)
 }

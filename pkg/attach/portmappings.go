@@ -15,6 +15,8 @@ type PortMapping struct {
 	HostIP        string `json:"hostIP"`   // empty: every address
 	// PublishFrom is ours: who may come in by this port. Nil: whoever may by the others.
 	PublishFrom []string `json:"publishFrom"`
+	// HeldBy is ours: sockets that the runtime has opened at the port for this container, by their inodes. They are no conflict.
+	HeldBy []uint32 `json:"heldBy"`
 }
 
 // PublishedPorts reads the ports of a runtime. Those without a host's address get hostIP, those without sources get from.
@@ -44,7 +46,7 @@ func (m PortMapping) read(hostIP netip.Addr, from []netip.Prefix) (p ports.Port,
 	if protocol == "" {
 		protocol = "tcp"
 	}
-	p.Sources, p.HostIP = from, hostIP
+	p.Sources, p.HostIP, p.Holders = from, hostIP, m.HeldBy
 	var known bool
 	if p.Protocol, known = ports.ProtocolNumber(protocol); !known {
 		return p, Invalidf("runtimeConfig.portMappings has protocol %q: give tcp, udp or sctp", m.Protocol)

@@ -110,6 +110,7 @@ func (r Runtime) attach(ctx context.Context, network *libcni.NetworkConfigList, 
 	if err := pin(ctx, network, request); err != nil {
 		return Attachment{}, err
 	}
+	forget := r.restorePorts(conf, rt)
 	done, err := r.begin(ctx, conf, rt)
 	if err != nil {
 		return Attachment{}, err
@@ -120,6 +121,7 @@ func (r Runtime) attach(ctx context.Context, network *libcni.NetworkConfigList, 
 	}
 	if err == nil {
 		done()
+		forget()
 		return a, nil
 	}
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)

@@ -120,7 +120,7 @@ func (p Published) listening(k *kernel.Kernel) error {
 		}
 		for _, s := range sockets {
 			for _, port := range p.Ports {
-				if port.Protocol != protocol || !port.has(s.Local.Port()) || !p.meets(port, s) {
+				if port.Protocol != protocol || !port.has(s.Local.Port()) || !p.meets(port, s) || slices.Contains(port.Holders, s.Inode) {
 					continue
 				}
 				if program, own := holder(s.Inode, p.Owner.ContainerID); !own {

@@ -24,6 +24,9 @@ type Port struct {
 	More uint16
 	// Sources are the prefixes that may come in by the port. Empty: all.
 	Sources []netip.Prefix
+	// Holders are sockets of the host that hold the port for this very container, by their inodes: runtimes let a process of theirs
+	// wait there.
+	Holders []uint32
 }
 
 // String writes a port as Docker does: 127.0.0.1:8080->80/tcp.
@@ -85,6 +88,9 @@ func Join(list []Port) []Port {
 		}
 		if first := list[from]; to-from >= shortestRun && first.HostPort == first.ContainerPort {
 			first.More = uint16(to - from - 1)
+			for _, other := range list[from+1 : to] {
+				first.Holders = append(first.Holders, other.Holders...)
+			}
 			joined = append(joined, first)
 		} else {
 			joined = append(joined, list[from:to]...)
