@@ -50,6 +50,12 @@ func newCluster(t *testing.T, hosts, members int) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return clusterOn(t, raised, etcd)
+}
+
+// clusterOn is hosts that were raised, with an etcd that runs until the test ends.
+func clusterOn(t *testing.T, raised *testnet.Hosts, etcd *testnet.Etcd) *cluster {
+	t.Helper()
 	t.Cleanup(func() {
 		if err := etcd.Close(); err != nil {
 			t.Error(err)
