@@ -20,6 +20,9 @@ type containerd struct {
 // snapshotter copies layers: overlayfs, the default one, does not work where /tmp is an overlay itself.
 const snapshotter = "native"
 
+// containerds are the releases that tests run: Debian's, and the current one, which asks networks of cniVersion 1.1.0 for their STATUS.
+var containerds = map[string]func(t *testing.T) containerd{"1.6": startContainerd, "2": startContainerd2}
+
 // containerdConf lets CRI run inside a machine that forbids to lower an OOM score, or to load AppArmor profiles.
 const containerdConf = `version = 2
 root = %[1]q
@@ -37,8 +40,52 @@ bin_dir = %[5]q
 conf_dir = %[6]q
 `
 
-// startContainerd runs a containerd until the test ends. Its networks have to be in confDir before.
+// containerd2Conf is the same for containerd 2.
+const containerd2Conf = `version = 3
+root = %[1]q
+state = %[2]q
+[grpc]
+address = "%[2]s/containerd.sock"
+[plugins."io.containerd.cri.v1.runtime"]
+restrict_oom_score_adj = true
+disable_apparmor = true
+[plugins."io.containerd.cri.v1.runtime".cni]
+bin_dirs = [%[5]q]
+conf_dir = %[6]q
+[plugins."io.containerd.cri.v1.images"]
+snapshotter = %[4]q
+[plugins."io.containerd.cri.v1.images".pinned_images]
+sandbox = %[3]q
+[plugins."io.containerd.transfer.v1.local"]
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+platform = "linux"
+snapshotter = %[4]q
+`
+
+// startContainerd runs Debian's containerd until the test ends. Its networks have to be in confDir before.
 func startContainerd(t *testing.T) containerd {
+	t.Helper()
+	return startDaemon(t, "containerd", containerdConf)
+}
+
+// startContainerd2 runs the current containerd, as startContainerd does Debian's.
+func startContainerd2(t *testing.T) containerd {
+	t.Helper()
+	return startDaemon(t, tool(t, "containerd"), containerd2Conf)
+}
+
+// tool is what scripts/install-test-tools has built.
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(root, ".tools", name)
+}
+
+// startDaemon runs a containerd, whose shim lies beside it, with a configuration.
+func startDaemon(t *testing.T, program, format string) containerd {
 	t.Helper()
 	state, err := os.MkdirTemp("/run", "containerd") // a test's own directory is too long for a socket
 	if err != nil {
@@ -46,12 +93,15 @@ func startContainerd(t *testing.T) containerd {
 	}
 	d := containerd{socket: filepath.Join(state, "containerd.sock"), log: new(transcript)}
 	conf := filepath.Join(t.TempDir(), "config.toml")
-	text := fmt.Sprintf(containerdConf, t.TempDir(), state, imageName, snapshotter, pluginDir, confDir)
+	text := fmt.Sprintf(format, t.TempDir(), state, imageName, snapshotter, pluginDir, confDir)
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 
-	daemon := exec.Command("containerd", "--config", conf)
+	daemon := exec.Command(program, "--config", conf)
+	if filepath.IsAbs(program) {
+		daemon.Env = append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"))
+	}
 	daemon.Stdout, daemon.Stderr = d.log, d.log
 	if err := daemon.Start(); err != nil {
 		t.Fatal(err)
