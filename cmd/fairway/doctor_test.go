@@ -42,6 +42,36 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
+// TestDoctorOfContainer: the way of a container's packets is followed by its name, and by that of its network.
+func TestDoctorOfContainer(t *testing.T) {
+	s := newShell(t)
+	s.succeed(t, "create", "--subnet", "10.23.0.0/24", "-o", "com.docker.network.bridge.name=gray0", "gray")
+	t.Cleanup(func() { s.succeed(t, "rm", "gray") })
+	if _, stderr, status := s.run("doctor", "gray"); status != 1 || !strings.Contains(stderr, "gray has no container whose packets could be followed") {
+		t.Errorf("without a container: status %d, %s", status, stderr)
+	}
+	web := testnet.NewNS(t, "web")
+	s.succeed(t, "connect", "gray", "netns:"+web.Path)
+	t.Cleanup(func() { s.succeed(t, "disconnect", "gray", "netns:"+web.Path) })
+	for _, of := range []string{"gray", "netns:" + web.Path} {
+		// There is no way out of this host, and nobody answers names on it.
+		if stdout, _, _ := s.run("doctor", of); !strings.Contains(stdout, "ok         neighbour  the container answers the host\n") || !strings.Contains(stdout, "\nok         firewall") {
+			t.Errorf("of %s:\n%s", of, stdout)
+		}
+	}
+	testnet.Sh(t, "ip", "link", "set", "gray0", "down")
+	stdout, _, status := s.run("doctor", "gray")
+	if status != 1 || !strings.HasSuffix(stdout, "error      bridge   bridge gray0 of network gray is down\n                    $ ip link set gray0 up && ip addr replace 10.23.0.1/24 dev gray0\n") {
+		t.Errorf("bridge down: status %d\n%s", status, stdout)
+	}
+	if _, stderr, status := s.run("doctor", "nosuch"); status != 1 || !strings.Contains(stderr, "nosuch") {
+		t.Errorf("of nobody: status %d, %s", status, stderr)
+	}
+	if _, stderr, status := s.run("doctor", "--check", "mtu", "gray"); status != 2 || !strings.Contains(stderr, "--check is for the whole host") {
+		t.Errorf("with a check: status %d, %s", status, stderr)
+	}
+}
+
 // A warning is no failure, and an unknown check is one of the command line.
 func TestDoctorStatus(t *testing.T) {
 	s := newShell(t)

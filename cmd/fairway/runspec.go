@@ -136,15 +136,19 @@ func parseHost(text string) (host sandbox.Host, err error) {
 	return host, nil
 }
 
-// hostResolv is the host's resolv.conf. Where that names systemd-resolved on loopback only, the file in which that one
+// resolvFiles name the host's servers. Where the first names systemd-resolved on loopback only, the second is the file in which that one
 // keeps the servers it asks (systemd-resolved.service(8)).
+var resolvFiles = []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"}
+
+// hostResolv is the first of those files that names a server which containers reach, or the last one there is.
 func hostResolv() string {
-	own, err := os.ReadFile("/etc/resolv.conf")
-	if err == nil && sandbox.HasServers(string(own)) {
-		return string(own)
+	text := ""
+	for _, path := range resolvFiles {
+		if found, err := os.ReadFile(path); err == nil {
+			if text = string(found); sandbox.HasServers(text) {
+				break
+			}
+		}
 	}
-	if upstream, err := os.ReadFile("/run/systemd/resolve/resolv.conf"); err == nil {
-		return string(upstream)
-	}
-	return string(own)
+	return text
 }

@@ -32,6 +32,8 @@ type Attachment struct {
 	Addresses []netip.Prefix
 	// Gateways are the next hops that the plugin told of.
 	Gateways []netip.Addr
+	// Routes are what the plugin told of in the container's namespace, with their next hops.
+	Routes []Route
 	// DNS is what the network says about resolving names.
 	DNS types.DNS
 
@@ -45,6 +47,12 @@ type Attachment struct {
 	mark     liveness.Mark
 	hostEnds []hostEnd
 	observer *liveness.Observer // shared by what was listed at once
+}
+
+// Route is a route of a container.
+type Route struct {
+	Dst netip.Prefix
+	Via netip.Addr // zero: on the link
 }
 
 // DisplayName is the container's name, or its ID where there is none.
@@ -85,7 +93,34 @@ func describe(record *libcni.NetworkAttachment, result *types100.Result) Attachm
 			a.Gateways = append(a.Gateways, gateway.Unmap())
 		}
 	}
+	a.Routes = a.routes(result)
 	return a
+}
+
+// routes are those of a result. One without a next hop has the gateway of its family (CNI specification 1.1.0, section 5, "Success").
+func (a *Attachment) routes(result *types100.Result) []Route {
+	var routes []Route
+	for _, r := range result.Routes {
+		if r == nil {
+			continue
+		}
+		addr, ok := netip.AddrFromSlice(r.Dst.IP)
+		bits, _ := r.Dst.Mask.Size()
+		if !ok {
+			continue
+		}
+		route := Route{Dst: netip.PrefixFrom(addr.Unmap(), bits)}
+		if via, ok := netip.AddrFromSlice(r.GW); ok {
+			route.Via = via.Unmap()
+		}
+		for _, gateway := range a.Gateways {
+			if !route.Via.IsValid() && gateway.Is4() == route.Dst.Addr().Is4() {
+				route.Via = gateway
+			}
+		}
+		routes = append(routes, route)
+	}
+	return routes
 }
 
 // interfaces finds the container's own interface among those of a result, by name, and notes its MAC, and those of the host.

@@ -56,6 +56,9 @@ func (r Runtime) libcniIn(cache string) *libcni.CNIConfig {
 	return libcni.NewCNIConfigWithCacheDir(r.Plugins, cache, r.exec())
 }
 
+// Exec executes plugins as the Runtime does: what a plugin has started ends with the context, and is not waited for.
+func (r Runtime) Exec() invoke.Exec { return r.exec() }
+
 func (r Runtime) exec() invoke.Exec {
 	stderr := r.Stderr
 	if stderr == nil {

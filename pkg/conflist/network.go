@@ -27,6 +27,8 @@ type Network struct {
 	List *libcni.NetworkConfigList
 	// Link is the bridge or the parent on the host, as configured. Empty: the driver has none, or chooses one itself.
 	Link string
+	// HasGateway: Link has the gateways of the network's addresses.
+	HasGateway bool
 
 	Created time.Time // of a file that does not say, its time of modification; zero when predefined
 	// Internal: no way out to other networks.

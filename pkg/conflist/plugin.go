@@ -14,6 +14,10 @@ type plugin struct {
 	Mode     string `json:"mode"`
 	MTU      int    `json:"mtu"`
 	Internal bool   `json:"internal"`
+
+	IsGateway        bool `json:"isGateway"`
+	IsDefaultGateway bool `json:"isDefaultGateway"`
+
 	// Subnet and Subnets are those of overlay-vxlan.
 	Subnet  string   `json:"subnet"`
 	Subnets []string `json:"subnets"`
@@ -43,6 +47,7 @@ func (n *Network) readPlugin(conf []byte) error {
 		if n.Link = p.Bridge; n.Link == "" {
 			n.Link = "cni0" // the plugin's default
 		}
+		n.HasGateway = p.IsGateway || p.IsDefaultGateway
 	case "macvlan", "ipvlan":
 		n.Link = p.Master
 	}

@@ -253,7 +253,10 @@ func TestSubnetOverlapsRoute(t *testing.T) {
 	h.attach(t, "blue", "web")
 	h.finds(t, "subnets")
 	ip(t, "route add 10.0.0.0/8 via 192.0.2.1")
-	h.finds(t, "subnets", finding{wrong, "subnet 10.4.0.0/24 of network blue overlaps the route to 10.0.0.0/8 by up0"})
+	h.finds(t, "subnets", finding{warning, "the route to 10.0.0.0/8 by up0 leads past subnet 10.4.0.0/24 of network blue"})
+	ip(t, "route del 10.0.0.0/8")
+	ip(t, "route add 10.4.0.128/25 via 192.0.2.1")
+	h.finds(t, "subnets", finding{wrong, "subnet 10.4.0.0/24 of network blue overlaps the route to 10.4.0.128/25 by up0"})
 }
 
 func TestPlugins(t *testing.T) {

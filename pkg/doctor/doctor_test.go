@@ -28,6 +28,9 @@ func prepare() error {
 	if err := testnet.Isolate(); err != nil {
 		return err
 	}
+	if err := testnet.BuildCommands("../../cmd/fairway"); err != nil {
+		return err
+	}
 	return testnet.BuildPlugins("-ldflags", "-X github.com/fairway-cni/fairway/pkg/attach.Version=v1.2.0",
 		"../../plugins/bridge", "../../plugins/host-local")
 }
@@ -83,6 +86,16 @@ func (h *host) file(t *testing.T, name, content string) {
 // attach puts a new container on a network.
 func (h *host) attach(t *testing.T, network, container string, published ...ports.Port) *testnet.Namespace {
 	t.Helper()
+	n := h.find(t, network)
+	ns := testnet.NewNS(t, container)
+	if _, err := h.Runtime.Attach(t.Context(), n.List, attachment.Request{ID: container, Netns: ns.Path, Ports: published}); err != nil {
+		t.Fatal(err)
+	}
+	return ns
+}
+
+func (h *host) find(t *testing.T, network string) conflist.Network {
+	t.Helper()
 	networks, err := conflist.Load(h.Netconf)
 	if err != nil {
 		t.Fatal(err)
@@ -91,11 +104,7 @@ func (h *host) attach(t *testing.T, network, container string, published ...port
 	if err != nil {
 		t.Fatal(err)
 	}
-	ns := testnet.NewNS(t, container)
-	if _, err := h.Runtime.Attach(t.Context(), n.List, attachment.Request{ID: container, Netns: ns.Path, Ports: published}); err != nil {
-		t.Fatal(err)
-	}
-	return ns
+	return n
 }
 
 // finds makes one check, and expects its findings: the level, and texts that message and remedy hold.

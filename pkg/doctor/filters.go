@@ -89,9 +89,9 @@ func (h *Host) bridgeNetfilter(ctx context.Context) ([]Finding, error) {
 				if addr.Is4() != family.of4 {
 					continue
 				}
-				if o := filter.Way(h.within(n, addr), packetfilter.Forward); o.Fate == packetfilter.Dropped {
+				if o := filter.Way(h.within(n, addr), packetfilter.Prerouting, packetfilter.Forward); o.Fate == packetfilter.Dropped {
 					findings = addOnce(findings, warningf("br_netfilter shows the firewall what containers of %s send to each other, and %s drops it", n.Link, o.At).
-						command("%s", o.Remedy(shell(n.Link))).remedy("or, where no kube-proxy runs, sysctl -w %s=0", family.key))
+						command("%s", o.Remedy(shell(n.Link), subnetOf(n, addr))).remedy("or, where no kube-proxy runs, sysctl -w %s=0", family.key))
 				}
 			}
 		}

@@ -81,15 +81,25 @@ func (h *Host) filtered(filter *packetfilter.Filter, n topology.Network, addr ne
 		case o.Fate == packetfilter.Undecided:
 			f = undecidedf("%s may be dropped by %s: it depends on %s", p.what, o.At, o.Doubt).remedy("try it, or look at that rule")
 		case p.narrow || !h.used(n.Name):
-			f = warningf("%s is dropped by %s", p.what, o.At).command("%s", o.Remedy(shell(n.Link)))
+			f = warningf("%s is dropped by %s", p.what, o.At).command("%s", o.Remedy(shell(n.Link), subnetOf(n, addr)))
 		default:
-			f = errorf("%s is dropped by %s", p.what, o.At).command("%s", o.Remedy(shell(n.Link)))
+			f = errorf("%s is dropped by %s", p.what, o.At).command("%s", o.Remedy(shell(n.Link), subnetOf(n, addr)))
 		}
 		if !slices.ContainsFunc(findings, func(other Finding) bool { return other.Command == f.Command && f.Command != "" }) {
 			findings = append(findings, f) // the same command mends both ways
 		}
 	}
 	return findings
+}
+
+// subnetOf is the network's subnet that an address is of, or the address alone.
+func subnetOf(n topology.Network, addr netip.Addr) netip.Prefix {
+	for _, s := range n.Subnets {
+		if s.Contains(addr) {
+			return s
+		}
+	}
+	return netip.PrefixFrom(addr, addr.BitLen())
 }
 
 // Ports of a connection: one of a client's, and that of HTTPS.
@@ -196,8 +206,17 @@ var legacyTables = []struct {
 }
 
 // filters reads the rules of others: those of nftables, and those of iptables-legacy, which nftables does not see. It is asked only where
-// its table is loaded already, as asking would load it.
+// its table is loaded already, as asking would load it. They are read once.
 func (h *Host) filters(ctx context.Context) (*packetfilter.Filter, []Finding, error) {
+	if h.filter != nil {
+		return h.filter, nil, nil
+	}
+	filter, findings, err := readFilters(ctx, h)
+	h.filter = filter
+	return filter, findings, err
+}
+
+func readFilters(ctx context.Context, h *Host) (*packetfilter.Filter, []Finding, error) {
 	filter, err := packetfilter.Read(h.Kernel)
 	if err != nil {
 		return nil, nil, err

@@ -7,6 +7,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/conflist"
 	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/packetfilter"
 	"github.com/fairway-cni/fairway/pkg/snapshot"
 	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/topology"
@@ -20,6 +21,10 @@ type Places struct {
 	Agent string
 	// Version is this release's, to which plugins are compared. A build without one compares nothing.
 	Version string
+	// MostChecked is for how many attachments CHECK is run when all checks are made. 0: all.
+	MostChecked int
+	// Resolv are the files that name the host's servers, the first that names any beyond the host itself counts. Nil: none is looked at.
+	Resolv []string
 }
 
 // Host is what the checks look at.
@@ -32,6 +37,10 @@ type Host struct {
 	Kernel          *kernel.Kernel
 
 	described []topology.Network // those of files, and those in use
+	troubled  []state.Owner      // attachments of which something is said already
+	segments  map[int][]neighbour
+	silent    hanging
+	filter    *packetfilter.Filter // nil: not read yet
 }
 
 // Examine reads a host. The caller closes it.

@@ -28,8 +28,12 @@ func (h *Host) veths() []Finding {
 			if !ok || inside.Kind != "veth" || end.Lower != inside.Index || end.LowerIn != ns.ID || end.MTU == inside.MTU {
 				continue
 			}
+			command := fmt.Sprintf("ip link set %s mtu %d", shell(end.Name), inside.MTU)
+			if inside.MTU > end.MTU && len(ns.Paths) > 0 {
+				command = fmt.Sprintf("nsenter --net=%s ip link set %s mtu %d", shell(ns.Paths[0]), shell(inside.Name), end.MTU)
+			}
 			findings = append(findings, errorf("%s of %s has MTU %d, and its other end %s has %d: larger packets are lost in silence",
-				inside.Name, h.containerIn(ns), inside.MTU, end.Name, end.MTU).command("ip link set %s mtu %d", shell(end.Name), inside.MTU))
+				inside.Name, h.containerIn(ns), inside.MTU, end.Name, end.MTU).command("%s", command))
 		}
 	}
 	return findings

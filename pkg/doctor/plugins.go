@@ -15,20 +15,25 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/pkg/invoke"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/fairway-cni/fairway/pkg/conflist"
 )
 
-// patience is how long a plugin may take to answer.
-const patience = 5 * time.Second
-
 // checkPlugins looks for the plugins of the networks, and asks each what it is.
 func checkPlugins(ctx context.Context, h *Host) ([]Finding, error) {
-	var findings []Finding
-	for _, use := range h.uses() {
-		findings = append(findings, h.checkPlugin(ctx, use)...)
+	uses := h.uses()
+	found := make([][]Finding, len(uses))
+	var group errgroup.Group
+	group.SetLimit(8) // all that hang are waited for at once
+	for i, use := range uses {
+		group.Go(func() error {
+			found[i] = h.checkPlugin(ctx, use)
+			return nil
+		})
 	}
-	return findings, nil
+	_ = group.Wait() // nothing fails
+	return slices.Concat(found...), nil
 }
 
 // use is a plugin with the networks that need it.
@@ -92,7 +97,12 @@ func (h *Host) checkPlugin(ctx context.Context, u use) []Finding {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	info, err := invoke.GetVersionInfo(ctx, path, nil)
+	info, err := invoke.GetVersionInfo(ctx, path, h.Runtime.Exec())
+	if errors.Is(err, context.DeadlineExceeded) {
+		h.silent.note(u.plugin)
+		return []Finding{errorf("plugin %s of %s does not answer VERSION within %s", path, u.names(), patience).
+			remedy("see what it waits for: containers of its networks wait for it too")}
+	}
 	if err != nil {
 		return []Finding{errorf("plugin %s of %s does not answer VERSION: %v", path, u.names(), err).remedy("install it anew")}
 	}
@@ -149,6 +159,7 @@ var about = regexp.MustCompile(`CNI plugin of fairway (\S+),`)
 func releaseOf(ctx context.Context, path string) (release string, ours bool) {
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	cmd.WaitDelay = time.Second // for what a plugin leaves behind with its output
 	said, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

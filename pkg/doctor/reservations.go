@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -33,8 +34,12 @@ func checkReservations(ctx context.Context, h *Host) ([]Finding, error) {
 		for _, sentence := range full {
 			findings = append(findings, warningf("network %s: %s", n.Name, sentence).command("fairway gc").remedy("or take a network with a larger subnet"))
 		}
-		stale, err := h.staleReservations(n, c)
+		held, err := hostlocal.NewStore(c).Reservations()
 		errs = append(errs, err)
+		if err == nil {
+			findings = append(findings, h.unreserved(n, c, held)...)
+		}
+		stale := h.stale(n, held)
 		if len(stale) > 0 {
 			findings = append(findings, warningf("network %s keeps %d %s for containers that are gone: %s", n.Name, len(stale),
 				plural(len(stale), "address", "addresses"), some(stale)).command("fairway gc"))
@@ -52,18 +57,35 @@ func addressConfig(n conflist.Network) (hostlocal.Config, error) {
 	return hostlocal.Parse(named.Bytes, "")
 }
 
-// staleReservations lists addresses with whom they are kept for.
-func (h *Host) staleReservations(n conflist.Network, c hostlocal.Config) ([]string, error) {
-	all, err := hostlocal.NewStore(c).Reservations()
-	var stale []string
-	for _, r := range all {
+// unreserved finds addresses that containers have, and that the next container may get.
+func (h *Host) unreserved(n conflist.Network, c hostlocal.Config, held []hostlocal.Reservation) []Finding {
+	var findings []Finding
+	for _, a := range h.Alive {
+		for _, p := range a.Addresses {
+			ofRange := slices.ContainsFunc(n.IPAM.Pools, func(pool conflist.Pool) bool { return pool.Subnet.Contains(p.Addr()) })
+			reserved := slices.ContainsFunc(held, func(r hostlocal.Reservation) bool { return r.Addr == p.Addr() })
+			if a.Network != n.Name || a.Unrecorded || !ofRange || reserved {
+				continue
+			}
+			h.troubled = append(h.troubled, a.Owner())
+			dir := filepath.Join(c.DataDir, c.Network)
+			findings = append(findings, errorf("address %s of container %s is not reserved on network %s: another container may get it", p.Addr(), a.DisplayName(), n.Name).
+				command(`mkdir -p %s && printf '%%s\r\n%%s' %s %s > %s`, shell(dir), shell(a.ID), shell(a.IfName), shell(filepath.Join(dir, p.Addr().String()))))
+		}
+	}
+	return findings
+}
+
+// stale lists addresses with whom they are kept for.
+func (h *Host) stale(n conflist.Network, held []hostlocal.Reservation) (stale []string) {
+	for _, r := range held {
 		excluded := r.Owner.IfName == "" // by hand, which gc respects
 		if excluded || h.holds(n.Name, r.Owner) || !r.Void && time.Since(r.Made) < settling {
 			continue
 		}
 		stale = append(stale, r.Addr.String()+" of "+r.Owner.String())
 	}
-	return stale, err
+	return stale
 }
 
 // holds says whether an attachment that is alive is the owner.

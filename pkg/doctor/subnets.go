@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 
 	"github.com/fairway-cni/fairway/pkg/snapshot"
@@ -50,17 +51,26 @@ func (h *Host) foreignRoutes(n topology.Network) []Finding {
 	for _, r := range h.Snapshot.Routes {
 		link, ok := h.Snapshot.LinkAt(r.Link)
 		// A veth leads to a container; its subnet, if it is another's, is compared with that network.
-		if !ok || r.Default() || link.Name == n.Link || link.Owned() || h.ofNetwork(link) {
+		const halves = 1 // 0.0.0.0/1 and 128.0.0.0/1 stand for the default route of a VPN
+		if !ok || r.Dst.Bits() <= halves || link.Name == n.Link || link.Owned() || h.ofNetwork(link) {
 			continue
 		}
 		for _, s := range n.Subnets {
 			if s.Overlaps(r.Dst) && !r.Dst.Addr().IsLinkLocalUnicast() && !r.Dst.Addr().IsMulticast() {
-				findings = append(findings, errorf("subnet %s of network %s overlaps the route to %s by %s", s, n.Name, r.Dst, link.Name).
+				findings = append(findings, overlapped(n, s, r.Dst, link.Name).
 					remedy("give the network another subnet in %s", fileOf(h.Networks, n.Name)))
 			}
 		}
 	}
 	return findings
+}
+
+// overlapped: a route that is wider than a subnet leaves the containers their addresses, and them none of those that it leads to.
+func overlapped(n topology.Network, subnet, route netip.Prefix, link string) Finding {
+	if route.Bits() < subnet.Bits() {
+		return warningf("the route to %s by %s leads past subnet %s of network %s: containers reach nobody else who has an address of it", route, link, subnet, n.Name)
+	}
+	return errorf("subnet %s of network %s overlaps the route to %s by %s", subnet, n.Name, route, link)
 }
 
 // ofNetwork says whether a link is that of a network, which is compared as a network.

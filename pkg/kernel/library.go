@@ -34,6 +34,14 @@ func (n *Namespace) RouteGet(to netip.Addr) ([]netlink.Route, error) {
 	return byLibrary(n, func(h *netlink.Handle) ([]netlink.Route, error) { return h.RouteGet(to.AsSlice()) })
 }
 
+// RouteVia is the route that packets to an address take which come from another by a link, as the host's rules and routes have it. It fails as
+// those packets would: also where the host does not forward, or its reverse-path filter is against it.
+func (n *Namespace) RouteVia(to, from netip.Addr, in int) ([]netlink.Route, error) {
+	return byLibrary(n, func(h *netlink.Handle) ([]netlink.Route, error) {
+		return h.RouteGetWithOptions(to.AsSlice(), &netlink.RouteGetOptions{SrcAddr: from.AsSlice(), IifIndex: in})
+	})
+}
+
 // RouteDel deletes a route.
 func (n *Namespace) RouteDel(route *netlink.Route) error {
 	return n.doByLibrary(func(h *netlink.Handle) error { return h.RouteDel(route) })

@@ -48,8 +48,8 @@ func (f *Filter) Beside(other *Filter) *Filter {
 
 var legacyHooks = map[string]Hook{"INPUT": Input, "FORWARD": Forward, "OUTPUT": Output}
 
-func legacyRemedy(command, chain string, hook Hook) func(string) string {
-	return func(link string) string {
+func legacyRemedy(command, chain string, hook Hook) remedy {
+	return func(link string, _ netip.Prefix) string {
 		var commands []string
 		if hook != Output {
 			commands = append(commands, command+" -I "+chain+" -i "+link+" -j ACCEPT")

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/google/nftables"
@@ -51,7 +52,13 @@ func Read(k *kernel.Kernel) (*Filter, error) {
 		t.chains[c.Name] = own
 		if h, ok := hookOf(c); ok && c.Type != nftables.ChainTypeNAT {
 			foreign := ruleset.Foreign(c, all)
-			own.hook, own.order, own.remedy = h, int(*c.Priority), foreign.Remedy
+			own.hook, own.order = h, int(*c.Priority)
+			own.remedy = func(link string, subnet netip.Prefix) string {
+				if t.families.bridge {
+					return foreign.RemedyWithin(subnet)
+				}
+				return foreign.Remedy(link)
+			}
 			own.drops = c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop
 			f.bases = append(f.bases, own)
 		}

@@ -3,6 +3,7 @@ package packetfilter
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 )
 
@@ -31,8 +32,11 @@ type chain struct {
 	order  int // priority
 	drops  bool
 	rules  []rule
-	remedy func(link string) string
+	remedy remedy
 }
+
+// remedy is a command by which what comes from a link or a subnet, and goes to it, passes a chain.
+type remedy func(link string, subnet netip.Prefix) string
 
 // table is chains that can jump to each other, and what their rules look up.
 type table struct {
@@ -130,15 +134,16 @@ type Outcome struct {
 	// Doubt is what could not be decided. Empty unless Undecided.
 	Doubt string
 
-	remedy func(link string) string
+	remedy remedy
 }
 
-// Remedy is the command by which an administrator lets pass what comes from a link and goes to it.
-func (o Outcome) Remedy(link string) string {
+// Remedy is the command by which an administrator lets pass what comes from the link of a network and goes to it; where that link is no
+// more than the bridge of the packets, from its subnet.
+func (o Outcome) Remedy(link string, subnet netip.Prefix) string {
 	if o.remedy == nil {
 		return ""
 	}
-	return o.remedy(link)
+	return o.remedy(link, subnet)
 }
 
 // Way gives what becomes of a packet at several hooks: it has to pass the chains of each.

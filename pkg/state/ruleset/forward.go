@@ -3,6 +3,7 @@ package ruleset
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -60,11 +61,18 @@ func (d ForeignChain) Remedy(link string) string {
 		insert := d.iptables(table) + " -I " + d.Chain
 		return d.both(insert+" -i %s -j ACCEPT", insert+" -o %s -j ACCEPT", link)
 	}
-	insert, in, out := fmt.Sprintf("nft insert rule %s %s ", d.Table, d.Chain), "iifname", "oifname"
-	if strings.HasPrefix(d.Table, "bridge ") {
-		in, out = "meta ibrname", "meta obrname"
+	return d.both(d.insert()+"iifname %s accept", d.insert()+"oifname %s accept", link)
+}
+
+func (d ForeignChain) insert() string { return fmt.Sprintf("nft insert rule %s %s ", d.Table, d.Chain) }
+
+// RemedyWithin is Remedy for a chain of a bridge, which knows the bridge's ports: it lets pass what comes from a subnet and goes to it.
+func (d ForeignChain) RemedyWithin(subnet netip.Prefix) string {
+	family := "ip"
+	if subnet.Addr().Is6() {
+		family = "ip6"
 	}
-	return d.both(insert+in+" %s accept", insert+out+" %s accept", link)
+	return fmt.Sprintf("%s%s saddr %s accept && %s%s daddr %s accept", d.insert(), family, subnet, d.insert(), family, subnet)
 }
 
 // both joins commands for what comes from a link and what goes to it, as far as the chain knows.
