@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -60,6 +61,9 @@ func attachingFile(network string, rt *libcni.RuntimeConf) string {
 // eachInterrupted calls f with what processes were attaching that were killed, on a network, or for an empty name on all. Nobody
 // else deals with it meanwhile. It is forgotten when f says so.
 func (r Runtime) eachInterrupted(network string, f func(Attachment) (settled bool, err error)) error {
+	if _, err := os.Stat(filepath.Join(r.dir(), attachingDir)); errors.Is(err, fs.ErrNotExist) {
+		return nil // and who only looks makes nothing
+	}
 	dir, err := r.openDir(attachingDir)
 	if err != nil {
 		return err

@@ -213,6 +213,36 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
+// TestInterruptedAdd: what a killed process was attaching is named once, whatever of it is there; its remedy takes it away.
+func TestInterruptedAdd(t *testing.T) {
+	for name, ends := range map[string]bool{"the container lives": false, "the container has gone": true} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			h.bridge(t, "blue", "10.4.0.0/24", `"ipMasq": true`)
+			web := h.attach(t, "blue", "web")
+			// The process is killed between the last plugin and libcni's record: its own record is all there is, and nobody has locked it.
+			results, err := filepath.Glob(h.Runtime.Cache + "/results/*")
+			if err != nil || len(results) != 1 {
+				t.Fatalf("results: %v, %v", results, err)
+			}
+			if err := os.Rename(results[0], filepath.Join(h.Runtime.Cache, "fairway/attaching/0")); err != nil {
+				t.Fatal(err)
+			}
+			if ends {
+				if err := web.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.finds(t, "leftovers", finding{warning,
+				"eth0 of container web on network blue was being attached when the process that did so was killed fairway gc"})
+			if _, err := h.Runtime.Collect(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			h.finds(t, "leftovers")
+		})
+	}
+}
+
 func TestMalformedFile(t *testing.T) {
 	h := newHost(t)
 	h.bridge(t, "blue", "10.4.0.0/24")

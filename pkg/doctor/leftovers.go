@@ -14,13 +14,23 @@ import (
 // checkLeftovers looks for what a container has on the host after it has gone, and for attachments that nobody has taken
 // back.
 func checkLeftovers(_ context.Context, h *Host) ([]Finding, error) {
+	interrupted, err := h.Runtime.Interrupted()
+	if err != nil {
+		return nil, err
+	}
 	var findings []Finding
+	killed, named := make(map[string]bool), h.tags()
+	for _, a := range interrupted {
+		killed[a.Owner().Tag()], named[a.Owner().Tag()] = true, true
+		findings = append(findings, warningf("%s of container %s on network %s was being attached when the process that did so was killed",
+			a.IfName, a.DisplayName(), a.Network).remedy("fairway gc"))
+	}
 	for _, a := range attachment.Stale(h.Attached) {
 		findings = append(findings, warningf("%s of container %s on network %s was never detached, and its namespace is gone", a.IfName, a.DisplayName(), a.Network).
 			command("fairway gc"))
 	}
 	for _, a := range h.Attached {
-		if a.Unrecorded {
+		if a.Unrecorded && !killed[a.Owner().Tag()] {
 			findings = append(findings, warningf("%s of container %s on network %s is there, and no record of it is known", a.IfName, a.ID, a.Network).
 				command("fairway disconnect %s %s", shell(a.Network), shell(a.ID)).remedy("unless its runtime keeps records that are not below /var/lib/cni"))
 		}
@@ -38,10 +48,9 @@ func checkLeftovers(_ context.Context, h *Host) ([]Finding, error) {
 	if err != nil {
 		return findings, err
 	}
-	alive := h.tags()
 	of := make(map[string][]string)
 	for _, holding := range held {
-		if !alive[holding.Tag] && !slices.Contains(of[holding.Tag], holding.Object) {
+		if !named[holding.Tag] && !slices.Contains(of[holding.Tag], holding.Object) {
 			of[holding.Tag] = append(of[holding.Tag], holding.Object)
 		}
 	}
