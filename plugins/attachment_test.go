@@ -23,6 +23,8 @@ type attachment struct {
 	plugin string
 	conf   map[string]any
 	env    map[string]string
+	// beneath is the attachment that one of a chained plugin needs afresh for each ADD. Nil: it needs none.
+	beneath *attachment
 }
 
 // with gives the attachment other keys. A nil value removes the key.

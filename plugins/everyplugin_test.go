@@ -6,8 +6,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
-// everyPlugin is an attachment by each plugin, on a host of its own, with all that plugin can have to make.
-// sbr is none of them: after its DEL the container has no routes that a second ADD could move, as its link goes next.
+// everyPlugin is an attachment by each plugin that leaves something, on a host of its own, with all that plugin can have to make.
 func everyPlugin() map[string]func(t *testing.T) attachment {
 	all := everyAttaching()
 	all["portmap"] = everyChained("portmap", map[string]any{"runtimeConfig": map[string]any{"portMappings": []any{mapping(8080, 80)}}})
@@ -18,7 +17,26 @@ func everyPlugin() map[string]func(t *testing.T) attachment {
 	all["bandwidth"] = everyChained("bandwidth", map[string]any{
 		"ingressRate": 1000000, "ingressBurst": 1000000, "egressRate": 1000000, "egressBurst": 1000000,
 	})
+	all["sbr"] = func(t *testing.T) attachment {
+		beneath := bridgeOn(t, testnet.NewNS(t, "c")).with("ipam", map[string]any{"type": "static", "addresses": []any{
+			map[string]string{"address": "10.1.0.2/24", "gateway": "10.1.0.1"}, map[string]string{"address": "fd01::2/64", "gateway": "fd01::1"},
+		}})
+		a := beneath.behind(beneath.add(t), "sbr", nil)
+		a.beneath = &beneath
+		return a
+	}
 	return all
+}
+
+// afresh is the attachment with nothing done by its plugin. After DEL of sbr, the routes that it has moved go with the link: there has to
+// be another one.
+func (a attachment) afresh(t *testing.T) attachment {
+	t.Helper()
+	if a.beneath == nil {
+		return a
+	}
+	a.beneath.succeed(t, "DEL")
+	return a.after(a.beneath.add(t))
 }
 
 // everyAttaching is those of everyPlugin that stand first in a list.

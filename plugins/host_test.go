@@ -60,7 +60,8 @@ func (a attachment) traces(t *testing.T) traces {
 	found := traces{Host: links(t, a.host), Rules: elements(a.host.Sh(t, "nft", "list", "ruleset")), Reservations: a.reservations(t)}
 	if path := a.env["CNI_NETNS"]; strings.HasPrefix(path, "/run/netns/") {
 		if _, err := os.Stat(path); err == nil {
-			found.Container = links(t, &testnet.Namespace{Path: path})
+			container := &testnet.Namespace{Path: path}
+			found.Container = append(links(t, container), sbrRules(t, container)...)
 		}
 	}
 	return found

@@ -151,7 +151,7 @@ func snapshot(t *testing.T, n *testnet.Namespace) map[string]string {
 	found := map[string]string{}
 	for _, command := range []string{
 		"ip link", "ip addr", "ip -details route show table all", "ip -details -6 route show table all",
-		"ip rule", "ip -6 rule", "ip neigh", "nft list ruleset",
+		"ip rule", "ip -6 rule", "ip neigh", "nft list ruleset", "tc qdisc", "tc filter",
 	} {
 		words := strings.Fields(command)
 		found[command] = n.Sh(t, words[0], words[1:]...)
@@ -169,7 +169,7 @@ func settled(t *testing.T, n *testnet.Namespace) map[string]string {
 	for range 100 {
 		time.Sleep(100 * time.Millisecond)
 		after := snapshot(t, n)
-		if maps.Equal(before, after) {
+		if maps.Equal(before, after) && !strings.Contains(after["ip addr"], "tentative") {
 			return after
 		}
 		before = after
@@ -195,7 +195,7 @@ func TestSnapshotSeesChanges(t *testing.T) {
 	n := testnet.NewNS(t, "n")
 	for _, command := range []string{
 		"ip link set lo up", "ip addr add 10.0.0.1/8 dev lo", "ip route add 192.0.2.0/24 dev lo", "ip rule add from 10.0.0.1 table 7",
-		"nft add table inet x", "sysctl -q -w net.ipv4.ip_forward=1", "sysctl -q -w net.ipv6.conf.lo.accept_ra=0",
+		"nft add table inet x", "tc qdisc add dev lo root pfifo limit 7", "sysctl -q -w net.ipv4.ip_forward=1", "sysctl -q -w net.ipv6.conf.lo.accept_ra=0",
 	} {
 		before := snapshot(t, n)
 		words := strings.Fields(command)

@@ -1,8 +1,6 @@
 package plugins
 
 import (
-	"bytes"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -46,15 +44,15 @@ func (r redeclared) rules(t *testing.T) map[string]int {
 
 func (r redeclared) flush(t *testing.T) { r["lamp"].host.Sh(t, "nft", "flush", "ruleset") }
 
-// calls counts the calls by which rules that were flushed are declared again.
-func (r redeclared) calls(t *testing.T) int {
+// calls logs the calls by which rules that were flushed are declared again.
+func (r redeclared) calls(t *testing.T) (log []byte) {
 	t.Helper()
 	r.flush(t)
 	log, _, err := r["lamp"].traced(t, "CHECK", "-e", "trace="+changing)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bytes.Count(log, []byte("\n"))
+	return log
 }
 
 // TestRedeclaredAfterAKill: whenever who declares rules again is killed, after a flush, the next one declares all of them.
@@ -63,11 +61,11 @@ func TestRedeclaredAfterAKill(t *testing.T) {
 	want := r.rules(t)
 	for _, call := range drawn(r.calls(t)) {
 		r.flush(t)
-		_, _, _ = r["lamp"].traced(t, "CHECK", "-e", "trace="+changing, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", changing, call))
+		_, _, _ = r["lamp"].traced(t, "CHECK", "-e", "trace="+changing, "-e", call.at("signal=KILL"))
 		r["back"].succeed(t, "CHECK")
 		r["lamp"].succeed(t, "CHECK")
 		if diff := cmp.Diff(want, r.rules(t)); diff != "" {
-			t.Errorf("killed at call %d (-want +got):\n%s", call, diff)
+			t.Errorf("killed at %s (-want +got):\n%s", call, diff)
 		}
 	}
 }
@@ -76,13 +74,13 @@ func TestRedeclaredAfterAKill(t *testing.T) {
 func TestRedeclaredBeside(t *testing.T) {
 	r := newRedeclared(t)
 	want := r.rules(t)
-	for _, call := range drawn(r.calls(t)) {
-		others := [][]string{{"back"}, {"lamp"}, {"back", "lamp"}}[call%3]
+	for i, call := range drawn(r.calls(t)) {
+		others := [][]string{{"back"}, {"lamp"}, {"back", "lamp"}}[i%3]
 		r.flush(t)
 		ended := make(chan error)
 		go func() {
 			// How far it comes before the others, and whether they end before it, does not matter.
-			_, _, err := r["lamp"].traced(t, "CHECK", "-e", "trace="+changing, "-e", fmt.Sprintf("inject=%s:delay_enter=700ms:when=%d", changing, call))
+			_, _, err := r["lamp"].traced(t, "CHECK", "-e", "trace="+changing, "-e", call.at("delay_enter=700ms"))
 			ended <- err
 		}()
 		time.Sleep(300 * time.Millisecond)
@@ -90,11 +88,11 @@ func TestRedeclaredBeside(t *testing.T) {
 			r[other].succeed(t, "CHECK")
 		}
 		if err := <-ended; err != nil {
-			t.Errorf("slow at call %d: %v", call, err)
+			t.Errorf("slow at %s: %v", call, err)
 		}
 		r["back"].succeed(t, "CHECK")
 		if diff := cmp.Diff(want, r.rules(t)); diff != "" {
-			t.Errorf("slow at call %d, beside %v (-want +got):\n%s", call, others, diff)
+			t.Errorf("slow at %s, beside %v (-want +got):\n%s", call, others, diff)
 		}
 	}
 }

@@ -44,6 +44,7 @@ func TestStreamsEndNoCall(t *testing.T) {
 				a := on(t)
 				a.add(t)
 				a.succeed(t, "DEL")
+				a = a.afresh(t)
 				before := a.traces(t).withoutTables()
 				a = a.withEnv("FAIRWAY_LOG", "debug")
 				status := a.runBy(t, tt.script, "ADD")

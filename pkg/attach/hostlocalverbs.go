@@ -18,7 +18,7 @@ func (v hostLocalVerbs) add(ctx context.Context, c *call, made *rollback) (*type
 	if err != nil {
 		return nil, err
 	}
-	made.push(release)
+	made.Push(release)
 	result := &types100.Result{CNIVersion: types100.ImplementedSpecVersion}
 	lease.Into(result)
 	return result, nil

@@ -64,6 +64,6 @@ func leased(ctx context.Context, r ipam.Request, made *rollback) (Lease, error) 
 	if err != nil {
 		return Lease{}, err
 	}
-	made.push(release)
+	made.Push(release)
 	return lease.Masked(), nil
 }

@@ -46,7 +46,7 @@ func run(name string, v verbs, stdin io.Reader, stdout, stderr io.Writer) int {
 		return 0
 	}
 	c := &call{env: env}
-	err := rescued(func() error {
+	err := rescue.Call(func() error {
 		if err := c.read(stdin); err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func (c *call) serveAdd(ctx context.Context, v verbs, stdout io.Writer) (err err
 	var made rollback
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, made.run())
+			err = errors.Join(err, made.Run())
 		}
 	}()
 	defer rescue.Panic(&err)

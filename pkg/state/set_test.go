@@ -77,6 +77,37 @@ func TestSetApplyTakesBack(t *testing.T) {
 		"remove b", "remove shared", "remove a")
 }
 
+// adder is a probe of which a part is there already: it notes one step, and ends as the probe does.
+type adder struct{ probe }
+
+func (a adder) Add(k *kernel.Kernel, made *rescue.Rollback) error {
+	made.Push(func() error { a.note("take back"); return nil })
+	_, err := a.Ensure(k)
+	return err
+}
+
+// TestSetTakesBackSteps: of an object that may be there in part, what this call has done is taken back, whether it succeeds, fails or
+// panics; it is never removed.
+func TestSetTakesBackSteps(t *testing.T) {
+	for name, tt := range map[string]struct {
+		last probe
+		want error
+	}{
+		"fails":  {probe{ensure: errProbe}, errProbe},
+		"panics": {probe{panics: "ensure"}, rescue.ErrPanic},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var notes []string
+			tt.last.name, tt.last.notes = "last", &notes
+			set := state.Set{adder{probe{name: "first", notes: &notes, present: true}}, adder{tt.last}}
+			if err := apply(set); !errors.Is(err, tt.want) {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+			expectNotes(t, notes, "ensure first", "ensure last", "take back last", "take back first")
+		})
+	}
+}
+
 // TestSetPanics: a panic is an error like others; what the object that panicked may have made is removed, unless others share it.
 func TestSetPanics(t *testing.T) {
 	var notes []string

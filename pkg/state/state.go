@@ -26,6 +26,9 @@ type Object interface {
 	Remove(*kernel.Kernel) error
 }
 
+// Rollback is what takes back what a call has done.
+type Rollback = rescue.Rollback
+
 // Verbs that some objects have beside those of Object. A file that declares such an object asserts it, so that a wrong
 // signature does not compile.
 type (
@@ -34,6 +37,12 @@ type (
 		Object
 		// Free says whether that name is free. The error wraps ErrExists. It never writes.
 		Free(*kernel.Kernel) error
+	}
+	// Adder is an object of which an earlier call may have made a part, or all of it in another way.
+	Adder interface {
+		Object
+		// Add is Ensure. Whether it succeeds or fails, it notes what takes back exactly that which it has changed.
+		Add(*kernel.Kernel, *Rollback) error
 	}
 	// Readier is an object that the host may be unable to have.
 	Readier interface {
@@ -98,14 +107,8 @@ type Set []Object
 // Apply ensures each object in order. When one fails, what this call created is removed again, newest first. When all
 // succeed, undo does the same later, for a caller that fails after Apply.
 func (s Set) Apply(k *kernel.Kernel) (undo func() error, err error) {
-	var created []Object
-	undo = func() error {
-		var errs []error
-		for i := len(created) - 1; i >= 0; i-- {
-			errs = append(errs, guarded(created[i].Remove, k))
-		}
-		return errors.Join(append(errs, k.Finish())...)
-	}
+	var made Rollback
+	undo = func() error { return errors.Join(made.Run(), k.Finish()) }
 	// What was seen before, by an earlier try as well, may have gone since.
 	k.Refresh()
 	release, err := s.share(k)
@@ -115,15 +118,11 @@ func (s Set) Apply(k *kernel.Kernel) (undo func() error, err error) {
 	defer func() { release() }()
 	for _, declared := range s {
 		object := own(declared)
-		made, err := ensure(object, k)
-		if _, common := declared.(shared); errors.Is(err, rescue.ErrPanic) && !common {
-			created = append(created, object) // nobody knows how far it came; what others share stays
-		}
+		created, err := add(declared, k, &made)
 		if err != nil {
 			return nil, errors.Join(err, undo())
 		}
-		if made {
-			created = append(created, object)
+		if created {
 			slog.Debug("created", "namespace", Where(object), "object", described{object})
 		}
 		if _, joins := object.(Joiner); joins {
@@ -150,6 +149,32 @@ func (s Set) share(k *kernel.Kernel) (release func(), err error) {
 // Shares says whether other attachments use some of the set.
 func (s Set) Shares() bool {
 	return slices.ContainsFunc(s, func(o Object) bool { _, is := o.(shared); return is })
+}
+
+// add makes an object, and an error of its panic, and notes what takes it back.
+func add(declared Object, k *kernel.Kernel, made *Rollback) (created bool, err error) {
+	object := own(declared)
+	if adder, is := object.(Adder); is {
+		before := made.Len()
+		err := rescue.Call(func() error { return adder.Add(k, made) })
+		return made.Len() > before, err
+	}
+	created, err = ensure(object, k)
+	_, common := declared.(shared)
+	// After a panic nobody knows how far it came; what others share stays.
+	if created && err == nil || errors.Is(err, rescue.ErrPanic) && !common {
+		made.Push(func() error { return object.Remove(k) })
+	}
+	return created, err
+}
+
+// Ensured is Ensure of an Adder.
+func Ensured(a Adder, k *kernel.Kernel) (created bool, err error) {
+	var made Rollback
+	if created, err = add(a, k, &made); err != nil {
+		return false, errors.Join(err, made.Run())
+	}
+	return created, nil
 }
 
 // ensure makes an error of an object's panic.

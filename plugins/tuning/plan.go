@@ -18,7 +18,7 @@ func plan(c conf, l attach.Link) (state.Set, attach.Amendment) {
 		set = append(set, allowed)
 	}
 	for _, p := range c.parameters {
-		set = append(set, state.Sysctl{In: state.Container, Key: p.file, Value: p.value})
+		set = append(set, tuning.Parameter{Sysctl: state.Sysctl{In: state.Container, Key: p.file, Value: p.value}})
 	}
 	settings := tuning.Settings{
 		Owner: l.Owner, Dir: c.DataDir, MAC: c.mac, Promisc: c.Promisc, MTU: c.MTU, AllMulti: c.AllMulti, TxQLen: c.TxQLen,

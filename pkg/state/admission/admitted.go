@@ -41,40 +41,46 @@ func (a Admitted) elements() []kernel.Element {
 	return elements
 }
 
-// Ensure admits the container. An element that an earlier holder of an address has left becomes the container's.
-func (a Admitted) Ensure(k *kernel.Kernel) (bool, error) {
+// Ensure is Add.
+func (a Admitted) Ensure(k *kernel.Kernel) (bool, error) { return state.Ensured(a, k) }
+
+// Add admits the container. An element that an earlier holder of an address has left becomes the container's.
+func (a Admitted) Add(k *kernel.Kernel, made *state.Rollback) error {
 	if len(a.Addrs) == 0 {
-		return false, nil
+		return nil
 	}
-	return replace(k, a.elements())
+	change, err := replace(k, a.elements())
+	if len(change.Added) > 0 {
+		made.Push(func() error { return change.TakeBack(k) })
+	}
+	return err
 }
 
-// replace adds elements in place of those of other owners, and says whether it has added any.
-func replace(k *kernel.Kernel, elements []kernel.Element) (added bool, err error) {
+// replace adds elements in place of those of other owners.
+func replace(k *kernel.Kernel, elements []kernel.Element) (change nftable.Change, err error) {
 	err = nftable.Again(func() error {
-		added, err = replaceOnce(k, elements)
+		change, err = replaceOnce(k, elements)
 		return err
 	})
-	return added, err
+	return change, err
 }
 
-func replaceOnce(k *kernel.Kernel, elements []kernel.Element) (bool, error) {
+func replaceOnce(k *kernel.Kernel, elements []kernel.Element) (change nftable.Change, err error) {
 	if err := layout().Ensure(k); err != nil {
-		return false, err
+		return change, err
 	}
 	for _, e := range elements {
 		held, err := nftable.LookUp(k, e)
 		if err != nil {
-			return false, err
+			return change, err
 		}
 		if held.Key != nil && held.Comment != e.Comment {
 			if err := k.DeleteElements([]kernel.Element{held}); err != nil {
-				return false, err
+				return change, err
 			}
 		}
 	}
-	added, err := layout().Add(k, elements)
-	return len(added) > 0, err
+	return layout().Add(k, elements)
 }
 
 // Ready says whether nftables can be used.

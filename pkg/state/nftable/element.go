@@ -26,49 +26,72 @@ func (e *TakenError) Error() string {
 // perTransaction keeps a transaction within a socket's default buffer.
 const perTransaction = 1000
 
-// Add adds elements, each of which must be new or of the same owner, and says which it has added. The error is a *TakenError
-// when one belongs to another; then those added before it are taken back.
-func (l Layout) Add(k *kernel.Kernel, elements []kernel.Element) (added []kernel.Element, err error) {
-	if err := l.Ensure(k); err != nil {
-		return nil, err
-	}
-	for chunk := range slices.Chunk(elements, perTransaction) {
-		some, err := l.addChunk(k, chunk)
-		added = append(added, some...)
-		if err != nil {
-			return nil, errors.Join(err, deleteAll(k, added))
+// Change is what Add has changed.
+type Change struct {
+	// Added are the elements that were missing, and those that were put in the place of others.
+	Added []kernel.Element
+	// Replaced are these others.
+	Replaced []kernel.Element
+}
+
+// TakeBack leaves the elements as they were before.
+func (c Change) TakeBack(k *kernel.Kernel) error {
+	var instead, added []kernel.Element
+	for _, e := range c.Added {
+		if slices.ContainsFunc(c.Replaced, func(r kernel.Element) bool { return r.Set.Name == e.Set.Name && bytes.Equal(r.Key, e.Key) }) {
+			instead = append(instead, e)
+		} else {
+			added = append(added, e)
 		}
 	}
-	return added, nil
+	return errors.Join(deleteAll(k, added), k.ReplaceElements(instead, c.Replaced))
+}
+
+// Add adds elements, each of which must be new or of the same owner, and says what it has changed. The error is a *TakenError
+// when one belongs to another; then those added before it are taken back.
+func (l Layout) Add(k *kernel.Kernel, elements []kernel.Element) (Change, error) {
+	if err := l.Ensure(k); err != nil {
+		return Change{}, err
+	}
+	var all Change
+	for chunk := range slices.Chunk(elements, perTransaction) {
+		some, err := l.addChunk(k, chunk)
+		if err != nil {
+			return Change{}, errors.Join(err, all.TakeBack(k))
+		}
+		all = Change{Added: append(all.Added, some.Added...), Replaced: append(all.Replaced, some.Replaced...)}
+	}
+	return all, nil
 }
 
 // addChunk adds elements in one transaction.
-func (l Layout) addChunk(k *kernel.Kernel, elements []kernel.Element) (added []kernel.Element, err error) {
+func (l Layout) addChunk(k *kernel.Kernel, elements []kernel.Element) (Change, error) {
 	// An element may go between two steps, with its owner's DEL; and so may all, with `nft flush ruleset`.
 	const tries = 8
+	var err error
 	for range tries {
 		err = k.AddElements(elements)
 		if err == nil {
-			return elements, nil
+			return Change{Added: elements}, nil
 		}
 		// A set of intervals says ENOTEMPTY where two overlap in part.
 		if !errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.ENOENT) {
-			return nil, Unsupported(err)
+			return Change{}, Unsupported(err)
 		}
 		var stale, missing []kernel.Element
 		if stale, missing, err = compare(k, elements); err != nil {
-			return nil, err
+			return Change{}, err
 		}
 		if err = k.ReplaceElements(stale, missing); err == nil {
-			return missing, nil
+			return Change{Added: missing, Replaced: stale}, nil
 		}
 		if errors.Is(err, unix.ENOENT) {
 			if err := l.Ensure(k); err != nil {
-				return nil, err
+				return Change{}, err
 			}
 		}
 	}
-	return nil, err
+	return Change{}, err
 }
 
 // compare says which elements have to be deleted and which to be added. The error is a *TakenError for one of another owner.

@@ -33,7 +33,7 @@ type Sources struct {
 	Table int
 }
 
-var _ state.Object = Sources{}
+var _ state.Adder = Sources{}
 
 // firstTable is the first one that an address may get: upstream's plugin sbr begins there.
 const firstTable = 100
@@ -56,46 +56,46 @@ func (s Sources) String() string {
 	return strings.Join(lines, " && ")
 }
 
-// Ensure adds the rules. Routes come to their new table before a rule leads there, and leave the old one at the end: what the
-// container sends always finds a route.
-func (s Sources) Ensure(k *kernel.Kernel) (created bool, err error) {
-	n := k.Container
-	link, err := n.Link(s.Link)
+// Ensure is Add.
+func (s Sources) Ensure(k *kernel.Kernel) (bool, error) { return state.Ensured(s, k) }
+
+// Add adds the rules, and moves the routes.
+func (s Sources) Add(k *kernel.Kernel, made *state.Rollback) error {
+	link, err := k.Container.Link(s.Link)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if len(s.Addrs) == 0 {
-		return false, fmt.Errorf("link %s has no address by the result of the plugins before, %w: name the plugin behind one that gives addresses",
+		return fmt.Errorf("link %s has no address by the result of the plugins before, %w: name the plugin behind one that gives addresses",
 			s.Link, state.ErrConflict)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.Remove(k))
-			created = false
-		}
-	}()
+	return s.move(changes{made, k.Container, link})
+}
+
+// move brings routes to their new table before a rule leads there, and takes them out of the old one at the end: what the container sends
+// always finds a route.
+func (s Sources) move(c changes) error {
 	used := map[int]bool{}
 	for _, source := range s.Addrs {
-		table, ruled, err := s.choose(n, source, used)
+		table, ruled, err := s.choose(c.n, source, used)
 		if err != nil {
-			return created, err
+			return err
 		}
 		if s.Table == 0 {
-			if err := source.copyRoutes(n, link, table); err != nil {
-				return created, err
+			if err := source.copyRoutes(c, table); err != nil {
+				return err
 			}
 		}
 		if !ruled {
-			if err := n.RuleAdd(source.rule(table)); err != nil && !errors.Is(err, unix.EEXIST) {
-				return created, fmt.Errorf("ip rule add from %s table %d: %w", source.Prefix.Addr(), table, err)
+			if err := c.addRule(source.rule(table)); err != nil {
+				return err
 			}
-			created = true
 		}
 	}
 	if s.Table != 0 {
-		return created, nil
+		return nil
 	}
-	return created, s.dropRoutes(n, link)
+	return s.dropRoutes(c)
 }
 
 // choose is the table of an address: that of its rule, where it has one already.
@@ -139,14 +139,19 @@ func (s Sources) ruled(rules []netlink.Rule, source Source) (table int, ok bool)
 
 // copyRoutes brings the link's routes for an address into a table, those on the link first, by which the next hops of others are
 // reached, and a default route by its gateway, if none is among them.
-func (s Source) copyRoutes(n *kernel.Namespace, link netlink.Link, table int) error {
-	routes, err := routesOf(n, s.family(), unix.RT_TABLE_MAIN, link.Attrs().Index)
+func (s Source) copyRoutes(c changes, table int) error {
+	index := c.link.Attrs().Index
+	routes, err := routesOf(c.n, s.family(), unix.RT_TABLE_MAIN, index)
+	if err != nil {
+		return err
+	}
+	there, err := routesOf(c.n, s.family(), table, index)
 	if err != nil {
 		return err
 	}
 	if s.Gateway.IsValid() {
 		everything := netip.PrefixFrom(s.unspecified(), 0)
-		routes = append(routes, netlink.Route{LinkIndex: link.Attrs().Index, Dst: state.IPNet(everything), Gw: s.Gateway.AsSlice()})
+		routes = append(routes, netlink.Route{LinkIndex: index, Dst: state.IPNet(everything), Gw: s.Gateway.AsSlice()})
 	}
 	slices.SortStableFunc(routes, func(a, b netlink.Route) int { return cmp.Compare(len(a.Gw), len(b.Gw)) })
 	for _, route := range routes {
@@ -154,9 +159,8 @@ func (s Source) copyRoutes(n *kernel.Namespace, link netlink.Link, table int) er
 			continue
 		}
 		route.Table = table
-		route.Flags = 0 // what the kernel has noted of it, such as linkdown, is refused in a request
-		if err := n.RouteReplace(&route); err != nil {
-			return fmt.Errorf("ip route replace %s dev %s table %d: %w", route.Dst, link.Attrs().Name, table, err)
+		if err := c.putRoute(route, there); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -175,12 +179,12 @@ func (s Source) uses(route netlink.Route) bool {
 }
 
 // dropRoutes takes the routes that were moved out of the main table, those by a next hop first.
-func (s Sources) dropRoutes(n *kernel.Namespace, link netlink.Link) error {
+func (s Sources) dropRoutes(c changes) error {
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		if !slices.ContainsFunc(s.Addrs, func(source Source) bool { return source.family() == family }) {
 			continue
 		}
-		routes, err := routesOf(n, family, unix.RT_TABLE_MAIN, link.Attrs().Index)
+		routes, err := routesOf(c.n, family, unix.RT_TABLE_MAIN, c.link.Attrs().Index)
 		if err != nil {
 			return err
 		}
@@ -189,8 +193,8 @@ func (s Sources) dropRoutes(n *kernel.Namespace, link netlink.Link) error {
 			if !slices.ContainsFunc(s.Addrs, func(source Source) bool { return source.family() == family && source.uses(route) }) {
 				continue
 			}
-			if err := n.RouteDel(&route); err != nil && !errors.Is(err, unix.ESRCH) {
-				return fmt.Errorf("ip route del %s dev %s: %w", route.Dst, link.Attrs().Name, err)
+			if err := c.dropRoute(route); err != nil {
+				return err
 			}
 		}
 	}

@@ -32,6 +32,7 @@ type Published struct {
 
 var (
 	_ state.Rule    = Published{}
+	_ state.Adder   = Published{}
 	_ state.Readier = Published{}
 )
 
@@ -116,50 +117,65 @@ func isBeside(e kernel.Element) bool {
 	return false
 }
 
-// Ensure publishes the ports. What is in the way is told before anything is made: another container that has published one,
-// or a program of the host that listens there.
-func (p Published) Ensure(k *kernel.Kernel) (bool, error) {
+// Ensure is Add.
+func (p Published) Ensure(k *kernel.Kernel) (bool, error) { return state.Ensured(p, k) }
+
+// Add publishes the ports, beside those that the container has published already. What is in the way is told before anything is made:
+// another container that has published one, or a program of the host that listens there.
+func (p Published) Add(k *kernel.Kernel, made *state.Rollback) error {
 	if len(p.Addrs) == 0 || len(p.Ports) == 0 && !p.Only {
-		return false, nil
+		return nil
 	}
 	if err := p.conflict(k); err != nil {
-		return false, err
+		return err
 	}
 	link, err := p.link(k)
 	if err != nil {
-		return false, err
+		return err
 	}
-	if err := nftable.Again(func() error { return p.add(k, link) }); err != nil {
-		return false, err
+	var change nftable.Change
+	err = nftable.Again(func() error {
+		change, err = p.add(k, link)
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	if err := errors.Join(p.openLoopback(k, link), p.reflect(k), p.forget(k)); err != nil {
-		return false, errors.Join(err, p.Remove(k))
+	if len(change.Added) > 0 {
+		made.Push(func() error { return takeBack(k, change) })
 	}
-	return true, nil
+	return errors.Join(p.openLoopback(k, link), p.reflect(k), p.forget(k))
 }
 
 // add adds the elements and what they lead to. Those of the owner's ADD that was cut short stay; what is beside the ports may be of an earlier holder
 // of the address.
-func (p Published) add(k *kernel.Kernel, link string) error {
+func (p Published) add(k *kernel.Kernel, link string) (change nftable.Change, err error) {
 	if err := layout().Ensure(k); err != nil {
-		return err
+		return change, err
 	}
 	for _, port := range p.Ports {
 		if len(port.Sources) > 0 {
 			if err := ensureSources(k, port.Sources); err != nil {
-				return err
+				return change, err
 			}
 		}
 	}
 	beside := p.beside(link)
 	if err := replaceStale(k, beside); err != nil {
-		return err
+		return change, err
 	}
-	_, err := layout().Add(k, append(p.elements(), beside...))
+	change, err = layout().Add(k, append(p.elements(), beside...))
 	var taken *nftable.TakenError
 	if errors.As(err, &taken) {
-		return asConflict(taken)
+		return change, asConflict(taken)
 	}
+	return change, err
+}
+
+// takeBack leaves the elements as they were, and forgets the flows that came in by those added.
+func takeBack(k *kernel.Kernel, change nftable.Change) error {
+	err := change.TakeBack(k)
+	k.Later(func() error { return forgetFlows(k, entriesOf(change.Added)) })
 	return err
 }
 
@@ -281,14 +297,18 @@ func remove(k *kernel.Kernel, stale func(tag string) bool) error {
 	gone, err := layout().Remove(k, func(e kernel.Element) bool {
 		return stale(e.Comment) || e.Set.Name == insideSet().Name && isGone(k, e.Comment)
 	})
-	var entries []entry
-	for _, e := range gone {
+	k.Later(func() error { return forgetFlows(k, entriesOf(gone)) })
+	return err
+}
+
+// entriesOf are the ports among elements.
+func entriesOf(elements []kernel.Element) (entries []entry) {
+	for _, e := range elements {
 		if port, to, ok := portOf(e); ok {
 			entries = append(entries, entry{port, to})
 		}
 	}
-	k.Later(func() error { return forgetFlows(k, entries) })
-	return err
+	return entries
 }
 
 // isGone says whether a tag is that of a link which is no more.
@@ -351,15 +371,11 @@ func Withdraw(k *kernel.Kernel, owner state.Owner, list []Port) error {
 			return err
 		}
 	}
-	var entries []entry
 	withdrawn := make(map[Key]bool)
 	for _, e := range gone {
 		withdrawn[wanted[e.Set.Name+string(e.Key)].Key()] = true
-		if port, to, ok := portOf(e); ok {
-			entries = append(entries, entry{port, to})
-		}
 	}
-	errs := []error{forgetFlows(k, entries)}
+	errs := []error{forgetFlows(k, entriesOf(gone))}
 	for _, p := range of.eachPort() {
 		if !withdrawn[p.Key()] {
 			errs = append(errs, fmt.Errorf("port %s is not published by the container: %w", p.host(), state.ErrAbsent))

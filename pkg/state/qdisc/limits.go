@@ -34,7 +34,10 @@ type Limits struct {
 	In, Out Rate
 }
 
-var _ state.Anchor = Limits{}
+var (
+	_ state.Anchor = Limits{}
+	_ state.Adder  = Limits{}
+)
 
 func (l Limits) String() string {
 	var lines []string
@@ -79,19 +82,24 @@ func (l Limits) hostEnd(k *kernel.Kernel) (netlink.Link, error) {
 		l.Owner.IfName, link.Type(), state.ErrConflict)
 }
 
-// Ensure sets the limits, unless they are there. What comes from the container is led aside last.
-func (l Limits) Ensure(k *kernel.Kernel) (bool, error) {
+// Ensure is Add.
+func (l Limits) Ensure(k *kernel.Kernel) (bool, error) { return state.Ensured(l, k) }
+
+// Add sets the limits, unless they are there. What comes from the container is led aside last.
+func (l Limits) Add(k *kernel.Kernel, made *state.Rollback) error {
 	end, err := l.hostEnd(k)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if err := l.Verify(k); !errors.Is(err, state.ErrDrift) {
-		return false, err // what cannot be read may be there
+		return err // what cannot be read may be there
 	}
-	if err := l.set(k, end); err != nil {
-		return false, errors.Join(err, l.Remove(k))
+	before, err := l.present(k, end)
+	if err != nil {
+		return err
 	}
-	return true, nil
+	made.Push(func() error { return before.restore(k, l, end) })
+	return l.set(k, end)
 }
 
 func (l Limits) set(k *kernel.Kernel, end netlink.Link) error {
@@ -103,11 +111,16 @@ func (l Limits) set(k *kernel.Kernel, end netlink.Link) error {
 	if l.Out.Bits == 0 {
 		return nil
 	}
+	return l.lead(k, end, func(ifb netlink.Link) error { return l.Out.apply(k, ifb) })
+}
+
+// lead leads what comes from the container aside, to a device that limit limits.
+func (l Limits) lead(k *kernel.Kernel, end netlink.Link, limit func(ifb netlink.Link) error) error {
 	ifb, err := l.addIFB(k, end.Attrs().MTU)
 	if err != nil {
 		return err
 	}
-	if err := l.Out.apply(k, ifb); err != nil {
+	if err := limit(ifb); err != nil {
 		return err
 	}
 	// What an ADD cut short has left has a filter already, which cannot be replaced without its handle.
@@ -195,20 +208,32 @@ func (l Limits) Verify(k *kernel.Kernel) error {
 }
 
 func (r Rate) verify(k *kernel.Kernel, link netlink.Link) error {
-	list, err := kernel.Dump(func() ([]netlink.Qdisc, error) { return k.Host.QdiscList(link) })
+	got, err := bucketOf(k, link)
 	if err != nil {
-		return fmt.Errorf("tc qdisc show dev %s: %w", link.Attrs().Name, err)
+		return err
 	}
 	want := r.bucket(link)
+	switch {
+	case got == nil:
+		return state.Driftf("%s has no token bucket", link.Attrs().Name)
+	case got.Rate != want.Rate || got.Limit != want.Limit || !near(got.Buffer, want.Buffer):
+		return state.Driftf("%s has rate %dbit and limit %d instead of %dbit and %d", link.Attrs().Name, got.Rate*8, got.Limit, r.Bits, want.Limit)
+	}
+	return nil
+}
+
+// bucketOf is the token bucket that a link has, nil for none.
+func bucketOf(k *kernel.Kernel, link netlink.Link) (*netlink.Tbf, error) {
+	list, err := kernel.Dump(func() ([]netlink.Qdisc, error) { return k.Host.QdiscList(link) })
+	if err != nil {
+		return nil, fmt.Errorf("tc qdisc show dev %s: %w", link.Attrs().Name, err)
+	}
 	for _, q := range list {
-		if got, ok := q.(*netlink.Tbf); ok && got.Parent == netlink.HANDLE_ROOT {
-			if got.Rate == want.Rate && got.Limit == want.Limit && near(got.Buffer, want.Buffer) {
-				return nil
-			}
-			return state.Driftf("%s has rate %dbit and limit %d instead of %dbit and %d", link.Attrs().Name, got.Rate*8, got.Limit, r.Bits, want.Limit)
+		if tbf, ok := q.(*netlink.Tbf); ok && tbf.Parent == netlink.HANDLE_ROOT {
+			return tbf, nil
 		}
 	}
-	return state.Driftf("%s has no token bucket", link.Attrs().Name)
+	return nil, nil
 }
 
 // near allows for the kernel's own unit of time.
@@ -246,23 +271,18 @@ func (l Limits) Remove(k *kernel.Kernel) error {
 	var errs []error
 	if k.Container != nil {
 		if end, err := l.hostEnd(k); err == nil {
-			errs = append(errs, ignoreAbsent(k.Host.QdiscDel(ingress(end))), l.removeBucket(k, end))
+			errs = append(errs, ignoreAbsent(k.Host.QdiscDel(ingress(end))), removeBucket(k, end))
 		}
 	}
 	return errors.Join(append(errs, state.RemoveLink(k.Host, IFB(l.Owner)), state.RemoveLink(k.Host, upstreamIFB(l.Owner)))...)
 }
 
-func (l Limits) removeBucket(k *kernel.Kernel, end netlink.Link) error {
-	list, err := kernel.Dump(func() ([]netlink.Qdisc, error) { return k.Host.QdiscList(end) })
-	if err != nil {
+func removeBucket(k *kernel.Kernel, end netlink.Link) error {
+	tbf, err := bucketOf(k, end)
+	if tbf == nil || err != nil {
 		return err
 	}
-	for _, q := range list {
-		if tbf, ok := q.(*netlink.Tbf); ok && tbf.Parent == netlink.HANDLE_ROOT {
-			return ignoreAbsent(k.Host.QdiscDel(tbf))
-		}
-	}
-	return nil
+	return ignoreAbsent(k.Host.QdiscDel(tbf))
 }
 
 // ignoreAbsent makes the absence of a queueing discipline, or of its link, a success.

@@ -34,8 +34,8 @@ func (s Settings) file() string {
 	return filepath.Join(s.Dir, s.Owner.ContainerID+"_"+s.Owner.IfName+".json")
 }
 
-// record writes down what the link has of the declared settings, in place of an earlier record of the same name.
-func (s Settings) record(a *netlink.LinkAttrs) error {
+// found is what the link has of the declared settings.
+func (s Settings) found(a *netlink.LinkAttrs) record {
 	r := record{Owner: s.Owner}
 	if s.MAC != nil {
 		r.MAC = a.HardwareAddr.String()
@@ -55,9 +55,13 @@ func (s Settings) record(a *netlink.LinkAttrs) error {
 		length := a.TxQLen
 		r.TxQLen = &length
 	}
-	text, err := json.Marshal(r)
-	if err != nil {
-		return err
+	return r
+}
+
+// write writes the record in place of an earlier one of the same name. Without a text there is none.
+func (s Settings) write(text []byte) error {
+	if text == nil {
+		return s.dropRecord()
 	}
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
 		return fmt.Errorf("key dataDir: %w", err)

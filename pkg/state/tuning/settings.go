@@ -4,9 +4,12 @@ package tuning
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -78,19 +81,35 @@ func (s Settings) list() []setting {
 	return list
 }
 
-// Ensure records the settings that the link has, and sets the declared ones.
-func (s Settings) Ensure(k *kernel.Kernel) (bool, error) {
+// Ensure is Add.
+func (s Settings) Ensure(k *kernel.Kernel) (bool, error) { return state.Ensured(s, k) }
+
+// Add records the settings that the link has, and sets the declared ones.
+func (s Settings) Add(k *kernel.Kernel, made *state.Rollback) error {
 	link, err := s.link(k)
 	if err != nil {
-		return false, err
+		return err
 	}
-	if err := s.record(link.Attrs()); err != nil {
-		return false, err
+	former, err := os.ReadFile(s.file())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	if err := s.apply(k, link); err != nil {
-		return false, errors.Join(err, s.Remove(k))
+	found := s.found(link.Attrs())
+	text, err := json.Marshal(found)
+	if err != nil {
+		return err
 	}
-	return true, nil
+	made.Push(func() error {
+		now, err := s.link(k)
+		if err == nil {
+			err = found.apply(k, now)
+		}
+		return errors.Join(err, s.write(former))
+	})
+	if err := s.write(text); err != nil {
+		return err
+	}
+	return s.apply(k, link)
 }
 
 // link is the container's, as it is now.
