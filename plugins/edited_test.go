@@ -35,6 +35,11 @@ var onOff = []any{false, true}
 // published are keys with which ports are published by the plugin.
 var published = map[string]any{"capabilities": map[string]bool{"portMappings": true}}
 
+// masqueradeChain is what an earlier masquerade leaves.
+var masqueradeChain = map[string]string{
+	`"name":"postrouting"`: "is of all networks, one of which may be about to use it", `"chain":"postrouting"`: "likewise",
+}
+
 // edits are the keys of bridge.
 var edits = map[string]edit{
 	"isGateway": {
@@ -46,7 +51,7 @@ var edits = map[string]edit{
 	},
 	"isDefaultGateway": {values: onOff, beside: map[string]any{"isGateway": true}},
 	"forceAddress":     {values: onOff},
-	"ipMasq":           {values: onOff},
+	"ipMasq":           {values: onOff, stays: masqueradeChain},
 	"ipMasqBackend":    {values: []any{"nftables", "iptables"}},
 	"mtu": {
 		values: []any{nil, 1400, 9000},
@@ -69,7 +74,7 @@ var edits = map[string]edit{
 	"enabledad":                 {values: onOff},
 	"disableContainerInterface": {values: onOff, beside: map[string]any{"ipam": nil, "isDefaultGateway": nil, "ipMasq": nil}},
 	"portIsolation":             {values: onOff},
-	"internal":                  {values: onOff},
+	"internal":                  {values: onOff, stays: masqueradeChain},
 	"acceptRA":                  {values: onOff},
 	"icc":                       {values: []any{true, false}},
 	"isolated":                  {values: onOff},

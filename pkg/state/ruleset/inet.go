@@ -33,14 +33,15 @@ func InetTable() *nftables.Table {
 
 var any4, any6 = netip.IPv4Unspecified(), netip.IPv6Unspecified()
 
-// inetLayout is the table without the subnets of networks that masquerade.
+// inetLayout is the table without what only networks that masquerade need: a chain that translates addresses has the kernel track all
+// connections of the host, which costs every packet.
 func inetLayout() layout {
 	return layout{
 		table:  InetTable(),
 		sets:   slices.Concat(isolationSets(), overlaySets(), encryptionSets(), masqueradeMaps()),
 		typeof: append(vxlanSets(), refusedSet()),
 		chains: []chain{
-			forwardChain(), iccChain(), masqueradeChain(), inputChain(), sourceChain(), unreadableChain(), ownSourceChain(), outputChain(), encryptedChain(),
+			forwardChain(), iccChain(), inputChain(), sourceChain(), unreadableChain(), ownSourceChain(), outputChain(), encryptedChain(),
 			untrackedChain(chainUntracked, nftables.ChainHookOutput), untrackedChain(chainUntrackedIn, nftables.ChainHookPrerouting),
 		},
 	}

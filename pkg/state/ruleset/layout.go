@@ -19,7 +19,7 @@ import (
 
 // version is a hash of all rules and sets, which TestVersion computes. Each rule carries it, with its place in the chain:
 // rules that are lost, replaced or of another release are told by one listing of comments, which ADD can afford.
-const version = "af522e33"
+const version = "f42447fa"
 
 // layout is the part of a table that objects share: sets and the chains that look into them. Its rules do not grow with
 // the number of containers.
@@ -134,6 +134,7 @@ func buildOnce(k *kernel.Kernel, l layout) error {
 		if l, err = l.withoutSets(conn); err != nil {
 			return err
 		}
+		l = l.renewing(old)
 	}
 	if err := k.AddTypeofSets(l.table, l.typeof); err != nil {
 		return nftable.Unsupported(err)
@@ -151,6 +152,22 @@ func buildOnce(k *kernel.Kernel, l layout) error {
 		return nftable.Unsupported(err)
 	}
 	return removeOld(conn, l.table, old)
+}
+
+// with is the layout with one more chain.
+func (l layout) with(c chain) layout {
+	l.chains = append(slices.Clone(l.chains), c)
+	return l
+}
+
+// renewing is the layout with the chain of other networks that is there: its rules are of this version with the rest.
+func (l layout) renewing(old []*nftables.Chain) layout {
+	renewed := masqueradeChain()
+	there := func(c *nftables.Chain) bool { return c.Name == renewed.Name } // they are of this table
+	if l.table.Family == renewed.Table.Family && slices.ContainsFunc(old, there) && !l.has(renewed.Chain) {
+		return l.with(renewed)
+	}
+	return l
 }
 
 // withoutSets is the layout without the sets that are there. One that nft made, from a listing that was saved, differs in what

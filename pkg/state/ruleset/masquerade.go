@@ -180,9 +180,9 @@ func (m Masquerade) chains() []string {
 	return names
 }
 
-// layout is that of the table, with a chain for each of the container's subnets.
+// layout is that of the table, with the chain that translates addresses and one for each of the container's subnets.
 func (m Masquerade) layout() layout {
-	l := inetLayout()
+	l := inetLayout().with(masqueradeChain())
 	seen := make(map[string]bool)
 	for _, p := range m.Prefixes {
 		if name := subnetChainName(p); !seen[name] {
