@@ -337,7 +337,13 @@ func TestRestoreMember(t *testing.T) {
 		t.Errorf("%v of a host that is alive", written)
 	}
 	sim.Delete(heartbeatKey("b"))
+	sim.Put(memberKey("blue", "b"), `{"version":1}`) // from before its first container
 	for range 2 { // the answer to the first may be lost
+		restore()
+		if used, err := c.Used(t.Context(), "blue", "b"); !used || err != nil {
+			t.Errorf("it counts as without containers: %v", err)
+		}
+		sim.Delete(memberKey("blue", "b"))
 		restore()
 		now := current(t, c).Networks["blue"]
 		if _, member := now.Members["b"]; !member || now.Blocks[block] != "b" || now.Pins[addr("10.42.200.1")].Node != "b" {

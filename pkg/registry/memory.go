@@ -263,8 +263,8 @@ func (c *Client) RestoreMember(ctx context.Context, n *Network, lost Lost) (writ
 		return nil, err
 	}
 	key, silent := memberKey(n.Name, lost.Node), etcd.Absent(heartbeatKey(lost.Node))
-	response, err := c.attempt(ctx, []etcd.Condition{exists(n), etcd.Absent(key), silent},
-		[]etcd.Op{etcd.Set(key, string(value)), etcd.Set(usedKey(n.Name, lost.Node), "")}, []etcd.Op{etcd.Read(key)})
+	used := etcd.Set(usedKey(n.Name, lost.Node), "") // with each, as the store may have a membership from before the first container
+	response, err := c.attempt(ctx, []etcd.Condition{exists(n), etcd.Absent(key), silent}, []etcd.Op{etcd.Set(key, string(value)), used}, []etcd.Op{etcd.Read(key)})
 	if err != nil {
 		return nil, err
 	}
@@ -274,7 +274,7 @@ func (c *Client) RestoreMember(ctx context.Context, n *Network, lost Lost) (writ
 	for _, block := range lost.Blocks {
 		key := blockKey(n.Name, block)
 		missing := etcd.ModifiedAt(key, n.Restored[block]) // 0, or another's from before it took the block
-		response, err := c.attempt(ctx, []etcd.Condition{exists(n), missing, silent}, []etcd.Op{etcd.Set(key, lost.Node)}, nil)
+		response, err := c.attempt(ctx, []etcd.Condition{exists(n), missing, silent}, []etcd.Op{etcd.Set(key, lost.Node), used}, nil)
 		if err != nil {
 			return written, err
 		}
@@ -307,7 +307,7 @@ func (c *Client) restorePin(ctx context.Context, n *Network, addr netip.Addr, no
 	key := pinKey(n.Name, addr)
 	response, err := c.attempt(ctx, []etcd.Condition{
 		exists(n), etcd.Absent(key), etcd.Absent(blockKey(n.Name, blockOf(subnet, addr))), etcd.Absent(heartbeatKey(node)),
-	}, []etcd.Op{etcd.Set(key, string(value))}, nil)
+	}, []etcd.Op{etcd.Set(key, string(value)), etcd.Set(usedKey(n.Name, node), "")}, nil)
 	return response.Done, err
 }
 
