@@ -3,8 +3,10 @@ package kernel
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/google/nftables"
@@ -35,31 +37,62 @@ func MonitorRules() (*RuleMonitor, error) {
 }
 
 // Run calls f when something is deleted from tables whose names begin with a prefix, or events were missed, until the context
-// ends, and closes the monitor. What fairway deletes itself is among it.
-func (r *RuleMonitor) Run(ctx context.Context, prefix string, f func(RuleEvent)) error {
+// ends, and closes the monitor. What this process deletes is among it only when own says so.
+func (r *RuleMonitor) Run(ctx context.Context, prefix string, own bool, f func(RuleEvent)) error {
 	defer r.socket.Close()
 	const wakeUp = 1 // seconds: a receiver of netlink is woken by nothing else
 	if err := r.socket.SetReceiveTimeout(&unix.Timeval{Sec: wakeUp}); err != nil {
 		return fmt.Errorf("nft monitor: %w", err)
 	}
+	var lost []RuleEvent // by a transaction whose end is not told yet
 	for ctx.Err() == nil {
 		messages, _, err := r.socket.Receive()
 		switch {
 		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+			lost = tell(lost, f)
 			continue
 		case errors.Is(err, unix.ENOBUFS):
 			f(RuleEvent{})
+			lost = nil
 			continue
 		case err != nil:
 			return fmt.Errorf("nft monitor: %w", err)
 		}
 		for _, m := range messages {
 			if e, ok := ruleEvent(m.Header.Type, m.Data, prefix); ok {
-				f(e)
+				lost = append(lost, e)
+			}
+			switch ends, ours := endOfTransaction(m.Header.Type, m.Data); {
+			case ours && !own:
+				lost = nil
+			case ends:
+				lost = tell(lost, f)
 			}
 		}
 	}
 	return ctx.Err()
+}
+
+// tell gives events to f, and leaves none.
+func tell(events []RuleEvent, f func(RuleEvent)) []RuleEvent {
+	for _, e := range events {
+		f(e)
+	}
+	return nil
+}
+
+// endOfTransaction says whether a message ends what one transaction has changed, and whether this process has made it. The kernel names the
+// thread. Where it counts threads otherwise than this process, in another PID namespace, none is this process's.
+func endOfTransaction(kind uint16, data []byte) (ends, ours bool) {
+	if kind != unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWGEN || len(data) < sizeofGenmsg {
+		return false, false
+	}
+	thread := attribute(data[sizeofGenmsg:], unix.NFTA_GEN_PROC_PID)
+	if len(thread) != 4 {
+		return true, false
+	}
+	_, err := os.Stat(fmt.Sprintf("/proc/self/task/%d", binary.BigEndian.Uint32(thread)))
+	return true, err == nil
 }
 
 // ruleEvent reads a message; ok is false for one that is about nothing lost, or another table. In all of them the first

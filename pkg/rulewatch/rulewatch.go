@@ -21,8 +21,13 @@ const settle = 200 * time.Millisecond
 const tables = "fairway"
 
 // Watch calls repair after something was deleted that is still declared, until the context ends. What the DEL of an attachment
-// deletes is not: its link goes as well.
+// deletes is not: its link goes as well. Nor is what this process deletes: an agent takes elements away with each host that goes.
 func Watch(ctx context.Context, repair func(context.Context)) error {
+	return watch(ctx, false, repair)
+}
+
+// watch also takes what this process deletes for others' when own says so.
+func watch(ctx context.Context, own bool, repair func(context.Context)) error {
 	monitor, err := kernel.MonitorRules()
 	if err != nil {
 		return err
@@ -30,7 +35,7 @@ func Watch(ctx context.Context, repair func(context.Context)) error {
 	losses := make(chan kernel.RuleEvent, 1024)
 	failed := make(chan error, 1)
 	go func() {
-		failed <- monitor.Run(ctx, tables, func(e kernel.RuleEvent) {
+		failed <- monitor.Run(ctx, tables, own, func(e kernel.RuleEvent) {
 			select {
 			case losses <- e:
 			default: // as many as that are known of already

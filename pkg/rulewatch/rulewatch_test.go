@@ -2,7 +2,10 @@ package rulewatch
 
 import (
 	"context"
+	"errors"
 	"net"
+	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -34,7 +37,7 @@ func TestWatch(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- host.Do(func() error {
-			return Watch(ctx, func(context.Context) {
+			return watch(ctx, true, func(context.Context) {
 				// On another thread: what it declares again is up to whoever asks for it.
 				if err := host.Do(func() error { return set.Redeclare(statetest.Open(t, nil), true) }); err != nil {
 					t.Error(err)
@@ -92,4 +95,44 @@ func wantRepaired(t *testing.T, loss string, rules state.Set) {
 		}
 	}
 	t.Errorf("%s: %v", loss, err)
+}
+
+// What a process deletes itself is no loss to it: an agent would compare all networks for each host that goes. The same by others is.
+func TestOwnDeletions(t *testing.T) {
+	host := testnet.NewHost(t)
+	filter := ruleset.SourceFilter{Network: "blue", VNI: 42, Port: 4789, Sources: []netip.Addr{netip.MustParseAddr("192.0.2.11"), netip.MustParseAddr("192.0.2.12")}}
+	k := statetest.Open(t, nil)
+	statetest.Ensure(t, k, filter, false)
+	asked := make(chan struct{}, 64)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- host.Do(func() error { return Watch(ctx, func(context.Context) { asked <- struct{}{} }) })
+	}()
+	time.Sleep(300 * time.Millisecond) // until it listens
+	for _, gone := range filter.Sources {
+		less := filter
+		less.Sources = slices.DeleteFunc(slices.Clone(filter.Sources), func(a netip.Addr) bool { return a == gone })
+		if err := less.Advance(k, filter); err != nil {
+			t.Fatal(err)
+		}
+		if err := filter.Advance(k, less); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-asked:
+		t.Error("what the process deleted itself is taken for a loss")
+	case <-time.After(4 * settle):
+	}
+	testnet.Sh(t, "nft", "flush", "set", "inet", "fairway", "peers4")
+	select {
+	case <-asked:
+	case <-time.After(10 * time.Second):
+		t.Error("what somebody else deleted is not noticed")
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
 }
