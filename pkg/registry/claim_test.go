@@ -338,7 +338,7 @@ func TestRestoreMember(t *testing.T) {
 	}
 	sim.Delete(heartbeatKey("b"))
 	sim.Put(memberKey("blue", "b"), `{"version":1}`) // from before its first container
-	for range 2 { // the answer to the first may be lost
+	for range 2 {                                    // the answer to the first may be lost
 		restore()
 		if used, err := c.Used(t.Context(), "blue", "b"); !used || err != nil {
 			t.Errorf("it counts as without containers: %v", err)
