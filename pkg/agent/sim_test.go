@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -42,6 +43,8 @@ type simHost struct {
 	visitor bool // a clone
 	boot    int
 	vtep    netip.Addr
+	mtu     int  // 0: 1500
+	without bool // the address is not there
 	etcd    *etcdsim.Client
 
 	mu         sync.Mutex
@@ -193,7 +196,10 @@ func (p simPass) close() {}
 func (p simPass) findUnderlay(_ string, _ int, _ netip.Addr) (underlay, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return underlay{p.vtep, "eth0", 1500}, nil
+	if p.without {
+		return underlay{}, errors.New("link eth0 has no address")
+	}
+	return underlay{p.vtep, "eth0", cmp.Or(p.mtu, 1500)}, nil
 }
 
 func (p simPass) program(s snapshot, before *snapshot, partial bool) (drift, err error) {
@@ -203,6 +209,9 @@ func (p simPass) program(s snapshot, before *snapshot, partial bool) (drift, err
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	name := s.definition.Name
+	if err := p.passable(s); err != nil {
+		return nil, err
+	}
 	if before != nil && !p.programmed[name].equal(*before) {
 		p.world.t.Errorf("%s: network %s: the kernel has not what the agent takes for it", p.node, name)
 	}
@@ -211,6 +220,21 @@ func (p simPass) program(s snapshot, before *snapshot, partial bool) (drift, err
 	}
 	p.programmed[name] = s
 	return nil, nil
+}
+
+// passable refuses a route by way of an address that is the host's own, as the kernel does: the first of a block is on the host's end of
+// each container in it.
+func (p simPass) passable(s snapshot) error {
+	for _, peer := range s.hosts.Peers[1:] {
+		for _, block := range peer.Blocks {
+			for addr, vni := range p.containers[s.definition.Name] {
+				if block.Contains(addr) && vni == s.definition.VNI {
+					return fmt.Errorf("route %s via %s: invalid argument", block, block.Addr())
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // united are hosts with what there was before beside.
@@ -325,6 +349,16 @@ func (h *simHost) call(network string, addr netip.Addr) {
 	h.called[fileOf(network, addr)] = r
 	if h.agent != nil {
 		h.index.Set(fileOf(network, addr), r)
+	}
+}
+
+// setAddress takes the address on the underlay away, or brings it back.
+func (h *simHost) setAddress(there bool) {
+	h.mu.Lock()
+	h.without = !there
+	h.mu.Unlock()
+	if h.agent != nil {
+		h.agent.wake.set()
 	}
 }
 
@@ -641,6 +675,9 @@ func (w *world) step() {
 		h.etcd.SetLossy(false)
 	case n < 96:
 		w.badRecord()
+	case n < 97:
+		h.setAddress(h.without)
+		w.say("%s: without its address %v", h.node, h.without)
 	case n < 98:
 		h.mu.Lock()
 		h.full = !h.full
@@ -709,6 +746,7 @@ func (w *world) heal() {
 		h.mu.Lock()
 		h.full = false
 		h.mu.Unlock()
+		h.setAddress(true)
 		h.up()
 	}
 	time.Sleep(10 * time.Minute)

@@ -1,0 +1,316 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/etcd"
+	"github.com/fairway-cni/fairway/pkg/registry"
+)
+
+// Single situations in the world of the simulation.
+
+// inWorld runs a test with some hosts up, and network blue.
+func inWorld(t *testing.T, hosts int, f func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		w.hosts = w.hosts[:hosts]
+		defer func() {
+			for _, h := range w.hosts {
+				h.down()
+			}
+		}()
+		for _, h := range w.hosts {
+			h.up()
+		}
+		time.Sleep(time.Second)
+		w.create(simNetwork("blue"))
+		time.Sleep(time.Second)
+		f(w)
+	})
+}
+
+func (w *world) create(n agentapi.Network) {
+	w.t.Helper()
+	if _, err := registry.New(w.etcd.Client(77)).Create(context.Background(), n); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// mustAdd attaches a container.
+func (h *simHost) mustAdd(network string) netip.Addr {
+	h.world.t.Helper()
+	addr, ok := h.add(network)
+	if !ok {
+		h.world.t.Fatalf("%s: no address of %s", h.node, network)
+	}
+	return addr
+}
+
+// saysProblem says whether health has a problem with all of some words.
+func (h *simHost) saysProblem(words ...string) bool {
+	for _, problem := range h.agent.health("").Problems {
+		all := true
+		for _, word := range words {
+			all = all && strings.Contains(problem, word)
+		}
+		if all {
+			return true
+		}
+	}
+	return false
+}
+
+// leads is to where a host sends what is for an address; the zero value: nowhere.
+func (h *simHost) leads(network string, addr netip.Addr) netip.Addr {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, pin := range h.programmed[network].hosts.Pins {
+		if pin.Address == addr {
+			return pin.VTEP
+		}
+	}
+	for _, peer := range h.programmed[network].hosts.Peers {
+		for _, block := range peer.Blocks {
+			if block.Contains(addr) {
+				return peer.VTEP
+			}
+		}
+	}
+	return netip.Addr{}
+}
+
+// Two hosts with one address on the underlay, as with the default network of a hypervisor: the second says so, names the first, and
+// takes nothing of its traffic; nor does it when the first has gone and come back.
+func TestTwoHostsOfOneAddress(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		first, other, second := w.hosts[0], w.hosts[1], w.hosts[2]
+		there := first.mustAdd("blue")
+		other.mustAdd("blue")
+		second.mu.Lock()
+		second.vtep = first.vtep
+		second.mu.Unlock()
+		second.agent.wake.set()
+		for _, how := range []string{"while it runs", "after a start"} {
+			time.Sleep(time.Minute)
+			if !second.saysProblem(first.node, first.vtep.String()) {
+				t.Errorf("%s: it says %q", how, second.agent.health("").Problems)
+			}
+			if !first.agent.health("").Healthy || !other.agent.health("").Healthy {
+				t.Errorf("%s: the others say %q, %q", how, first.agent.health("").Problems, other.agent.health("").Problems)
+			}
+			if to := other.leads("blue", there); to != first.vtep {
+				t.Errorf("%s: %s is at %v", how, there, to)
+			}
+			second.down()
+			second.up()
+		}
+	})
+}
+
+// A host that loses its address for a moment has no other one, and is reached again when it is back.
+func TestAddressThatGoesAndComes(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		away, other := w.hosts[0], w.hosts[1]
+		there := away.mustAdd("blue")
+		other.mustAdd("blue")
+		time.Sleep(time.Second)
+		for _, restarted := range []bool{false, true} {
+			away.setAddress(false)
+			time.Sleep(time.Minute)
+			if len(away.agent.health("").Problems) == 0 {
+				t.Error("it does not say that it has no address")
+			}
+			if restarted {
+				away.down()
+				away.up()
+				time.Sleep(time.Minute)
+			}
+			if to := other.leads("blue", there); to != away.vtep {
+				t.Errorf("meanwhile, it is at %v", to)
+			}
+			away.setAddress(true)
+			time.Sleep(time.Minute)
+			if to := other.leads("blue", there); to != away.vtep || !away.agent.health("").Healthy {
+				t.Errorf("afterwards, it is at %v, and says %q", to, away.agent.health("").Problems)
+			}
+		}
+	})
+}
+
+// A network whose subnet has the address of a host is refused where it is asked for; one that an agent of another kind has made reaches no
+// host, and each says so. It can be deleted.
+func TestNetworkThatSwallowsHosts(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h := w.hosts[0]
+		for _, subnet := range []string{"192.0.2.0/28", "192.0.0.0/16", "192.0.2.240/28"} { // other hosts, etcd
+			r, err := http.NewRequestWithContext(context.Background(), http.MethodPut, "/", strings.NewReader(`{"subnets":[{"prefix":"`+subnet+`"}]}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.SetPathValue("name", "wide")
+			if _, err := h.agent.putNetwork(r); !errors.Is(err, agentapi.ErrInvalid) {
+				t.Errorf("%s: %v", subnet, err)
+			}
+			w.create(agentapi.Network{Name: "wide", Subnets: []agentapi.Subnet{{Prefix: netip.MustParsePrefix(subnet)}}})
+			time.Sleep(time.Minute)
+			for _, h := range w.hosts {
+				_, offered := h.offered["wide"]
+				if _, there := h.programmed["wide"]; there || offered || !h.saysProblem("wide", "would cut this host off") {
+					t.Errorf("%s: %s is there: %v, %v; it says %q", subnet, h.node, there, offered, h.agent.health("").Problems)
+				}
+			}
+			if err := registry.New(w.etcd.Client(78)).Delete(context.Background(), "wide"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			if !h.agent.health("").Healthy {
+				t.Errorf("%s: afterwards: %q", subnet, h.agent.health("").Problems)
+			}
+		}
+	})
+}
+
+// Blocks that containers needed go back when these have gone: all but one after a while, and the last with the membership.
+func TestBlocksGoBack(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h := w.hosts[0]
+		var all []netip.Addr
+		for range 20 {
+			all = append(all, h.mustAdd("blue"))
+			time.Sleep(time.Second)
+		}
+		blocks := func() int { return len(w.etcd.Keys("/fairway/v1/net/blue/blocks/")) }
+		if blocks() < 3 {
+			t.Fatalf("20 containers have %d blocks of 7", blocks())
+		}
+		for _, addr := range all[1:] {
+			h.del("blue", addr)
+		}
+		time.Sleep(2*simLeave + drainFor)
+		if blocks() != 1 {
+			t.Errorf("one container has %d blocks", blocks())
+		}
+		h.del("blue", all[0])
+		time.Sleep(simLeave)
+		h.agent.askRemote() // as an audit does
+		time.Sleep(simLeave)
+		if left := w.etcd.Keys("/fairway/v1/net/blue/"); len(left) > 0 {
+			t.Errorf("without containers it has %v", left)
+		}
+	})
+}
+
+// A pin or a block of somebody else within a block of a host leads nothing away from it, whoever wrote it, and is named.
+func TestForeignRecordsLeadNothingAway(t *testing.T) {
+	for _, record := range []struct{ key, value string }{
+		{"pins/%s", `{"node":"host2","containerID":"x","ifName":"eth0"}`}, {"blocks/%s/32", "host2"}, {"blocks/10.42.0.0/24", "host2"}, {"blocks/%s/30", "host2"},
+	} {
+		inWorld(t, 3, func(w *world) {
+			there := w.hosts[0].mustAdd("blue")
+			w.hosts[1].mustAdd("blue")
+			w.hosts[2].mustAdd("blue")
+			time.Sleep(time.Second)
+			key := record.key
+			if strings.Contains(key, "%s/30") {
+				masked, _ := there.Prefix(30)
+				key = "blocks/" + masked.String()
+			} else if strings.Contains(key, "%s") {
+				key = fmt.Sprintf(key, there)
+			}
+			w.etcd.Put("/fairway/v1/net/blue/"+key, record.value)
+			time.Sleep(10 * time.Second)
+			for _, h := range w.hosts {
+				if to := h.leads("blue", there); to != w.hosts[0].vtep {
+					t.Errorf("%s: on %s, %s is at %v", key, h.node, there, to)
+				}
+			}
+			if named := there.String(); strings.HasPrefix(key, "pins") && !w.hosts[1].saysProblem(named) {
+				t.Errorf("%s: host1 says %q", key, w.hosts[1].agent.health("").Problems)
+			}
+		})
+	}
+}
+
+// counting is a store that counts the transactions it is asked for, and fails them.
+type counting struct {
+	etcd.Store
+	asked atomic.Int64
+}
+
+func (c *counting) Txn(context.Context, etcd.Txn) (etcd.Result, error) {
+	c.asked.Add(1)
+	return etcd.Result{}, etcd.ErrUnavailable
+}
+
+func (c *counting) Range(context.Context, etcd.Range) (etcd.Page, error) {
+	c.asked.Add(1)
+	return etcd.Page{}, etcd.ErrUnavailable
+}
+
+// After the first request that etcd does not answer, a pass asks for nothing more, however many networks there are; and nothing is forgotten.
+func TestPublishingEndsWithTheFirstFailure(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		for i := range 10 {
+			w.create(agentapi.Network{Name: fmt.Sprint("net", i), Subnets: []agentapi.Subnet{{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(100 + i)}), 24)}}})
+		}
+		time.Sleep(time.Second)
+		for i := range 10 {
+			h.mustAdd(fmt.Sprint("net", i))
+		}
+		s, ok := h.agent.cache.state()
+		if !ok {
+			t.Fatal("no state")
+		}
+		a, store := h.agent, &counting{}
+		h.down()
+		a.registry = registry.New(store)
+		p := publisher{Agent: a, unused: make(map[string]map[netip.Addr]time.Time), used: make(map[string]usage), claims: make(map[string]claims)}
+		a.cache.mark(&a.cache.remote)
+		if again := p.all(context.Background(), s); again == 0 || store.asked.Load() != 1 {
+			t.Errorf("%d requests, again after %v", store.asked.Load(), again)
+		}
+		if left := a.cache.take(&a.cache.remote); len(left.names) < 10 && !left.all {
+			t.Errorf("only %v are left to do", left)
+		}
+	})
+}
+
+// The least MTU of the members is that of a network, and grows again with it.
+func TestLeastMTU(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		for i, h := range w.hosts {
+			h.mu.Lock()
+			h.mtu = []int{9000, 1500, 9000}[i]
+			h.mu.Unlock()
+			h.agent.wake.set()
+			h.mustAdd("blue")
+		}
+		want := func(mtu int) {
+			t.Helper()
+			time.Sleep(time.Minute)
+			for _, h := range w.hosts {
+				if got := h.programmed["blue"].mtu; got != mtu {
+					t.Errorf("%s has MTU %d, want %d", h.node, got, mtu)
+				}
+			}
+		}
+		want(1500)
+		w.hosts[1].mu.Lock()
+		w.hosts[1].mtu = 4000
+		w.hosts[1].mu.Unlock()
+		w.hosts[1].agent.wake.set()
+		want(4000)
+	})
+}
