@@ -44,7 +44,9 @@ type siege struct {
 	// took is how long a command ran that was not killed; it is killed within that time.
 	took   map[string]time.Duration
 	killed map[string]int
-	before remains
+	// plugins is in how many of these only plugins were killed.
+	plugins int
+	before  remains
 }
 
 // remains is all that a host has of fairway.
@@ -77,7 +79,7 @@ func TestSiege(t *testing.T) {
 		s.settle()
 	}
 	s.before = s.look()
-	t.Cleanup(func() { t.Logf("killed: %v", s.killed) })
+	t.Cleanup(func() { t.Logf("killed: %v, of %d the plugins alone", s.killed, s.plugins) })
 	began := time.Now()
 	for calls := 0; !s.enough(verbs, time.Since(began)) && !t.Failed(); calls++ {
 		if calls == 5**siegeKills {
@@ -126,8 +128,17 @@ func lasting(t *testing.T, args ...string) runShell {
 	return runShellBy(t, cmd)
 }
 
-// kill starts a command and kills it at random: its process group, which its plugins and its keeper are not in, its children, or all.
-// The first run of a command ends by itself.
+// What of a command is killed: its process group, which its plugins and its keeper are not in; its children; both; or the plugins
+// that run for it, also under the keeper, which outlives them.
+const (
+	killGroup = iota
+	killChildren
+	killBoth
+	killPlugins
+	killKinds
+)
+
+// kill starts a command and kills it at random. The first run of a command ends by itself.
 func (s *siege) kill(args ...string) {
 	s.t.Helper()
 	verb := args[0]
@@ -138,24 +149,32 @@ func (s *siege) kill(args ...string) {
 		s.t.Fatal(err)
 	}
 	var children []int
-	which := s.chance.IntN(3)
+	which, struck := s.chance.IntN(killKinds), false
 	if took := s.took[verb]; took > 0 {
 		time.Sleep(time.Duration(s.chance.Int64N(int64(took))))
+		var victims []int
+		if which == killPlugins {
+			victims = awaitPlugins(cmd.Process.Pid, took)
+		}
 		children = childrenOf(cmd.Process.Pid)
-		if which != 1 || len(children) == 0 {
+		if which == killChildren || which == killBoth {
+			victims = children
+		}
+		if which == killGroup || which == killBoth || len(victims) == 0 {
 			_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // it may have ended
 		}
-		if which != 0 {
-			for _, pid := range children {
-				_ = unix.Kill(pid, unix.SIGKILL) // it may have ended
-			}
+		for _, pid := range victims {
+			struck = unix.Kill(pid, unix.SIGKILL) == nil || struck // it may have ended
 		}
 	}
 	err := cmd.Wait()
 	var exit *exec.ExitError
 	switch {
-	case errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled(), which == 1 && err != nil:
+	case errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled(), struck && err != nil:
 		s.killed[verb]++
+		if which == killPlugins && struck {
+			s.plugins++
+		}
 	default:
 		s.took[verb] = time.Since(began)
 	}
@@ -164,6 +183,26 @@ func (s *siege) kill(args ...string) {
 			awaitEnd(s.t, pid)
 		}
 	}
+}
+
+// awaitPlugins are the plugins that run for a process, soon or within a time. There are none when it needs none, or ends.
+func awaitPlugins(pid int, within time.Duration) (plugins []int) {
+	for end := time.Now().Add(within); len(plugins) == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		plugins = pluginsOf(pid)
+	}
+	return plugins
+}
+
+// pluginsOf are the descendants of a process that run a verb of CNI.
+func pluginsOf(pid int) (plugins []int) {
+	for _, child := range childrenOf(pid) {
+		environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", child)) // none, once it has ended
+		if strings.Contains("\x00"+string(environ), "\x00CNI_COMMAND=") {
+			plugins = append(plugins, child)
+		}
+		plugins = append(plugins, pluginsOf(child)...)
+	}
+	return plugins
 }
 
 // childrenOf are the processes that another has started.
