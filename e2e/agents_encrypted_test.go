@@ -185,6 +185,9 @@ func TestEncryptedOverlay(t *testing.T) {
 	c.d = c.h3.confide(t, "secret", "d")
 	c.speak(t)
 	c.told(t)
+	if picture := succeed(t, c.h1.Command("/opt/cni/bin/fairway", "topology", "-o", "json")); !strings.Contains(picture, `"encrypted"`) || !strings.Contains(picture, c.device()) {
+		t.Errorf("topology says nothing of encryption:\n%s", picture)
+	}
 	c.sawNothing(t)
 	c.speak(t)
 }
@@ -277,13 +280,31 @@ func TestEncryptedAgentEnds(t *testing.T) {
 				t.Errorf("ADD without the agent: %d %s", code, text)
 			}
 		}
+		if signal == unix.SIGKILL {
+			c.unanswered(t, "network secret: host host1 does not answer at 192.0.2.11:51840, last handshake: ")
+		}
 		c.h1.start(t)
 		c.speak(t)
 	}
+	c.unanswered(t, "")
 	if again, err := os.ReadFile(c.h1.keyFile()); err != nil || string(again) != string(before) {
 		t.Errorf("another key after a restart, %v", err)
 	}
 	c.sawNothing(t)
+}
+
+// unanswered waits until host2 says of host1 that it does not answer, or says nothing, and doctor with it. That is no problem of host2's.
+func (c *confidants) unanswered(t *testing.T, want string) {
+	t.Helper()
+	eventually(t, "host2 says "+want, func() bool {
+		health, err := c.h2.Agent().Health(t.Context())
+		said := strings.Join(health.Unanswered, "\n")
+		return err == nil && health.Healthy && strings.Contains(said, want) && (want != "" || said == "")
+	})
+	out, _ := c.h2.Command("/opt/cni/bin/fairway", "doctor").CombinedOutput() // it may find something else
+	if strings.Contains(string(out), "does not answer at") != (want != "") {
+		t.Errorf("doctor, where health says %q:\n%s", want, out)
+	}
 }
 
 // TestEncryptedDamaged: what somebody takes away comes back, and what is left refuses meanwhile. With the device, sessions go: the next

@@ -49,6 +49,7 @@ type Agent struct {
 	keys      *keyring
 	devices   *devices
 	rotation  rotation
+	contacts  contacts
 	others    others // names of other hosts
 	// link reports whether etcd is connected, and leave closes the connections that begin at an address.
 	link     func(ctx context.Context, report func(connected bool))
@@ -101,7 +102,7 @@ func newAgent(c Config, p parts) (*Agent, error) {
 	}
 	a := &Agent{
 		config: c, bootID: p.bootID, clock: p.clock, identity: p.who, registry: registry.New(p.store), machine: p.machine, files: p.files, offers: p.offers,
-		keys: p.keys, devices: p.devices, rotation: newRotation(), link: p.link, leave: p.leave, cache: newCache(), problems: newProblems(),
+		keys: p.keys, devices: p.devices, rotation: newRotation(), contacts: newContacts(), link: p.link, leave: p.leave, cache: newCache(), problems: newProblems(),
 		wake: newTrigger(), usage: newTrigger(), remote: newTrigger(), naming: newTrigger(), others: newOthers(),
 	}
 	a.watched.wanted, a.watched.devices, a.watched.hurt = make(map[string]snapshot), make(map[string]string), make(map[string]bool)
@@ -119,7 +120,7 @@ func (a *Agent) node() string { return a.identity.Node }
 
 // tasks are what an agent does at the same time, but for its API.
 func (a *Agent) tasks(l *local) []func(context.Context) error {
-	return []func(context.Context) error{a.follow, a.beat, a.connections, l.work, a.publish, a.publishNames, a.keepNames, a.keep, a.rotate}
+	return []func(context.Context) error{a.follow, a.beat, a.connections, l.work, a.publish, a.publishNames, a.keepNames, a.keep, a.rotate, a.watchTunnels}
 }
 
 func (a *Agent) newLocal() *local {

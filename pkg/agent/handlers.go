@@ -333,6 +333,6 @@ func (a *Agent) health(network string) agentapi.Health {
 		Etcd: agentapi.EtcdHealth{
 			Endpoints: a.config.Endpoints, Connected: connected, Revision: a.cache.revision(), Since: a.cache.connectedSince(),
 		},
-		Encryption: a.devices.used(), Rotation: a.rotationHealth(), Networks: len(a.cache.networks()), Member: len(a.cache.joinedNetworks()),
+		Encryption: a.devices.used(), Rotation: a.rotationHealth(), Unanswered: a.unanswered(network), Networks: len(a.cache.networks()), Member: len(a.cache.joinedNetworks()),
 	}
 }

@@ -1,7 +1,10 @@
 package agent
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 )
 
 var (
@@ -9,6 +12,7 @@ var (
 		"When the last handshake with a host of an encrypted network was, 0 for never: there is none without traffic.", []string{"network", "node"}, nil)
 	receivedDesc = prometheus.NewDesc("fairwayd_tunnel_received_bytes_total", "Received from a host of an encrypted network.", []string{"network", "node"}, nil)
 	sentDesc     = prometheus.NewDesc("fairwayd_tunnel_sent_bytes_total", "Sent to a host of an encrypted network.", []string{"network", "node"}, nil)
+	downDesc     = prometheus.NewDesc("fairwayd_tunnel_down", "1 where a host of an encrypted network does not answer what is sent to it.", []string{"network", "node"}, nil)
 	inKernelDesc = prometheus.NewDesc("fairwayd_tunnel_in_kernel", "1 where the kernel encrypts, 0 where fairwayd does.", nil, nil)
 )
 
@@ -20,30 +24,47 @@ func (m *metrics) collectTunnels(all chan<- prometheus.Metric) {
 	case byItself:
 		all <- prometheus.MustNewConstMetric(inKernelDesc, prometheus.GaugeValue, 0)
 	}
-	for name, snap := range m.agent.cache.remembered() {
+	now := time.Now()
+	for _, t := range m.agent.tunnelPeers() {
+		handshake, isDown := 0.0, 0.0
+		if !t.LastHandshakeTime.IsZero() {
+			handshake = float64(t.LastHandshakeTime.UnixMilli()) / 1000
+		}
+		if m.agent.reachOf(t, now) == down {
+			isDown = 1
+		}
+		all <- prometheus.MustNewConstMetric(handshakeDesc, prometheus.GaugeValue, handshake, t.network, t.node)
+		all <- prometheus.MustNewConstMetric(downDesc, prometheus.GaugeValue, isDown, t.network, t.node)
+		all <- prometheus.MustNewConstMetric(receivedDesc, prometheus.CounterValue, float64(t.ReceiveBytes), t.network, t.node)
+		all <- prometheus.MustNewConstMetric(sentDesc, prometheus.CounterValue, float64(t.TransmitBytes), t.network, t.node)
+	}
+}
+
+// tunnelPeer is a host of an encrypted network as the first device has it.
+type tunnelPeer struct {
+	network, node string
+	wgtypes.Peer
+}
+
+// tunnelPeers are those of all networks.
+func (a *Agent) tunnelPeers() (list []tunnelPeer) {
+	for name, snap := range a.cache.remembered() {
 		if !snap.definition.Encrypted || !snap.member() {
 			continue
 		}
-		device, err := m.agent.devices.Device(snap.network().Device())
+		device, err := a.devices.Device(snap.network().Device())
 		if err != nil {
 			continue // it is being made, or health says why it is not
 		}
-		nodes := make(map[[32]byte]string, len(snap.hosts.Peers))
+		nodes := make(map[wgtypes.Key]string, len(snap.hosts.Peers))
 		for _, p := range snap.hosts.Peers {
-			nodes[p.Key] = p.Node
+			nodes[wgtypes.Key(p.Key)] = p.Node
 		}
 		for _, p := range device.Peers {
-			node, known := nodes[p.PublicKey]
-			if !known {
-				continue // it is about to go
+			if node, known := nodes[p.PublicKey]; known { // else it is about to go
+				list = append(list, tunnelPeer{name, node, p})
 			}
-			handshake := 0.0
-			if !p.LastHandshakeTime.IsZero() {
-				handshake = float64(p.LastHandshakeTime.UnixMilli()) / 1000
-			}
-			all <- prometheus.MustNewConstMetric(handshakeDesc, prometheus.GaugeValue, handshake, name, node)
-			all <- prometheus.MustNewConstMetric(receivedDesc, prometheus.CounterValue, float64(p.ReceiveBytes), name, node)
-			all <- prometheus.MustNewConstMetric(sentDesc, prometheus.CounterValue, float64(p.TransmitBytes), name, node)
 		}
 	}
+	return list
 }

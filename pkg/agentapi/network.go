@@ -103,6 +103,8 @@ type Health struct {
 	Encryption string `json:"encryption,omitempty"`
 	// Rotation is there while this host replaces its key for encrypted networks.
 	Rotation *Rotation `json:"rotation,omitempty"`
+	// Unanswered are sentences on hosts of encrypted networks that do not answer what is sent to them. They are no problems of this host's.
+	Unanswered []string `json:"unanswered,omitempty"`
 	// Networks is their number, Member that of those which the host is a member of.
 	Networks int `json:"networks"`
 	Member   int `json:"member"`

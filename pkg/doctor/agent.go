@@ -30,6 +30,10 @@ func checkAgent(ctx context.Context, h *Host) ([]Finding, error) {
 	for _, problem := range health.Problems {
 		findings = append(findings, errorf("fairwayd: %s", problem).remedy("see journalctl -u fairwayd"))
 	}
+	for _, peer := range health.Unanswered {
+		findings = append(findings, warningf("fairwayd: %s", peer).
+			remedy("see that its fairwayd runs (fairway overlay peers), that its health is good, and that no firewall between the hosts drops that UDP port"))
+	}
 	if !health.Etcd.Connected {
 		findings = append(findings, errorf("fairwayd has no connection to etcd (%s): networks go on as they are, and nothing new is learnt", some(health.Etcd.Endpoints)).
 			remedy("see that etcd runs and can be reached from this host"))

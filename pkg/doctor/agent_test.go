@@ -42,4 +42,7 @@ func TestAgentHealth(t *testing.T) {
 		"etcd": {"endpoints": ["http://192.0.2.5:2379"], "connected": false}}`)
 	h.finds(t, "agent", finding{doctor.Error, "fairwayd: block 10.42.1.0/24 is full"},
 		finding{doctor.Error, "no connection to etcd (http://192.0.2.5:2379)"}, finding{doctor.Warning, "fairwayd is of release v1.1.9"})
+	h.answering(t, `{"node": "n1", "version": "v1.2.0", "healthy": true, "etcd": {"connected": true},
+		"unanswered": ["network secret: host n2 does not answer at 192.0.2.12:51840, last handshake: never"]}`)
+	h.finds(t, "agent", finding{doctor.Warning, "host n2 does not answer at 192.0.2.12:51840, last handshake: never"})
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 )
 
 // LinkPrefix begins the names of the hosts' VXLAN devices.
@@ -19,6 +20,13 @@ const TunnelPrefix = "fwwg"
 
 // TunnelName is the name of a host's WireGuard device: fwwg and the VNI, at most twelve bytes.
 func TunnelName(vni uint32) string { return TunnelPrefix + strconv.FormatUint(uint64(vni), 10) }
+
+// IsTunnel says whether a link has the name of a WireGuard device that is no spare one.
+func IsTunnel(link string) bool {
+	vni, ok := strings.CutPrefix(link, TunnelPrefix)
+	_, err := strconv.ParseUint(vni, 10, 32)
+	return ok && err == nil
+}
 
 // SpareTunnelName is the name of the second one that a host has while a key is being replaced.
 func SpareTunnelName(vni uint32) string {

@@ -6,12 +6,15 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/snapshot"
+	"github.com/fairway-cni/fairway/pkg/state"
 )
 
 // Build makes the picture. The same facts in another order give the same picture.
 func Build(f Facts) Graph {
 	b := builder{facts: f, host: f.Host.Namespace, at: map[string]int{}, ends: map[int]end{}}
+	b.facts.Networks = withTunnels(f.Networks, b.host.Links)
 	b.graph.Host = f.Host.Hostname
 	b.containers()
 	b.links()
@@ -24,6 +27,22 @@ func Build(f Facts) Graph {
 	b.definitions()
 	b.sort()
 	return b.graph
+}
+
+// withTunnels gives encrypted overlays their devices by the kernel: the file of one that a node agent attends to has no VNI.
+func withTunnels(networks []Network, links []snapshot.Link) []Network {
+	networks = slices.Clone(networks)
+	for i, n := range networks {
+		if n.Type != "overlay-vxlan" || !slices.Contains(n.Marks, Encrypted) {
+			continue
+		}
+		for _, l := range links {
+			if l.Alias == state.OverlayTag(n.Name) && overlay.IsTunnel(l.Name) {
+				networks[i].Link = l.Name
+			}
+		}
+	}
+	return networks
 }
 
 // builder collects nodes, each once.

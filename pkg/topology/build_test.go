@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -249,4 +250,24 @@ func TestBuildOfShuffledFacts(t *testing.T) {
 
 func shuffle[T any](s []T) {
 	rand.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] })
+}
+
+// TestBuildEncrypted: the device of an encrypted network is known by the kernel, as the file of one that a node agent attends to has no
+// VNI; not the spare one, which is there while a key is replaced.
+func TestBuildEncrypted(t *testing.T) {
+	alias := "fairway-overlay secret"
+	host := snapshot.Host{Hostname: "h", Namespace: snapshot.Namespace{Links: []snapshot.Link{
+		{Index: 7, Name: "fwwgs43", Alias: alias, Kind: "wireguard", Up: true}, {Index: 8, Name: "fwwg43", Alias: alias, Kind: "tuntap", Up: true},
+		{Index: 9, Name: "fwwg44", Alias: "fairway-overlay other", Kind: "wireguard", Up: true},
+	}}}
+	g := topology.Build(topology.Facts{Host: host, Networks: []topology.Network{{Name: "secret", Type: "overlay-vxlan", Link: "fwwg0", Marks: []string{topology.Encrypted}}}})
+	for _, n := range g.Nodes {
+		want := n.Name == "fwwg43"
+		if is := slices.Contains(n.Marks, topology.Encrypted) && slices.Contains(n.Networks, "secret"); is != want {
+			t.Errorf("%s: of networks %v, marks %v", n.Name, n.Networks, n.Marks)
+		}
+	}
+	if len(g.Nodes) != 3 || len(g.Networks) != 1 || !slices.Contains(g.Networks[0].Marks, topology.Encrypted) {
+		t.Errorf("%+v", g)
+	}
 }

@@ -48,7 +48,7 @@ func (c conf) marks(internal bool) []string {
 		text string
 		set  bool
 	}{
-		{Internal, internal}, {Masquerade, c.IPMasq && !internal}, {Isolated, c.Isolated},
+		{Internal, internal}, {Masquerade, c.IPMasq && !internal}, {Isolated, c.Isolated}, {Encrypted, c.Encrypted},
 		{NoICC, c.PortIsolation || c.ICC != nil && !*c.ICC},
 	} {
 		if m.set {

@@ -36,7 +36,7 @@ func TestDescribeNetworks(t *testing.T) {
 			Marks: []string{topology.Masquerade, topology.Isolated}},
 		{Name: "dark", Type: "bridge", Link: "cni0", Defined: true, Marks: []string{topology.Internal, topology.NoICC}},
 		{Name: "lan", Type: "macvlan", Link: "eth0", Defined: true},
-		{Name: "vault", Type: "overlay-vxlan", Link: "fwwg43", Subnets: prefixes("10.43.0.0/16"), Defined: true},
+		{Name: "vault", Type: "overlay-vxlan", Link: "fwwg43", Subnets: prefixes("10.43.0.0/16"), Defined: true, Marks: []string{topology.Encrypted}},
 		{Name: "weird", Type: "other", Defined: true},
 		{Name: "wide", Type: "overlay-vxlan", Link: "fwvx4096", Subnets: prefixes("10.42.0.0/16"), Defined: true},
 	}

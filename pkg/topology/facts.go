@@ -27,7 +27,7 @@ type Network struct {
 	Subnets []netip.Prefix
 	// Defined: the network is in a file, rather than predefined.
 	Defined bool
-	// Marks are masquerade, internal, isolated and no icc, as configured.
+	// Marks are masquerade, internal, isolated, encrypted and no icc, as configured.
 	Marks []string
 }
 
@@ -55,5 +55,6 @@ const (
 	Masquerade = "masquerade"
 	Internal   = "internal"
 	Isolated   = "isolated"
+	Encrypted  = "encrypted"
 	NoICC      = "no icc"
 )
