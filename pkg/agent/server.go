@@ -40,11 +40,13 @@ type server struct {
 	metrics net.Listener // nil: not asked for
 	handler http.Handler
 	only    http.Handler // metrics
+	// idle is for how long a connection to them stays without a request.
+	idle time.Duration
 }
 
 // listen takes the run directory and opens the socket, for root alone. A second agent there is an error.
 func (a *Agent) listen() (*server, error) {
-	s := &server{socket: agentapi.Socket(a.config.RunDir), handler: a.handler(), only: a.metrics.handler()}
+	s := &server{socket: agentapi.Socket(a.config.RunDir), handler: a.handler(), only: a.metrics.handler(), idle: scrapeIdle}
 	if err := os.MkdirAll(a.config.RunDir, 0o755); err != nil {
 		return nil, fmt.Errorf("run-dir: %w", err)
 	}
@@ -127,7 +129,7 @@ func (s *server) serve(ctx context.Context) error {
 	defer s.lock.Close()
 	api := &http.Server{Handler: s.handler, ReadHeaderTimeout: requestMax, ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn)}
 	scrapes := &http.Server{
-		Handler: s.only, ReadHeaderTimeout: requestMax, ReadTimeout: requestMax, WriteTimeout: requestMax, IdleTimeout: scrapeIdle, ErrorLog: api.ErrorLog,
+		Handler: s.only, ReadHeaderTimeout: requestMax, ReadTimeout: requestMax, WriteTimeout: requestMax, IdleTimeout: s.idle, ErrorLog: api.ErrorLog,
 	}
 	failed := make(chan error, 2)
 	go func() { failed <- api.Serve(s.api) }()

@@ -2,6 +2,9 @@ package etcd
 
 import (
 	"context"
+	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -44,5 +47,40 @@ func TestLeaveAnAddress(t *testing.T) {
 	put(t, c, "green", "")
 	if got := len(c.connections.all); got != 1 {
 		t.Errorf("%d connections are remembered, want that which is open", got)
+	}
+}
+
+// An etcd that is overloaded gets one connection to find out why, and not one for each request that fails.
+func TestOneDiagnosisForAll(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	var knocks atomic.Int64
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			knocks.Add(1)
+			time.Sleep(50 * time.Millisecond)
+			_, _ = conn.Write([]byte("\x00\x00\x00\x04\x00\x00\x00\x00\x00")) // as etcd does
+			_ = conn.Close()
+		}
+	}()
+	c := &Client{config: Config{Endpoints: []string{"http://" + listener.Addr().String()}}}
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() {
+			if cause := c.diagnosis.of(t.Context(), c); cause != nil {
+				t.Errorf("it answers, and the diagnosis is %v", cause)
+			}
+		})
+	}
+	all.Wait()
+	if n := knocks.Load(); n == 0 || n > 2 { // two if they took longer than a diagnosis is valid
+		t.Errorf("100 failures knocked %d times", n)
 	}
 }
