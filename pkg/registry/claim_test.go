@@ -321,6 +321,24 @@ func TestGuess(t *testing.T) {
 	}
 }
 
+// A block in which an address was pinned since it was given up is not written again for a host that does not run, whether the pin is known yet
+// or not.
+func TestRestoreMemberBesidePins(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		sim, c := newStore(t)
+		n := create(t, c, network("blue", "10.42.0.0/16", 26))
+		block := prefix("10.42.1.0/26")
+		sim.Put(pinKey("blue", addr("10.42.1.7")), `{"node":"a","containerID":"c","ifName":"eth0"}`)
+		if known {
+			n = current(t, c).Networks["blue"]
+		}
+		written, err := c.RestoreMember(t.Context(), n, Lost{Node: "b", VTEP: addr("192.0.2.12"), Blocks: []netip.Prefix{block}})
+		if err != nil || len(written) > 0 || len(current(t, c).Networks["blue"].Blocks) > 0 {
+			t.Errorf("the pin is known: %v; written %v, %v", known, written, err)
+		}
+	}
+}
+
 // A block is regained whatever is pinned elsewhere meanwhile.
 func TestRegainBesidePins(t *testing.T) {
 	sim, c := newStore(t)

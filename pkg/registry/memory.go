@@ -271,10 +271,14 @@ func (c *Client) RestoreMember(ctx context.Context, n *Network, lost Lost) (writ
 	if !response.Done && len(response.Pages[0].KVs) == 0 {
 		return nil, nil // its heartbeat is there, and may end in a moment: blocks without a member would lead nowhere
 	}
+	pins := etcd.UnchangedSince(partPrefix(n.Name, pinsPart), n.Modified) // one may lie in a block that was given up meanwhile
 	for _, block := range lost.Blocks {
+		if n.pinned(block) {
+			continue
+		}
 		key := blockKey(n.Name, block)
 		missing := etcd.ModifiedAt(key, n.Restored[block]) // 0, or another's from before it took the block
-		response, err := c.attempt(ctx, []etcd.Condition{exists(n), missing, silent}, []etcd.Op{etcd.Set(key, lost.Node), used}, nil)
+		response, err := c.attempt(ctx, []etcd.Condition{exists(n), missing, pins, silent}, []etcd.Op{etcd.Set(key, lost.Node), used}, nil)
 		if err != nil {
 			return written, err
 		}

@@ -125,6 +125,16 @@ func (n *Network) PinsOf(node string) []netip.Addr {
 	return addrs
 }
 
+// pinned says whether an address of a block is pinned.
+func (n *Network) pinned(block netip.Prefix) bool {
+	for addr := range n.Pins {
+		if block.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
 // Owners are the nodes that have anything in a network.
 func (n *Network) Owners() map[string]bool {
 	all := make(map[string]bool)
