@@ -314,3 +314,32 @@ func TestLeastMTU(t *testing.T) {
 		want(4000)
 	})
 }
+
+// Who joins is answered when the plugin can read it: a disk may be slow.
+func TestMembershipIsAnsweredByTheDocument(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		h := w.hosts[0]
+		h.up()
+		defer h.down()
+		time.Sleep(time.Second)
+		if _, err := registry.New(w.etcd.Client(77)).Create(context.Background(), simNetwork("blue")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if addr, ok := h.add("blue"); !ok {
+			t.Error("the first ADD got no address")
+		} else {
+			h.del("blue", addr)
+		}
+		time.Sleep(simLeave)
+		h.agent.askRemote()
+		time.Sleep(drainFor / 2)
+		if h.mayTake("blue") {
+			t.Error("the block is not withheld")
+		}
+		if _, ok := h.add("blue"); !ok {
+			t.Error("an ADD while the block was withheld got no address")
+		}
+	})
+}

@@ -1,172 +1,254 @@
 package agent
 
 import (
-	"context"
-	"encoding/json"
-	"maps"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
-
-	"github.com/fairway-cni/fairway/pkg/agentapi"
-	"github.com/fairway-cni/fairway/pkg/registry"
 )
 
-// Steps of the simulation that are about networks which are made again, and hosts that are copied or upgraded.
+// step is one thing that happens, to a host and a network.
+type step func(w *world, h *simHost, network string)
+
+// steps are drawn as often as their weights say.
+var steps = []struct {
+	weight int
+	step   step
+}{
+	{30, stepAdd}, {12, stepDelete}, {7, stepPin},
+	{6, stepKill}, {8, stepStart}, {2, stepReboot}, {2, stepRename}, {2, stepUpgrade}, {2, stepMove}, {1, stepAddress}, {1, stepDisk}, {2, stepClone},
+	{5, stepCut}, {7, stepMend}, {2, stepLossy}, {2, stepNotLossy},
+	{2, stepDown}, {5, stepUp}, {3, stepBackup}, {2, stepRestore}, {1, stepWipe}, {2, stepNoSpace}, {3, stepSpace}, {2, stepCompact},
+	{2, stepBadRecord}, {4, stepUnmake}, {3, stepMakeAgain},
+}
 
 // mixedSteps are what an agent of the former release stands.
-var mixedSteps = []int{0, 0, 0, 0, 0, 30, 30, 42, 48, 48, 48, 56, 58, 63, 63, 70, 72, 88, 105, 116, 118}
-
-// away is the step that a host is cut off for more than the hold.
-const away = 200
+var mixedSteps = []step{
+	stepAdd, stepAdd, stepAdd, stepAdd, stepAdd, stepDelete, stepDelete, stepKill, stepStart, stepStart, stepStart, stepReboot, stepCut, stepMend, stepMend,
+	stepDown, stepUp, stepCompact, stepPin, stepUpgrade, stepMove,
+}
 
 // backSteps have the store go back under hosts that come and go.
-var backSteps = []int{0, 0, 0, 0, 0, 0, 30, 30, 30, 42, 48, 48, 58, 63, 63, 63, 77, 77, 80, 80, 80, 82, 105, 112, away, away}
+var backSteps = []step{
+	stepAdd, stepAdd, stepAdd, stepAdd, stepAdd, stepAdd, stepDelete, stepDelete, stepDelete, stepKill, stepStart, stepStart, stepCut, stepMend, stepMend, stepMend,
+	stepBackup, stepBackup, stepRestore, stepRestore, stepRestore, stepWipe, stepPin, stepClone, stepAway, stepAway,
+}
 
-// vnis are those of the networks that the store has.
-func (w *world) vnis() map[string]uint32 {
-	all := make(map[string]uint32)
-	for key, text := range w.etcd.Keys("/fairway/v1/networks/") {
-		var n agentapi.Network
-		if json.Unmarshal([]byte(text), &n) == nil {
-			all[strings.TrimPrefix(key, "/fairway/v1/networks/")] = n.VNI
+// step does one thing at random.
+func (w *world) step() {
+	h, network := w.host(), simNetworks[w.random.IntN(len(simNetworks))]
+	w.draw()(w, h, network)
+}
+
+func (w *world) draw() step {
+	switch {
+	case w.mixed:
+		return mixedSteps[w.random.IntN(len(mixedSteps))]
+	case w.goingBack:
+		return backSteps[w.random.IntN(len(backSteps))]
+	}
+	total := 0
+	for _, s := range steps {
+		total += s.weight
+	}
+	n := w.random.IntN(total)
+	for _, s := range steps {
+		if n -= s.weight; n < 0 {
+			return s.step
 		}
 	}
-	return all
+	panic("the weights do not add up")
 }
 
-// subnets are those that a network is made with by turns.
-func subnets(name string) []netip.Prefix {
-	n := simNetwork(name).Subnets[0].Prefix
-	addr := n.Addr().As4()
-	addr[1] += 100
-	return []netip.Prefix{n, netip.PrefixFrom(netip.AddrFrom4(addr), n.Bits())}
+// Containers.
+
+func stepAdd(w *world, h *simHost, network string) {
+	addr, ok := h.add(network)
+	w.say("%s: add to %s: %v %v", h.node, network, addr, ok)
 }
 
-// unmake deletes a network, unless it is in use. Who hears of it takes it away.
-func (w *world) unmake(name string) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	delete(w.networks, name) // also when the answer is lost
-	w.say("network %s deleted: %v", name, registry.New(w.etcd.Client(78)).Delete(ctx, name))
-}
-
-// makeAgain makes a network that was deleted, by turns with another subnet.
-func (w *world) makeAgain(name string) {
-	if w.vnis()[name] != 0 {
+func stepDelete(w *world, h *simHost, network string) {
+	for addr := range h.containers[network] {
+		w.say("%s: delete %s of %s", h.node, addr, network)
+		h.del(network, addr)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	n := simNetwork(name)
-	n.Subnets[0].Prefix = subnets(name)[w.random.IntN(2)]
-	_, err := registry.New(w.etcd.Client(79)).Create(ctx, n)
-	w.say("network %s made again with %s: %v", name, n.Subnets[0].Prefix, err)
 }
 
-// removeLeftOver removes containers of networks that were deleted, or that others of their names have replaced, as health asks for.
-func (w *world) removeLeftOver() {
-	vnis, some := w.vnis(), w.attachAnew(true)
-	for _, h := range w.hosts {
-		for network, addrs := range h.containers {
-			for addr, vni := range maps.Clone(addrs) {
-				if vni != vnis[network] {
-					w.say("%s: %s of a former network %s removed", h.node, addr, network)
-					h.del(network, addr)
-					some = true
-				}
-			}
-		}
-	}
-	if some {
-		time.Sleep(5 * time.Minute)
-	}
+func stepPin(w *world, h *simHost, network string) {
+	addr := subnets(network)[0].Addr().As4()
+	addr[3] = byte(w.random.IntN(256))
+	w.say("%s: pin %s of %s: %v", h.node, netip.AddrFrom4(addr), network, h.pin(network, netip.AddrFrom4(addr)))
 }
 
-// checkOffers: each host offers what the store has, when all is well.
-func (w *world) checkOffers(keys map[string]string) {
-	w.t.Helper()
-	vnis := w.vnis()
-	for _, h := range w.hosts {
-		offers := make(map[string]uint32)
-		for name, n := range h.offered {
-			offers[name] = n.VNI
-		}
-		if !maps.Equal(offers, vnis) {
-			w.fail("%s offers %v, and the store has %v", h.node, offers, vnis)
-		}
-	}
-	for _, name := range simNetworks {
-		w.networks[name] = vnis[name] != 0
-	}
-	maps.DeleteFunc(w.networks, func(_ string, is bool) bool { return !is })
-	// What belongs to no network is of one that was deleted.
-	for key := range keys {
-		if rest, ok := strings.CutPrefix(key, "/fairway/v1/net/"); ok {
-			if name, _, _ := strings.Cut(rest, "/"); vnis[name] == 0 {
-				w.fail("%s is left of a network that is not there", key)
-			}
-		}
-	}
-}
+// Hosts and their agents.
 
-var visitorVTEP = netip.AddrFrom4([4]byte{192, 0, 2, 60})
-
-// visitOfClone is a copy of a host's disk on another machine, for a while, beside the host itself. A machine ID that was copied too is
-// not known from a host that was started again, unless that is alive.
-func (w *world) visitOfClone(h *simHost) {
-	if h.agent == nil || h.cut || !h.agent.cache.connected() || w.etcd.Keys("/fairway/v1/alive/")["/fairway/v1/alive/"+h.node] != h.bootID() {
-		return
-	}
-	clone := w.newHost(h.node, 50+len(w.steps), w.random.Uint64())
-	clone.vtep = visitorVTEP
-	h.mu.Lock()
-	clone.disk, clone.small, clone.who, clone.fence = maps.Clone(h.disk), maps.Clone(h.small), h.who, h.fence
-	h.mu.Unlock()
-	clone.hostname, clone.visitor = h.node, true
-	switch w.random.IntN(3) {
-	case 0:
-		clone.machine = h.machine
-	case 1:
-		clone.hostname = "another"
-	}
-	w.say("%s: cloned to %s, machine ID %s", h.node, clone.hostname, clone.machine)
-	w.hosts = append(w.hosts, clone)
-	clone.up()
-	time.Sleep(time.Minute)
-	for _, network := range simNetworks {
-		addr, ok := clone.add(network)
-		w.say("clone: add to %s: %v %v", network, addr, ok)
-		if ok && clone.node == h.node {
-			w.fail("a clone got an address under the name of the host that is alive")
-		}
-	}
-	w.check()
-	for network, addrs := range clone.containers {
-		for addr := range maps.Clone(addrs) {
-			clone.del(network, addr)
-		}
-	}
-	clone.down()
-	if clone.node != h.node { // as by fairway overlay forget
-		for key, value := range w.etcd.Keys("/fairway/v1/") {
-			if value == clone.node || strings.HasSuffix(key, "/"+clone.node) {
-				w.etcd.Delete(key)
-			}
-		}
-	}
-	w.hosts = slices.DeleteFunc(w.hosts, func(h *simHost) bool { return h == clone })
-	w.moved[h.node] = time.Now() // the clone may have been taken for it
-}
-
-// upgrade runs an agent of this release where one of the former ran.
-func (h *simHost) upgrade() {
-	if h.former == nil {
-		return
-	}
-	h.world.say("%s: upgraded", h.node)
+func stepKill(w *world, h *simHost, _ string) {
+	w.say("%s: agent killed", h.node)
 	h.down()
-	h.former = nil
+}
+
+func stepStart(w *world, h *simHost, _ string) {
+	w.say("%s: agent started", h.node)
 	h.up()
+}
+
+func stepReboot(w *world, h *simHost, _ string) {
+	w.say("%s: rebooted", h.node)
+	h.reboot()
+}
+
+func stepRename(w *world, h *simHost, _ string) {
+	h.hostname = strings.TrimSuffix(h.hostname, "b") + map[bool]string{true: "", false: "b"}[strings.HasSuffix(h.hostname, "b")]
+	w.say("%s: renamed to %s", h.node, h.hostname)
+}
+
+func stepUpgrade(_ *world, h *simHost, _ string) { h.upgrade() }
+
+func stepMove(w *world, h *simHost, _ string) {
+	h.mu.Lock()
+	addr := h.vtep.As4()
+	addr[3] ^= 0x80
+	h.vtep = netip.AddrFrom4(addr)
+	w.moved[h.node] = time.Now()
+	h.mu.Unlock()
+	w.say("%s: moved to %s", h.node, h.vtep)
+	if h.agent != nil {
+		h.agent.wake.set()
+	}
+}
+
+func stepAddress(w *world, h *simHost, _ string) {
+	h.setAddress(h.without)
+	w.say("%s: without its address %v", h.node, h.without)
+}
+
+func stepDisk(w *world, h *simHost, _ string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.full = !h.full
+	w.say("%s: disk full %v", h.node, h.full)
+}
+
+func stepClone(w *world, h *simHost, _ string) { w.visitOfClone(h) }
+
+// Connections to etcd.
+
+func stepCut(w *world, h *simHost, _ string) {
+	w.say("%s: cut off from etcd", h.node)
+	h.setCut(true)
+}
+
+func stepMend(w *world, _ *simHost, _ string) {
+	w.say("all cuts mended")
+	for _, h := range w.hosts {
+		h.setCut(false)
+	}
+}
+
+// stepAway cuts a host off for more than the hold.
+func stepAway(w *world, h *simHost, _ string) {
+	w.say("%s is away for long", h.node)
+	h.setCut(true)
+	time.Sleep(simHold + 5*time.Minute)
+}
+
+func stepLossy(w *world, h *simHost, _ string) {
+	w.say("%s: answers are lost", h.node)
+	h.etcd.SetLossy(true)
+}
+
+func stepNotLossy(w *world, h *simHost, _ string) {
+	w.say("%s: answers are not lost", h.node)
+	h.etcd.SetLossy(false)
+}
+
+// The store.
+
+func stepDown(w *world, _ *simHost, _ string) {
+	w.say("etcd down")
+	w.etcd.SetDown(true)
+}
+
+func stepUp(w *world, _ *simHost, _ string) {
+	w.say("etcd up")
+	w.etcd.SetDown(false)
+}
+
+func stepBackup(w *world, _ *simHost, _ string) {
+	w.say("backup")
+	b := w.etcd.Backup()
+	w.backup = &b
+}
+
+func stepRestore(w *world, _ *simHost, _ string) {
+	if w.backup != nil {
+		w.say("restored from the backup")
+		w.etcd.Restore(*w.backup)
+	}
+}
+
+func stepWipe(w *world, _ *simHost, _ string) {
+	w.say("etcd emptied")
+	w.etcd.Wipe()
+	w.backup = nil
+}
+
+func stepNoSpace(w *world, _ *simHost, _ string) {
+	w.say("no space")
+	w.etcd.SetNoSpace(true)
+}
+
+func stepSpace(w *world, _ *simHost, _ string) {
+	w.say("space")
+	w.etcd.SetNoSpace(false)
+}
+
+func stepCompact(w *world, _ *simHost, _ string) {
+	w.say("compacted")
+	w.etcd.Compact()
+}
+
+func stepBadRecord(w *world, _ *simHost, _ string) { w.badRecord() }
+
+// Networks.
+
+func stepUnmake(w *world, _ *simHost, network string) { w.unmake(network) }
+
+func stepMakeAgain(w *world, _ *simHost, network string) { w.makeAgain(network) }
+
+var badRecords = [][2]string{
+	{"net/blue/blocks/10.42.0.0/24", "host1"}, {"net/blue/blocks/10.99.0.0/29", "host1"}, {"net/blue/blocks/10.42.0.3/29", "x"}, {"net/red/nodes/x", "{"},
+	{"net/red/nodes/x", `{"vtep": "127.0.0.1"}`}, {"net/blue/pins/1.2.3.4", "{}"}, {"nodes/x", "{"}, {"nodes/y", `{"version":1,"vtep":"192.0.2.10"}`},
+	{"networks/green", "{"}, {"networks/green", `{"name":"green","vni":9,"requires":["encryption"],"subnets":[{"prefix":"10.50.0.0/16","blockLength":26}]}`},
+	{"later/key", "x"}, {"net/blue/later/x", "1"},
+	{"net/blue/names/host1/x", "{"}, {"net/blue/names/host1", "{}"},
+	{"net/blue/names/x/1", `{"version":1,"owner":{"network":"blue","containerID":"x","ifname":"eth0"},"names":["c1"],"addresses":["10.42.0.9"]}`},
+	{"net/red/names/host2/1", `{"version":1,"owner":{"network":"red","containerID":"x","ifname":"eth0"},"names":["c1"],"addresses":["10.42.0.9","10.99.0.1"]}`},
+}
+
+func (w *world) badRecord() {
+	r := badRecords[w.random.IntN(len(badRecords))]
+	w.say("bad record %s = %s", r[0], r[1])
+	w.etcd.Put("/fairway/v1/"+r[0], r[1])
+}
+
+// heal ends all that is wrong, and waits until hosts have had the time to settle.
+func (w *world) heal() {
+	w.say("all is well again")
+	w.etcd.SetDown(false)
+	w.etcd.SetNoSpace(false)
+	for _, r := range badRecords {
+		w.etcd.Delete("/fairway/v1/" + r[0])
+	}
+	for _, h := range w.hosts {
+		h.setCut(false)
+		h.etcd.SetLossy(false)
+		h.mu.Lock()
+		h.full = false
+		h.mu.Unlock()
+		h.setAddress(true)
+		h.up()
+	}
+	time.Sleep(10 * time.Minute)
+	w.removeLeftOver()
 }
