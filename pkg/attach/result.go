@@ -26,14 +26,15 @@ type Interface struct {
 	Addresses bool
 }
 
-// document is the result as CNI has it. The keys dns of the configuration and of the lease: the former wins.
+// document is the result as CNI has it. Of the keys dns of the configuration and of the lease the former wins, also where all that it says
+// is that there is nothing.
 func (r Result) document(k *kernel.Kernel, c *call, prev *types100.Result) (*types100.Result, error) {
 	if r.Chained && prev != nil {
 		return prev, nil
 	}
 	result := &types100.Result{CNIVersion: types100.ImplementedSpecVersion}
 	r.Lease.Into(result)
-	if !c.dns.IsEmpty() {
+	if c.dns.Nameservers != nil || c.dns.Domain != "" || c.dns.Search != nil || c.dns.Options != nil {
 		result.DNS = c.dns
 	}
 	c.names.pointAtResolver(&result.DNS)
