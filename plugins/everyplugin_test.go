@@ -9,6 +9,13 @@ import (
 // everyPlugin is an attachment by each plugin that leaves something, on a host of its own, with all that plugin can have to make.
 func everyPlugin() map[string]func(t *testing.T) attachment {
 	all := everyAttaching()
+	all["bridge with ports"] = func(t *testing.T) attachment {
+		var row []map[string]any // an interval, beside single ports
+		for port := range 20 {
+			row = append(row, mapping(9000+port, 9000+port))
+		}
+		return all["bridge"](t).withPorts(append(row, mapping(8080, 80), map[string]any{"hostPort": 5353, "containerPort": 53, "protocol": "udp"})...)
+	}
 	all["portmap"] = everyChained("portmap", map[string]any{"runtimeConfig": map[string]any{"portMappings": []any{mapping(8080, 80)}}})
 	all["firewall"] = everyChained("firewall", nil)
 	all["tuning"] = everyChained("tuning", map[string]any{
