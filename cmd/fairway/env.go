@@ -23,8 +23,9 @@ type env struct {
 	stdin      io.Reader
 	stdout     io.Writer
 	stderr     io.Writer
-	colour     bool // stdout is a terminal that shows colours
-	width      int  // of that terminal in characters, 0: stdout is none
+	args       []string // of the command line, for a process that runs it again
+	colour     bool     // stdout is a terminal that shows colours
+	width      int      // of that terminal in characters, 0: stdout is none
 }
 
 // addFlags gives a command, and those below it, the flags for what is shared.

@@ -11,7 +11,7 @@ import (
 
 func main() {
 	sandbox.Enter() // this may be a process that `fairway run` has started
-	e := &env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, colour: format.Colour(os.Stdout), width: format.Width(os.Stdout)}
+	e := &env{args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, colour: format.Colour(os.Stdout), width: format.Width(os.Stdout)}
 	os.Exit(run(e, os.Args[1:]))
 }
 

@@ -32,7 +32,7 @@ is the same as "fairway ls", and so with the other commands.`,
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
 	addGroup(root, "Networks:", networkCommands(e))
-	addGroup(root, "Containers:", append(containerCommands(e), newRun(e), newResolve(e)))
+	addGroup(root, "Containers:", append(containerCommands(e), newRun(e), newPs(e), newExec(e), newLogs(e), newStop(e), newResolve(e)))
 	addGroup(root, "The host:", hostCommands(e))
 	root.AddCommand(newNetwork(e), newMan(e))
 	plainUseLines(root)

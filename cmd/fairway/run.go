@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"os"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -26,7 +29,9 @@ type runFlags struct {
 	search         []string
 	options        []string
 
-	remove, interactive, terminal bool // as always; given by fingers trained on Docker
+	detach                        bool
+	remove, interactive, terminal bool // as always on a terminal; given by fingers trained on Docker
+	forget                        bool // --rm was given
 }
 
 func newRun(e *env) *cobra.Command {
@@ -38,19 +43,28 @@ func newRun(e *env) *cobra.Command {
 container runtime and no image: the command sees the machine's files, with an /etc/resolv.conf and an /etc/hosts of its own.
 When it ends, or is killed, everything is taken away: all its processes, its interfaces and its addresses.
 
+With --detach it runs in the background, and its ID is printed: "fairway ps", "fairway logs", "fairway exec" and "fairway stop" are for it. What
+it has printed is kept until it is stopped, or another one gets its name; with --rm until it ends.
+
 The exit status is the command's; 125 says that it was not run, 126 that it cannot be executed, 127 that there is none.`,
 		Example: `  fairway run                                               # a shell on the network "bridge"
   fairway run --network lamp --name web busybox httpd -f -p 80
   fairway run --network lamp,ip=10.5.0.20,alias=mysql --network back --dns 1.1.1.1 -- bash
   fairway run -p 8080:80 busybox httpd -f -p 80
+  fairway run -d --name web --network lamp busybox httpd -f -p 80
   fairway run --network none ip addr`,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveDefault // the shell completes commands and files
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.forget = o.remove && cmd.Flags().Changed("rm")
 			status, err := e.run(o, args)
 			switch {
 			case err != nil && status == 0:
+				var other failure
+				if errors.As(err, &other) {
+					return err
+				}
 				return failure{err, runFailure}
 			case err != nil:
 				e.warn(err)
@@ -99,8 +113,9 @@ func (o *runFlags) addFlags(e *env, cmd *cobra.Command) {
 	flags.StringArrayVar(&o.servers, "dns", nil, "`address` of a DNS server")
 	flags.StringArrayVar(&o.search, "dns-search", nil, "a `domain` to look names up in")
 	flags.StringArrayVar(&o.options, "dns-option", nil, "an `option` of resolv.conf(5)")
-	flags.BoolVar(&o.remove, "rm", true, "nothing is left in any case")
-	flags.BoolVarP(&o.interactive, "interactive", "i", true, "standard input is the command's in any case")
+	flags.BoolVarP(&o.detach, "detach", "d", false, "run the command in the background")
+	flags.BoolVar(&o.remove, "rm", true, "nothing is left in any case; with --detach, not what was printed either")
+	flags.BoolVarP(&o.interactive, "interactive", "i", true, "standard input is the command's; =false: it is empty")
 	flags.BoolVarP(&o.terminal, "tty", "t", true, "the terminal is the command's in any case")
 	e.addContainerFlags(cmd)
 	flags.SetNormalizeFunc(dockersNames)
@@ -109,6 +124,13 @@ func (o *runFlags) addFlags(e *env, cmd *cobra.Command) {
 
 // run runs a command on networks. An error with a status says what went wrong after the command had run.
 func (e *env) run(o runFlags, command []string) (status int, err error) {
+	if err := o.refuse(); err != nil {
+		return 0, usageError{err}
+	}
+	supervised := os.Getenv(detachedVar) != ""
+	if o.detach && !supervised {
+		return 0, e.detach(newID(), command)
+	}
 	spec, err := e.sandbox(o)
 	if err != nil {
 		return 0, err
@@ -116,5 +138,25 @@ func (e *env) run(o runFlags, command []string) (status int, err error) {
 	if spec.Command = command; len(command) == 0 {
 		spec.Command = []string{orDefault("SHELL", "/bin/sh")}
 	}
+	if supervised {
+		_ = os.Unsetenv(detachedVar) // it is nobody else's; the name is one
+		return e.supervise(spec, o.forget)
+	}
+	if !o.interactive {
+		if os.Stdin, err = os.Open(os.DevNull); err != nil {
+			return 0, err
+		}
+	}
 	return sandbox.Run(spec)
+}
+
+// refuse says what of Docker's flags cannot be switched off.
+func (o runFlags) refuse() error {
+	switch {
+	case !o.remove && !o.detach:
+		return errors.New("--rm=false: nothing is left of a command on a terminal; what one in the background has printed is, with --detach")
+	case !o.terminal && !o.detach:
+		return errors.New("--tty=false: the command has the terminal of this process: redirect its output instead")
+	}
+	return nil
 }

@@ -16,8 +16,14 @@ import (
 // process reads the flags about the command's process.
 func (o runFlags) process(spec *sandbox.Spec) (err error) {
 	for _, variable := range o.env {
-		if !strings.Contains(variable, "=") {
-			variable += "=" + os.Getenv(variable) // as Docker: its value here
+		name, _, assigned := strings.Cut(variable, "=")
+		if name == "" {
+			return fmt.Errorf("--env %q: give KEY=VALUE, or KEY for the value that it has here", variable)
+		}
+		if value, here := os.LookupEnv(name); !assigned && here { // as Docker: its value here, and nothing where there is none
+			variable += "=" + value
+		} else if !assigned {
+			continue
 		}
 		spec.Env = append(spec.Env, variable)
 	}

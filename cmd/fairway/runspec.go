@@ -15,7 +15,7 @@ import (
 
 // sandbox translates the flags.
 func (e *env) sandbox(o runFlags) (sandbox.Spec, error) {
-	spec := sandbox.Spec{ID: newID(), Name: o.name, Plugins: filepath.SplitList(e.cniPath), Netconf: e.netconfDir}
+	spec := sandbox.Spec{ID: orDefault(detachedVar, newID()), Name: o.name, Plugins: filepath.SplitList(e.cniPath), Netconf: e.netconfDir}
 	if err := e.nameContainer(&spec); err != nil {
 		return spec, err
 	}

@@ -15,6 +15,7 @@ import (
 const (
 	foreground = "foreground"
 	background = "background"
+	inside     = "inside" // of a container that runs: the command ends with the process that has asked for it
 )
 
 // execute becomes the command. In the foreground it is a process group of its own, which has the terminal, so that the
@@ -25,6 +26,9 @@ func execute(args []string) (status int) {
 		if err := unix.Setpgid(0, 0); err == nil {
 			setForeground(unix.Getpid())
 		}
+	}
+	if place == inside {
+		_ = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0) // without it, it ends with the container
 	}
 	file, err := exec.LookPath(command[0])
 	if err == nil {

@@ -54,6 +54,7 @@ func initialise() int {
 		_ = out.Encode(report{Problem: err.Error()}) // who has gone needs none
 		return 1
 	}
+	_ = out.Encode(report{Started: true}) // likewise
 	go func() {
 		for s := range signals {
 			_ = unix.Kill(command.Pid, s.(unix.Signal)) // it may have ended

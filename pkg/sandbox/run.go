@@ -60,7 +60,7 @@ func Run(s Spec) (status int, err error) {
 	if s.Files != nil {
 		order.Files = s.Files(attached)
 	}
-	status, err = supervise(k, s.Env, order, signals)
+	status, err = supervise(k, s, order, signals)
 	select {
 	case <-k.ended:
 		err = errors.Join(err, errKeeperGone)
@@ -95,7 +95,7 @@ func (s Spec) order() (order, error) {
 }
 
 // supervise runs the init process in the namespace, until it ends, or the keeper does.
-func supervise(k *keeper, env []string, o initOrder, signals <-chan os.Signal) (status int, err error) {
+func supervise(k *keeper, s Spec, o initOrder, signals <-chan os.Signal) (status int, err error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return 0, err
@@ -103,7 +103,7 @@ func supervise(k *keeper, env []string, o initOrder, signals <-chan os.Signal) (
 	defer ours.Close()
 	cmd := exec.Command(self)
 	cmd.Args = []string{nameInit}
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(os.Environ(), s.Env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -133,7 +133,7 @@ func supervise(k *keeper, env []string, o initOrder, signals <-chan os.Signal) (
 		case <-over:
 		}
 	}()
-	return follow(cmd, ours, signals, reports, ended)
+	return supervised{cmd: cmd, to: ours, begun: s.Started}.follow(signals, reports, ended)
 }
 
 // runIn starts a command in a network namespace, and waits for it on the thread that has started it: the kernel sends the
@@ -162,6 +162,8 @@ func socketPair() (ours, theirs *os.File, err error) {
 
 // report is what the init process says meanwhile.
 type report struct {
+	// Started: the command is being executed.
+	Started bool
 	// Stopped: the command waits in the background, as after Ctrl-Z.
 	Stopped bool
 	// Problem is why the command could not be started.
@@ -180,21 +182,33 @@ func readReports(from *os.File, reports chan<- report) {
 	}
 }
 
+// supervised is the init process, with the connection to it and who is told that its command has begun.
+type supervised struct {
+	cmd   *exec.Cmd
+	to    *os.File
+	begun func(init int)
+}
+
 // follow passes signals on until the init process has ended.
-func follow(cmd *exec.Cmd, to *os.File, signals <-chan os.Signal, reports <-chan report, ended <-chan error) (int, error) {
+func (s supervised) follow(signals <-chan os.Signal, reports <-chan report, ended <-chan error) (int, error) {
+	cmd := s.cmd
 	var problem error
 	for reports != nil || ended != nil {
 		select {
-		case s := <-signals:
-			if !sentToAll(s) {
-				_ = cmd.Process.Signal(s) // it may have ended
+		case signal := <-signals:
+			if !sentToAll(signal) {
+				_ = cmd.Process.Signal(signal) // it may have ended
 			}
 		case r, more := <-reports:
 			switch {
 			case !more:
 				reports = nil
+			case r.Started:
+				if s.begun != nil {
+					s.begun(cmd.Process.Pid)
+				}
 			case r.Stopped:
-				_ = json.NewEncoder(to).Encode(resume{Foreground: stopSelf()}) // likewise
+				_ = json.NewEncoder(s.to).Encode(resume{Foreground: stopSelf()}) // likewise
 			default:
 				problem = errors.New(r.Problem)
 			}

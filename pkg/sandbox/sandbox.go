@@ -37,6 +37,9 @@ type Spec struct {
 	// Files are bound over those of the same path in /etc, given the attachments. Nil: the host's are seen.
 	Files func([]attachment.Attachment) map[string]string `json:"-"`
 
+	// Started is told of the first process of the container once the command is being executed. Nil: nobody wants to know.
+	Started func(init int) `json:"-"`
+
 	// Cache, Plugins and Netconf are those of attachment.Runtime.
 	Cache   string
 	Plugins []string
