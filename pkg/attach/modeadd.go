@@ -2,10 +2,13 @@ package attach
 
 import (
 	"context"
+	"fmt"
 
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/fairway-cni/fairway/pkg/ipam"
+	"github.com/fairway-cni/fairway/pkg/liveness"
+	"github.com/fairway-cni/fairway/pkg/state"
 )
 
 func (m mode[C]) add(ctx context.Context, c *call, made *rollback) (*types100.Result, error) {
@@ -19,6 +22,9 @@ func (m mode[C]) add(ctx context.Context, c *call, made *rollback) (*types100.Re
 	// An attachment that has the name may also have the address, which a failure further on would give back.
 	draft, _ := m.Plan(r.conf, c.request(nil), Lease{})
 	if err := draft.Free(r.kernel); err != nil {
+		return nil, err
+	}
+	if err := c.livesElsewhere(r.kernel); err != nil {
 		return nil, err
 	}
 	if r.addressing.Executed() {
@@ -35,6 +41,22 @@ func (m mode[C]) add(ctx context.Context, c *call, made *rollback) (*types100.Re
 		return nil, err
 	}
 	return planned.document(r.kernel, c, r.prev)
+}
+
+// livesElsewhere says whether the container is attached in another namespace, in which a process runs: its host's end would be replaced, and
+// its address given away. Where none runs, a restarted container has the ID, and nobody has run DEL for its last life.
+func (c *call) livesElsewhere(k *Kernel) error {
+	owner := c.request(nil).Owner
+	end, err := k.Host.LinkNow(owner.HostLink())
+	if err != nil {
+		return state.IgnoreNotFound(err)
+	}
+	path, lives := liveness.Inhabited(end.Attrs().NetNsID)
+	if !lives {
+		return nil
+	}
+	return fmt.Errorf("container %s interface %s of network %s %w in another namespace, where a process runs (%s): run DEL for it first, or give "+
+		"each container an ID of its own", owner.ContainerID, owner.IfName, owner.Network, state.ErrExists, path)
 }
 
 // addLinksFirst is ADD for an IPAM plugin that is executed: dhcp asks for the address through the container's link. What

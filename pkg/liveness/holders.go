@@ -52,6 +52,15 @@ func (h *holders) hold(id kernel.NamespaceID) bool {
 }
 
 func (h *holders) walk() {
+	h.each(func(process string) {
+		h.threads(process)
+		h.descriptors(process)
+		h.mounts(process)
+	})
+}
+
+// each calls f with the directory of each process.
+func (h *holders) each(f func(process string)) {
 	processes, err := os.ReadDir("/proc")
 	if err != nil {
 		h.blind = true
@@ -61,10 +70,7 @@ func (h *holders) walk() {
 		if _, err := strconv.Atoi(p.Name()); err != nil {
 			continue
 		}
-		dir := filepath.Join("/proc", p.Name())
-		h.threads(dir)
-		h.descriptors(dir)
-		h.mounts(dir)
+		f(filepath.Join("/proc", p.Name()))
 	}
 }
 

@@ -95,20 +95,38 @@ func (o *Observer) PathOf(namespace int) (path string, ok bool) {
 		return "", false
 	}
 	if o.numbers == nil {
-		o.numbers = map[int]string{}
-		k, err := kernel.Open("")
-		if err != nil {
-			return "", false
-		}
-		defer k.Close()
-		for _, path := range o.held().at {
-			if number, err := k.NumberOf(path); err == nil {
-				o.numbers[number] = path
-			}
-		}
+		o.numbers = numbersOf(o.held().at)
 	}
 	path, ok = o.numbers[namespace]
 	return path, ok
+}
+
+// Inhabited finds a process in the namespace with the other end of a veth of the host, by the path to its namespace. What is only held, by a
+// mount or a descriptor, has none.
+func Inhabited(namespace int) (path string, ok bool) {
+	if namespace < 0 {
+		return "", false
+	}
+	h := &holders{at: map[uint64]string{}}
+	h.each(h.threads)
+	path, ok = numbersOf(h.at)[namespace]
+	return path, ok
+}
+
+// numbersOf are paths to namespaces by the numbers by which the host refers to these.
+func numbersOf(paths map[uint64]string) map[int]string {
+	numbers := map[int]string{}
+	k, err := kernel.Open("")
+	if err != nil {
+		return numbers
+	}
+	defer k.Close()
+	for _, path := range paths {
+		if number, err := k.NumberOf(path); err == nil {
+			numbers[number] = path
+		}
+	}
+	return numbers
 }
 
 func (o *Observer) hostEnds() *ends {
