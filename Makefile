@@ -17,7 +17,7 @@ SUDO    := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,NO_COLOR)
 export CGO_ENABLED = 0
 LDFLAGS := -s -w -X github.com/fairway-cni/fairway/pkg/attach.Version=$(VERSION) -X main.version=$(VERSION)
 
-.PHONY: build install demo test test-kernels bench scale lint tools clean
+.PHONY: build install demo test test-kernels test-upstream bench scale lint tools clean
 
 build:
 	@mkdir -p bin
@@ -52,6 +52,11 @@ test: build lint
 # On Debian's kernels in virtual machines, as this account.
 test-kernels: build tools
 	scripts/test-kernels
+
+# Upstream's own tests against our plugins, ten minutes.
+test-upstream: build tools
+	@go build -o bin/tools/upstreamtests ./scripts/upstreamtests
+	@$(SUDO) env PATH="$$PATH" bin/tools/upstreamtests -ours bin
 
 bench: build tools
 	@go build -o bin/tools/bench ./scripts/bench
