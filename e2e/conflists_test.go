@@ -52,6 +52,9 @@ func TestConflistExamples(t *testing.T) {
 			case "overlay-vxlan.conflist":
 				runOverlayExample(t, path)
 				return
+			case "overlay-encrypted.conflist":
+				runEncryptedExample(t, path)
+				return
 			}
 			want, ok := all[name]
 			if !ok {
