@@ -87,6 +87,35 @@ func TestGCKeepsAddressesOfTheLiving(t *testing.T) {
 	}
 }
 
+// TestGCBesideConnect: what is being attached or detached while somebody looks is no leftover.
+func TestGCBesideConnect(t *testing.T) {
+	s := newShell(t)
+	s.succeed(t, "create", "--subnet", "10.5.0.0/24", "hand")
+	ref := "netns:" + testnet.NewNS(t, "box").Path
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range 20 {
+			for _, verb := range []string{"connect", "disconnect"} {
+				if _, stderr, status := s.run(verb, "hand", ref); status != 0 {
+					t.Errorf("%s: %s", verb, stderr)
+				}
+			}
+		}
+	}()
+	for {
+		if planned := s.succeed(t, "gc", "--dry-run"); planned != "" {
+			t.Errorf("gc --dry-run:\n%s", planned)
+		}
+		select {
+		case <-ended:
+			s.succeed(t, "rm", "hand")
+			return
+		default:
+		}
+	}
+}
+
 // TestGCDoesWhatItPlans: what is stale, and what no record tells of, is in both, and nothing else.
 func TestGCDoesWhatItPlans(t *testing.T) {
 	s := newShell(t)

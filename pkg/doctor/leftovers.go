@@ -23,7 +23,7 @@ func checkLeftovers(_ context.Context, h *Host) ([]Finding, error) {
 	for _, a := range interrupted {
 		killed[a.Owner().Tag()], named[a.Owner().Tag()] = true, true
 		findings = append(findings, warningf("%s of container %s on network %s was being attached when the process that did so was killed",
-			a.IfName, a.DisplayName(), a.Network).remedy("fairway gc"))
+			a.IfName, a.DisplayName(), a.Network).command("fairway gc"))
 	}
 	for _, a := range attachment.Stale(h.Attached) {
 		findings = append(findings, warningf("%s of container %s on network %s was never detached, and its namespace is gone", a.IfName, a.DisplayName(), a.Network).

@@ -69,6 +69,9 @@ func (h Host) Leftovers(networks conflist.Networks) ([]Leftover, error) {
 			all, errs = append(all, addresses...), append(errs, err)
 		}
 	}
+	if all, err = h.settled(all); err != nil {
+		return nil, errors.Join(append(errs, err)...)
+	}
 	bridges, err := sweep.OrphanBridges(k, func(bridge string) bool { return hasBridge(networks, bridge) })
 	for _, name := range bridges {
 		all = append(all, Leftover{Object: "bridge " + name})
@@ -78,6 +81,21 @@ func (h Host) Leftovers(networks conflist.Networks) ([]Leftover, error) {
 		all = append(all, Leftover{Network: name, Object: "directory of addresses"})
 	}
 	return all, errors.Join(errs...)
+}
+
+// settled is those among leftovers that no attachment owns which was made since the first look: it had no record then.
+func (h Host) settled(all []Leftover) ([]Leftover, error) {
+	if len(all) == 0 {
+		return nil, nil
+	}
+	attached, err := h.Runtime.List()
+	made := map[state.Owner]bool{}
+	for _, a := range attached {
+		made[a.Owner()] = true
+	}
+	return slices.DeleteFunc(all, func(l Leftover) bool {
+		return made[state.Owner{Network: l.Network, ContainerID: l.ContainerID, IfName: l.IfName}]
+	}), err
 }
 
 // collects says whether the plugins of a network are asked to collect what is left: from CNI 1.1.0 on.
