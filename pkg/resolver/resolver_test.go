@@ -196,8 +196,10 @@ func TestTemporary(t *testing.T) {
 	if err := h.directory.Tell(names.Owner{Network: "n", ContainerID: "c", IfName: "i"}); !errors.Is(err, names.ErrNoResolver) {
 		t.Errorf("after its end: %v", err)
 	}
+	h.start(Config{})
+	c := h.attach("lamp", "c", addrs("10.1.0.2")) // which takes longer, at times
+	h.end()
 	h.start(Config{Temporary: true, Linger: 100 * time.Millisecond})
-	c := h.attach("lamp", "c", addrs("10.1.0.2"))
 	time.Sleep(500 * time.Millisecond) // longer than it lingers
 	want(t, c.ask(t, "c", dns.TypeA), "NOERROR", "A 10.1.0.2")
 	if err := c.Close(); err != nil { // without DEL
