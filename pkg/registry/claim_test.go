@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/big"
@@ -337,41 +336,6 @@ func TestRestoreMemberBesidePins(t *testing.T) {
 			t.Errorf("the pin is known: %v; written %v, %v", known, written, err)
 		}
 	}
-}
-
-// A block is regained whatever is pinned elsewhere meanwhile.
-func TestRegainBesidePins(t *testing.T) {
-	sim, c := newStore(t)
-	n := create(t, c, network("blue", "10.42.0.0/16", 26))
-	alive(t, sim, "a")
-	pins := &besides{Store: c.store, sim: sim}
-	for i := range 50 {
-		block := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 42, byte(i), 0}), 26)
-		pins.left = i % 4
-		if err := New(pins).Regain(t.Context(), n, "a", "a", block); err != nil {
-			t.Errorf("%s: %v", block, err)
-		}
-		if owner := sim.Keys(blockKey("blue", block))[blockKey("blue", block)]; owner != "a" {
-			t.Errorf("%s is %q's", block, owner)
-		}
-	}
-}
-
-// besides is a store in which somebody pins an address before some of the transactions.
-type besides struct {
-	etcd.Store
-	sim  *etcdsim.Sim
-	left int
-	made int
-}
-
-func (s *besides) Txn(ctx context.Context, t etcd.Txn) (etcd.Result, error) {
-	if s.left > 0 {
-		s.left--
-		s.made++
-		s.sim.Put(pinKey("blue", netip.AddrFrom4([4]byte{10, 42, 200, byte(s.made)})), `{"node":"b","containerID":"c","ifName":"eth0"}`)
-	}
-	return s.Store.Txn(ctx, t)
 }
 
 // What the store has lost of a host is written again as a whole, and by the host itself when it is alive.
