@@ -204,6 +204,10 @@ func hostOf(i int) registry.Host {
 
 // oneNetwork has one more network be made, which some hosts join, and gives what etcd has sent for it, in bytes.
 func (c *crowd) oneNetwork(ctx context.Context, members int, endpoint string) (int64, error) {
+	idle, err := idleBytes(ctx, endpoint)
+	if err != nil {
+		return 0, err
+	}
 	before, err := sentBytes(ctx, endpoint)
 	if err != nil {
 		return 0, err
@@ -229,21 +233,40 @@ func (c *crowd) oneNetwork(ctx context.Context, members int, endpoint string) (i
 		}
 		c.views[i].Join([]string{networkName, name})
 	}
-	return steady(ctx, endpoint, before)
+	return steady(ctx, endpoint, before, idle)
 }
 
-// steady waits until etcd sends next to nothing any more.
-func steady(ctx context.Context, endpoint string, before int64) (int64, error) {
-	const look, little = 2 * time.Second, 20_000
-	for last := before; ; {
+// look is between two looks at what etcd has sent.
+const look = 2 * time.Second
+
+// idleBytes is what etcd sends between two looks while nothing happens: hosts renew leases, and look whether it went back.
+func idleBytes(ctx context.Context, endpoint string) (int64, error) {
+	const looks = 16 // two rounds of every host
+	before, err := sentBytes(ctx, endpoint)
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case <-time.After(looks * look):
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	now, err := sentBytes(ctx, endpoint)
+	return (now - before) / looks, err
+}
+
+// steady waits until etcd sends little more than while nothing happens, and gives what it has sent beside that.
+func steady(ctx context.Context, endpoint string, before, idle int64) (int64, error) {
+	const little = 20_000
+	for looks, last := int64(1), before; ; looks++ {
 		select {
 		case <-time.After(look):
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		}
 		now, err := sentBytes(ctx, endpoint)
-		if err != nil || now-last < little {
-			return now - before, err
+		if err != nil || now-last < little+2*idle {
+			return now - before - looks*idle, err
 		}
 		last = now
 	}
