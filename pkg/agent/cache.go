@@ -397,12 +397,13 @@ func (c *cache) endLapse()           { c.with(func() { c.lapsed = false }) }
 func (c *cache) isLapsed() (is bool) { c.with(func() { is = c.lapsed }); return is }
 
 // calmAfter is how long others have to claim again what they have, themselves or by those who know of it, before a host does that may
-// have lost its blocks to them: less than others keep the way to its containers.
+// have lost its blocks to them: less than others keep the way to its containers. Whether the store went back, they find out within
+// vouchAfter.
 const calmAfter = registry.SettleFor / 2
 
 // calm says whether a host that has lapsed knows by now which blocks are still its own.
 func (c *cache) calm() (is bool) {
-	c.with(func() { is = c.read != nil && c.follows && c.linked && time.Since(c.since) > calmAfter })
+	c.with(func() { is = c.read != nil && c.follows && c.linked && time.Since(c.since) > vouchAfter })
 	return is && c.settlesIn() < registry.SettleFor-calmAfter
 }
 
