@@ -278,3 +278,49 @@ func (d *duo) makeFormer(t *testing.T, boot string) {
 	lease := strings.Fields(ctl("lease", "grant", "30"))[1]
 	ctl("put", "--lease="+lease, root+"alive/host2", boot)
 }
+
+// A host that etcd has not seen for three quarters of the hold gives out no addresses, as others may have its block by then; its containers
+// reach the others. When it is back, it goes on with the block that it still has.
+func TestHostThatWasAwayForLong(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2, 1)
+	for _, h := range c.hosts {
+		h.flags["reclaim-after"] = "1m"
+	}
+	c.start(t)
+	h1, h2 := c.hosts[0], c.hosts[1]
+	c.put(t, h1, overlayNet("blue", "10.42.0.0/16"))
+	a, addrA := h1.add(t, "blue", "a")
+	b, addrB := h2.add(t, "blue", "b")
+	block := h1.address(t, "blue")
+	attach := func(name string) (said string, ok bool) {
+		ns := h1.newGuest(t, name)
+		_, said, err := run(h1.cni(t, "add", "blue", ns))
+		if err == nil {
+			ping(t, ns.Path, addrB)
+		}
+		succeed(t, h1.cni(t, "del", "blue", ns))
+		return said, err == nil
+	}
+	tries := 0
+	flow(t, a.Namespace, b.Namespace, addrB, func() {
+		h1.Sh(t, "ip", "route", "add", "blackhole", "192.0.2.1")
+		h1.Sh(t, "ss", "-K", "dst", "192.0.2.1")
+		eventually(t, "h1 gives out no addresses", func() bool {
+			tries++
+			said, ok := attach(fmt.Sprint("away", tries))
+			return !ok && strings.Contains(said, "not seen in etcd")
+		})
+		h1.Sh(t, "ip", "route", "del", "blackhole", "192.0.2.1")
+		eventually(t, "h1 gives out addresses again", func() bool {
+			tries++
+			_, ok := attach(fmt.Sprint("back", tries))
+			return ok
+		})
+	})
+	awaitHealthy(t, h1)
+	if now := h1.address(t, "blue"); now != block {
+		t.Errorf("the block of h1 begins with %s, and with %s before", now, block)
+	}
+	ping(t, b.Path, addrA)
+}
