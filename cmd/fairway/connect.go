@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/conflist"
@@ -13,6 +16,7 @@ import (
 
 func newConnect(e *env) *cobra.Command {
 	var o endpointFlags
+	var docker dockerEndpoint
 	cmd := &cobra.Command{
 		Use:   "connect [OPTIONS] NETWORK CONTAINER",
 		Short: "Connect a container to a network",
@@ -27,6 +31,9 @@ runtime, by the ID or name under which it is on a network already; the process p
 		Args:              arguments(2, 2),
 		ValidArgsFunction: e.completeConnect,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := docker.apply(&o); err != nil {
+				return usageError{err}
+			}
 			request, err := o.request()
 			if err != nil {
 				return usageError{err}
@@ -38,8 +45,43 @@ runtime, by the ID or name under which it is on a network already; the process p
 	}
 	o.addFlags(cmd.Flags())
 	cmd.Flags().StringVar(&o.ifname, "ifname", "", "`name` of the interface (default: the ethN after those it has)")
+	docker.addFlags(cmd.Flags())
 	e.addContainerFlags(cmd)
 	return cmd
+}
+
+// dockerEndpoint are the flags of `docker network connect` that say what has another name here, or cannot be had.
+type dockerEndpoint struct {
+	options   []string
+	linkLocal []string
+	priority  int
+}
+
+func (o *dockerEndpoint) addFlags(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&o.options, "driver-opt", nil, "`KEY=VALUE`: com.docker.network.endpoint.ifname, for --ifname")
+	flags.StringArrayVar(&o.linkLocal, "link-local-ip", nil, "refused: CNI has no way to ask for such an `address`")
+	flags.IntVar(&o.priority, "gw-priority", 0, "refused unless 0: a container's first network keeps its default route")
+	for _, name := range []string{"link-local-ip", "gw-priority"} {
+		must(flags.MarkHidden(name))
+	}
+}
+
+// apply fills in what the flags mean. The error says why that cannot be.
+func (o *dockerEndpoint) apply(to *endpointFlags) error {
+	switch {
+	case len(o.linkLocal) > 0:
+		return errors.New("--link-local-ip: addresses come from the network's IPAM, and CNI has no way to ask for one beside: add it within the container")
+	case o.priority != 0:
+		return errors.New("--gw-priority: the default route of a container that runs stays that of its first network: run --network NET,gw-priority=N chooses that one")
+	}
+	for _, text := range o.options {
+		ifname, ok := strings.CutPrefix(text, ifNameOption+"=")
+		if !ok {
+			return fmt.Errorf("--driver-opt %q: there is %s=NAME alone", text, ifNameOption)
+		}
+		to.ifname = ifname
+	}
+	return nil
 }
 
 // connect attaches the container to the network, as requested.

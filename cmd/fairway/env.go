@@ -67,4 +67,4 @@ func (e *env) networks() (conflist.Networks, error) {
 }
 
 // warn tells of something that does not stop the command.
-func (e *env) warn(err error) { fmt.Fprintf(e.stderr, "fairway: warning: %v\n", err) }
+func (e *env) warn(err error) { fmt.Fprintf(e.stderr, "fairway: warning: %s\n", clean(err.Error())) }

@@ -3,9 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -36,9 +38,14 @@ func (f failure) Unwrap() error { return f.error }
 
 // run executes a command line and gives the exit status.
 func run(e *env, args []string) int {
+	out := &output{to: e.stdout}
+	e.stdout = out
 	root := newRoot(e)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteC()
+	if err == nil && out.err != nil {
+		err = fmt.Errorf("standard output: %w", out.err)
+	}
 	var exit exitError
 	var usage usageError
 	var other failure
@@ -71,8 +78,32 @@ func asRoot(err error, user int) error {
 // complain prints an error, and each of several on a line of its own.
 func (e *env) complain(err error) {
 	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintf(e.stderr, "fairway: %s\n", strings.TrimSuffix(line, "\n"))
+		fmt.Fprintf(e.stderr, "fairway: %s\n", clean(strings.TrimSuffix(line, "\n")))
 	}
+}
+
+// clean shows what would move a terminal's cursor: plugins, and others whose names are in errors, may say anything.
+func clean(line string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\t' && !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, line)
+}
+
+// output remembers the first error of writing, which no command need look for then.
+type output struct {
+	to  io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.to.Write(p)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
 }
 
 // arguments checks the number of arguments, and names them in the error as the command's usage line does.

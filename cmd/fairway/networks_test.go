@@ -93,13 +93,16 @@ func TestRm(t *testing.T) {
 	}
 	want := `fairway: network none-such not found
 fairway: bridge is a predefined network and cannot be removed
-fairway: network hand was not made by fairway: remove its file ` + s.dir + `/hand.conflist, or give --force
+fairway: network hand was not made by fairway: remove its file ` + s.dir + `/hand.conflist, or give --foreign
 `
 	if diff := cmp.Diff(want, said); diff != "" {
 		t.Errorf("errors (-want +got):\n%s", diff)
 	}
-	if got := s.succeed(t, "rm", "--force", "hand", "none-such"); got != "hand\n" {
-		t.Errorf("rm --force: got %q", got)
+	if out, said, status := s.run("rm", "--force", "hand", "none-such"); out != "" || status != 1 || !strings.Contains(said, "hand was not made by fairway") {
+		t.Errorf("rm --force: got %q, %q", out, said)
+	}
+	if got := s.succeed(t, "rm", "--force", "--foreign", "hand", "none-such"); got != "hand\n" {
+		t.Errorf("rm --force --foreign: got %q", got)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 func newRm(e *env) *cobra.Command {
-	var force bool
+	var o rmFlags
 	cmd := &cobra.Command{
 		Use:     "rm [OPTIONS] NETWORK...",
 		Aliases: []string{"remove"},
@@ -26,16 +26,20 @@ named.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := undisturbed(cmd)
 			defer cancel()
-			return remove(ctx, e, args, force)
+			return remove(ctx, e, args, o)
 		},
 	}
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "a network that is not there is no error; remove files that others made as well")
+	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "a network that is not there is no error")
+	cmd.Flags().BoolVar(&o.foreign, "foreign", false, "remove files that others made as well: a kubelet may depend on them")
 	e.addAgentFlag(cmd)
 	return cmd
 }
 
+// rmFlags are those of `fairway rm`, as given.
+type rmFlags struct{ force, foreign bool }
+
 // remove goes on past errors, and prints the reference of each network that is gone.
-func remove(ctx context.Context, e *env, refs []string, force bool) error {
+func remove(ctx context.Context, e *env, refs []string, o rmFlags) error {
 	networks, err := e.networks()
 	if err != nil {
 		return err
@@ -44,10 +48,10 @@ func remove(ctx context.Context, e *env, refs []string, force bool) error {
 	var errs []error
 	for _, ref := range refs {
 		n, err := networks.Find(ref)
-		if errors.Is(err, conflist.ErrNotFound) && force {
+		if errors.Is(err, conflist.ErrNotFound) && o.force {
 			continue
 		}
-		if err == nil && !force {
+		if err == nil && !o.foreign {
 			err = lifecycle.Made(n)
 		}
 		if err == nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/fairway-cni/fairway/pkg/identifier"
 	"github.com/fairway-cni/fairway/pkg/liveness"
 )
 
@@ -55,8 +56,8 @@ type Route struct {
 	Via netip.Addr // zero: on the link
 }
 
-// DisplayName is the container's name, or its ID where there is none.
-func (a Attachment) DisplayName() string { return cmp.Or(a.Name, a.ID) }
+// DisplayName is the container's name, or its ID where there is none, as it is shown to a person.
+func (a Attachment) DisplayName() string { return identifier.Printable(cmp.Or(a.Name, a.ID)) }
 
 // Keys of CNI_ARGS by which runtimes name a container: podman and CRI the first, nerdctl the second.
 const (

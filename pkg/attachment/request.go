@@ -11,6 +11,7 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 
+	"github.com/fairway-cni/fairway/pkg/identifier"
 	"github.com/fairway-cni/fairway/pkg/liveness"
 	"github.com/fairway-cni/fairway/pkg/state/ports"
 )
@@ -38,7 +39,7 @@ type Request struct {
 }
 
 // DisplayName is the container's name, or its ID where there is none.
-func (r Request) DisplayName() string { return cmp.Or(r.Name, r.ID) }
+func (r Request) DisplayName() string { return identifier.Printable(cmp.Or(r.Name, r.ID)) }
 
 // Capabilities of CNI's conventions by which a runtime hands over what was asked for.
 const (

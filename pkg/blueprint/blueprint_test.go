@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -205,6 +207,13 @@ func TestRefusals(t *testing.T) {
 		`IPAM driver "/bin/sh": give the name of a plugin`:                                    {IPAMDriver: "/bin/sh"},
 		`driver bridge: no such plugin as "weaved"`:                                           {IPAMDriver: "weaved"},
 		`leave out --config-only or --config-from`:                                            {ConfigOnly: true, ConfigFrom: "base"},
+		`--internal is not part of a configuration for others`:                                {ConfigOnly: true, Internal: true},
+		`--attachable is not part of a configuration for others`:                              {ConfigOnly: true, Attachable: true},
+		`--scope is not part of a configuration for others`:                                   {ConfigOnly: true, Scope: "local"},
+		`--driver is not part of a configuration for others`:                                  {ConfigOnly: true, Driver: "macvlan"},
+		`no such plugin as "nosuch"`:                                                          {ConfigOnly: true, IPAMDriver: "nosuch"},
+		`inhibit_ipv4: give isGateway=false`:                                                  {Options: []string{"com.docker.network.bridge.inhibit_ipv4=true"}},
+		`container_iface_prefix: a CNI runtime names interfaces`:                              {Options: []string{"com.docker.network.container_iface_prefix=net"}},
 		`the configuration of base is copied as it is`:                                        {ConfigFrom: "base", Labels: []string{"a=b"}},
 		`network nobody not found`:                                                            {ConfigFrom: "nobody"},
 		`its plugins have no CNI version in common`:                                           {Driver: "odd", IPAMDriver: "dhcp"},
@@ -222,6 +231,35 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("got %q, want %q", err, want)
 			}
 		})
+	}
+}
+
+// TestConfigOnlyKeeps: what is given for a configuration is what a network made from it has.
+func TestConfigOnlyKeeps(t *testing.T) {
+	s := site()
+	o := Order{Name: "six", ConfigOnly: true, NoIPv4: true, IPv6: true, Options: []string{"icc=false"}, Labels: []string{"a=b"}}
+	d, err := Draw(t.Context(), o, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := d.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "six.config-only"), content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s.Networks, err = conflist.Load(dir); err != nil || len(s.Networks.Warnings) > 0 {
+		t.Fatal(err, s.Networks.Warnings)
+	}
+	made, err := Draw(t.Context(), Order{Name: "shop", ConfigFrom: "six", Internal: true}, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	about := made.About
+	if len(about.Pools) != 1 || !about.Pools[0].Subnet.Addr().Is6() || about.Options["icc"] != "false" || made.Labels["a"] != "b" || !about.Internal {
+		t.Errorf("made from it: %+v, labels %v", about, made.Labels)
 	}
 }
 

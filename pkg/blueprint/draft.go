@@ -22,6 +22,8 @@ type draft struct {
 	pools       []conflist.Pool
 	// given counts the pools that were asked for; the others were chosen.
 	given int
+	// driverGiven: by the order, and not by default or by another network.
+	driverGiven bool
 }
 
 // Draw gives the conflist for an order. Nothing is written.
@@ -31,7 +33,7 @@ func Draw(ctx context.Context, o Order, site Site) (conflist.Definition, error) 
 		return conflist.Definition{}, err
 	}
 	if d.ConfigOnly {
-		return d.template(), nil
+		return d.template(), d.checkTemplate(ctx)
 	}
 	if err := d.choosePools(); err != nil {
 		return conflist.Definition{}, err
@@ -58,7 +60,7 @@ func read(o Order, site Site) (*draft, error) {
 	if err := checkName(o.Name, site.Networks); err != nil {
 		return nil, err
 	}
-	d := &draft{Order: o, site: site}
+	d := &draft{Order: o, site: site, driverGiven: o.Driver != ""}
 	var err error
 	if d.options, err = pairs("option", o.Options); err != nil {
 		return nil, err

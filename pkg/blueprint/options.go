@@ -112,12 +112,25 @@ func (d dialect) translate(options map[string]string) (map[string]any, error) {
 	return keys, nil
 }
 
+// refused are Docker's options of bridges that are not honoured, with what to do instead.
+var refused = map[string]string{
+	"com.docker.network.bridge.inhibit_ipv4":            "give isGateway=false for a bridge without an address of the host's",
+	"com.docker.network.container_iface_prefix":         "a CNI runtime names interfaces: give --ifname to connect, or ifname to run --network",
+	"com.docker.network.bridge.trusted_host_interfaces": "give publishFrom to limit who reaches published ports",
+	"com.docker.network.host_ipv4":                      "containers are masqueraded with the address of the link that they leave by: give ipMasq=false, and a rule of your own",
+	"com.docker.network.host_ipv6":                      "containers are masqueraded with the address of the link that they leave by: give ipMasq=false, and a rule of your own",
+	"com.docker.network.bridge.default_bridge":          "the default network is the predefined bridge: see fairway install",
+}
+
 func (d dialect) key(option string) (string, error) {
 	if _, ok := d.keys[option]; option == optionEncrypted && !ok {
 		return "", fmt.Errorf("option encrypted: networks of driver %s are not encrypted, and one that pretends to be is worse than none: leave the option out", d.driver)
 	}
 	if key, ok := d.docker[option]; ok {
 		return key, nil
+	}
+	if why, ok := refused[option]; ok {
+		return "", fmt.Errorf("option %s: %s", option, why)
 	}
 	if d.keys == nil && !strings.HasPrefix(option, "com.docker.") && !slices.Contains(reserved, option) {
 		return option, nil

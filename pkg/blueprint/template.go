@@ -1,6 +1,7 @@
 package blueprint
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,9 +13,26 @@ import (
 // template is the definition of a configuration that is no network.
 func (d *draft) template() conflist.Definition {
 	about := d.about()
-	about.Driver, about.ConfigOnly, about.IPv6 = "null", true, d.IPv6
+	about.Driver, about.ConfigOnly, about.IPv6, about.NoIPv4 = "null", true, d.IPv6, d.NoIPv4
 	about.IPAMDriver = d.IPAMDriver
 	return conflist.Definition{Name: d.Name, Labels: d.labels, About: about}
+}
+
+// checkTemplate refuses what is of the network that is made from a configuration, as Docker does.
+func (d *draft) checkTemplate(ctx context.Context) error {
+	for _, given := range []struct {
+		flag string
+		is   bool
+	}{{"--internal", d.Internal}, {"--attachable", d.Attachable}, {"--scope", d.Scope != ""}, {"--driver", d.driverGiven}} {
+		if given.is {
+			return fmt.Errorf("%s is not part of a configuration for others: give it where --config-from makes the network", given.flag)
+		}
+	}
+	if slices.Contains([]string{"", "default", "null", "none"}, d.IPAMDriver) {
+		return nil
+	}
+	_, err := d.site.Plugins.Versions(ctx, d.IPAMDriver)
+	return err
 }
 
 // copyFrom takes over the configuration of another network. As with Docker, it cannot be changed on the way. Of a network
@@ -33,7 +51,8 @@ func (d *draft) copyFrom(ref string) error {
 	d.ConfigFrom = source.Name
 	d.options, d.labels = maps.Clone(source.Options), maps.Clone(source.Labels)
 	if source.ConfigOnly {
-		d.pools, d.IPv6 = slices.Clone(source.IPAM.Pools), source.IPv6
+		d.pools, d.IPv6, d.NoIPv4 = slices.Clone(source.IPAM.Pools), source.IPv6, source.NoIPv4
+		d.Internal, d.Attachable = d.Internal || source.Internal, d.Attachable || source.Attachable // in files of before they were refused
 		d.IPAMDriver, d.ipamOptions = source.IPAM.Driver, source.IPAM.Options
 		return nil
 	}

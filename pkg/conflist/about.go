@@ -17,7 +17,9 @@ type About struct {
 	IPAMDriver  string            `json:"ipamDriver,omitempty"`
 	IPAMOptions map[string]string `json:"ipamOptions,omitempty"`
 	// IPv6 says that an IPv6 subnet is to be chosen where Pools has none. It is for ConfigOnly.
-	IPv6       bool   `json:"ipv6,omitempty"`
+	IPv6 bool `json:"ipv6,omitempty"`
+	// NoIPv4 says that no IPv4 subnet is to be chosen. It is for ConfigOnly.
+	NoIPv4     bool   `json:"noIPv4,omitempty"`
 	Internal   bool   `json:"internal,omitempty"`
 	Attachable bool   `json:"attachable,omitempty"`
 	ConfigFrom string `json:"configFrom,omitempty"`

@@ -44,6 +44,9 @@ func Load(dir string) (Networks, error) {
 		if !namespace.IsDir() {
 			continue
 		}
+		if ending := filepath.Ext(namespace.Name()); slices.Contains([]string{listEnding, ".conf", ".json", templateEnding}, ending) {
+			ns.Warnings = append(ns.Warnings, fmt.Errorf("left out: %s is a directory, and called as a network's file", filepath.Join(dir, namespace.Name())))
+		}
 		if err := ns.loadAll(filepath.Join(dir, namespace.Name()), []string{listEnding}); err != nil {
 			return Networks{}, err
 		}

@@ -63,7 +63,7 @@ func TestLoadOrder(t *testing.T) {
 	if diff := cmp.Diff(want, ns.names()); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)
 	}
-	if len(ns.Warnings) != 0 {
+	if len(ns.Warnings) != 1 || !strings.Contains(ns.Warnings[0].Error(), "sub.conflist is a directory") {
 		t.Errorf("warnings: %v", ns.Warnings)
 	}
 	if more, _ := ns.named("more"); more.Link != "br-more" {

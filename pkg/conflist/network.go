@@ -40,6 +40,7 @@ type Network struct {
 	// subnet even if IPAM has none.
 	ConfigOnly bool
 	IPv6       bool
+	NoIPv4     bool // those are to have no IPv4 subnet unless IPAM has one
 	// Agent: the node agent's, on every host of the network.
 	Agent   bool
 	Labels  map[string]string // never nil

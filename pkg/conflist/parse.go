@@ -31,7 +31,7 @@ func CheckName(name string) error {
 
 // read reads the network of a file.
 func read(path string) (Network, error) {
-	content, err := os.ReadFile(path)
+	content, err := readFile(path)
 	if err != nil {
 		return Network{}, err
 	}
@@ -48,6 +48,23 @@ func read(path string) (Network, error) {
 		n.Created = info.ModTime()
 	}
 	return n, nil
+}
+
+// longestFile is more than any network's, in bytes.
+const longestFile = 8 << 20
+
+// readFile reads a file of the netconf directory, where anything may lie: a FIFO would be waited for.
+func readFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: is no regular file", path)
+	case info.Size() > longestFile:
+		return nil, fmt.Errorf("%s: has %d bytes, and no network's file has more than %d", path, info.Size(), longestFile)
+	}
+	return os.ReadFile(path)
 }
 
 // decode reads a list, or a single plugin as a list of one. As libcni has it, the ending of the file decides.
@@ -148,7 +165,7 @@ func (n *Network) readTop(f file) {
 	n.Maker = Fairway
 	n.Created, n.Attachable, n.ConfigFrom = about.Created, about.Attachable, about.ConfigFrom
 	n.Internal = n.Internal || about.Internal
-	n.Agent, n.IPv6 = about.Agent, about.IPv6
+	n.Agent, n.IPv6, n.NoIPv4 = about.Agent, about.IPv6, about.NoIPv4
 	n.Options = nonNil(about.Options)
 	n.IPAM.Options = about.IPAMOptions
 	if n.ConfigOnly && about.IPAMDriver != "" {

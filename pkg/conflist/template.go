@@ -4,14 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 )
 
 // templateEnding is that of a configuration which is no network: no runtime reads such a file.
 const templateEnding = ".config-only"
 
 func readTemplate(path string) (Network, error) {
-	content, err := os.ReadFile(path)
+	content, err := readFile(path)
 	if err != nil {
 		return Network{}, err
 	}

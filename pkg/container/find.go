@@ -80,7 +80,7 @@ func (f Finder) alive() (found []Container) {
 		if !a.Alive() {
 			continue
 		}
-		c := Container{ID: a.ID, Name: a.DisplayName(), Netns: a.Path(), Runtime: "CNI's cache", ids: []string{a.ID}}
+		c := Container{ID: a.ID, Name: cmp.Or(a.Name, a.ID), Netns: a.Path(), Runtime: "CNI's cache", ids: []string{a.ID}}
 		if a.Name != "" {
 			c.names = []string{a.Name}
 		}

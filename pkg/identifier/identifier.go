@@ -4,6 +4,10 @@ package identifier
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +25,15 @@ func Valid(s string) bool {
 		}
 	}
 	return s != ""
+}
+
+// Printable is a text as it is shown to a person: as it stands, or quoted where it holds what would break a line or move a terminal's
+// cursor. Names that other runtimes give may hold anything.
+func Printable(text string) string {
+	if utf8.ValidString(text) && strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
+		return text
+	}
+	return strconv.Quote(text)
 }
 
 // CheckLink says why the kernel would refuse a name for a link (dev_valid_name), or change it; or nil. The error names

@@ -5,6 +5,16 @@ import (
 	"testing"
 )
 
+func TestPrintable(t *testing.T) {
+	for text, want := range map[string]string{
+		"web-1": "web-1", "größe 日本": "größe 日本", "a\nfairway: pwned": `"a\nfairway: pwned"`, "\x1b[2J": `"\x1b[2J"`, "a\u202eb": `"a\u202eb"`, "\xff": `"\xff"`,
+	} {
+		if got := Printable(text); got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+}
+
 // FuzzValid compares with the regular expression of the CNI specification.
 func FuzzValid(f *testing.F) {
 	specified := regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`)

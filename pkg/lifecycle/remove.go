@@ -164,5 +164,5 @@ func Made(n conflist.Network) error {
 	if n.Maker != "" || n.Predefined() {
 		return nil
 	}
-	return fmt.Errorf("network %s %w: remove its file %s, or give --force", n.Name, ErrForeign, strings.TrimSpace(n.File))
+	return fmt.Errorf("network %s %w: remove its file %s, or give --foreign", n.Name, ErrForeign, strings.TrimSpace(n.File))
 }
