@@ -127,26 +127,11 @@ func (w way) stream(warmUp, measured time.Duration) (rate float64, err error) {
 }
 
 func (w way) connectAndSend(warmUp, measured time.Duration) (rate float64, err error) {
-	var listener net.Listener
-	var sender, receiver net.Conn
-	if err := w.to.Do(func() (err error) {
-		listener, err = net.Listen("tcp", netip.AddrPortFrom(w.addr, 0).String())
-		return err
-	}); err != nil {
+	sender, receiver, err := w.connect()
+	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, listener.Close()) }()
-	if err := w.from.Do(func() (err error) {
-		sender, err = net.DialTimeout("tcp", listener.Addr().String(), 5*time.Second)
-		return err
-	}); err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, sender.Close()) }()
-	if receiver, err = listener.Accept(); err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, receiver.Close()) }()
+	defer func() { err = errors.Join(err, sender.Close(), receiver.Close()) }()
 	// The receiver ends first, unless nothing comes.
 	deadline := time.Now().Add(warmUp + measured + 10*time.Second)
 	if err := errors.Join(sender.SetDeadline(deadline), receiver.SetDeadline(deadline)); err != nil {
@@ -154,6 +139,26 @@ func (w way) connectAndSend(warmUp, measured time.Duration) (rate float64, err e
 	}
 	go fill(sender)
 	return received(receiver, warmUp, measured)
+}
+
+// connect opens a connection, whose ends stay in their namespaces.
+func (w way) connect() (near, far net.Conn, err error) {
+	var listener net.Listener
+	if err := w.to.Do(func() (err error) {
+		listener, err = net.Listen("tcp", netip.AddrPortFrom(w.addr, 0).String())
+		return err
+	}); err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, listener.Close()) }()
+	if err := w.from.Do(func() (err error) {
+		near, err = net.DialTimeout("tcp", listener.Addr().String(), 5*time.Second)
+		return err
+	}); err != nil {
+		return nil, nil, err
+	}
+	far, err = listener.Accept()
+	return near, far, err
 }
 
 // chunk is what is written and read at a time.

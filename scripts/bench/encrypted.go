@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/fairway-cni/fairway/pkg/overlay"
+	"github.com/fairway-cni/fairway/pkg/wgkey"
+	"github.com/fairway-cni/fairway/pkg/wgtun"
+)
+
+const (
+	encryptedName = "TCP, encrypted in a process"
+
+	answerEach verb = "answer"
+	cost       verb = "cost"
+
+	secondsPerGig = "s/GB"
+)
+
+// sealed are the hosts' addresses behind their WireGuard devices.
+var sealed = [2]netip.Addr{netip.MustParseAddr("10.99.0.1"), netip.MustParseAddr("10.99.0.2")}
+
+// seal joins the hosts by WireGuard of this process, as fairwayd does where the kernel has none.
+func (p *pair) seal() (devices [2]*wgtun.Devices, err error) {
+	var keys [2]wgkey.Private
+	for i := range keys {
+		if keys[i], err = wgkey.Generate(); err != nil {
+			return devices, err
+		}
+	}
+	port := overlay.DefaultWireguardPort
+	for i, host := range p.hosts {
+		devices[i] = wgtun.New()
+		private, far := wgtypes.Key(keys[i]), 1-i
+		config := wgtypes.Config{PrivateKey: &private, ListenPort: &port, Peers: []wgtypes.PeerConfig{{
+			PublicKey:  wgtypes.Key(keys[far].Public()),
+			Endpoint:   &net.UDPAddr{IP: net.ParseIP(underlayAddresses[far]), Port: port},
+			AllowedIPs: []net.IPNet{{IP: sealed[far].AsSlice(), Mask: net.CIDRMask(32, 32)}},
+		}}}
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name, attrs.MTU = "wg0", 1440
+		if err := host.Do(func() error {
+			return errors.Join(devices[i].Make(nil, attrs), devices[i].Configure(attrs.Name, config))
+		}); err != nil {
+			return devices, err
+		}
+		if err := batch(host, fmt.Sprintf("link set wg0 up\naddr add %s/24 dev wg0", sealed[i])); err != nil {
+			return devices, err
+		}
+	}
+	return devices, nil
+}
+
+// encrypted holds packets between two hosts through WireGuard of a process against plain VXLAN: a stream, single requests, and what a
+// stream takes of a processor.
+func (b bench) encrypted(ctx context.Context) (rows []Row, err error) {
+	p, err := openPair("sealed")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	if _, err := p.plain(); err != nil {
+		return nil, err
+	}
+	devices, err := p.seal()
+	for _, d := range devices {
+		if d != nil {
+			defer d.Close()
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	ways := []way{{p.hosts[0], p.hosts[1], overlay.Gateway(overlayBlock(1))}, {p.hosts[0], p.hosts[1], sealed[1]}}
+	kinds := []struct {
+		verb    verb
+		unit    string
+		measure func(way) (float64, error)
+	}{
+		{send, gigabits, func(w way) (float64, error) { return w.stream(warmUp, streamTime) }},
+		{answerEach, perSecond, func(w way) (float64, error) { return w.exchanges(streamTime) }},
+		{cost, secondsPerGig, way.processing},
+	}
+	samples, err := streamInTurns(ctx, b.rounds, len(ways)*len(kinds), func(turn int) (float64, error) {
+		return kinds[turn/len(ways)].measure(ways[turn%len(ways)])
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, k := range kinds {
+		row := Row{Case: encryptedName, Verb: k.verb, Unit: k.unit, Reference: samples[i*len(ways)], Ours: samples[i*len(ways)+1]}
+		row.Ratio = row.Ours.median() / row.Reference.median()
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// processing is what a stream takes of a processor, at both ends and between, as far as it is this process's.
+func (w way) processing() (float64, error) {
+	before, err := processorTime(os.Getpid())
+	if err != nil {
+		return 0, err
+	}
+	begin := time.Now()
+	rate, err := w.stream(0, streamTime)
+	if err != nil {
+		return 0, err
+	}
+	gigabytes := rate / 8 * time.Since(begin).Seconds()
+	after, err := processorTime(os.Getpid())
+	return (after - before).Seconds() / gigabytes, err
+}
+
+// exchanges is how often a byte goes there and another back in a second, one after the other.
+func (w way) exchanges(measured time.Duration) (rate float64, err error) {
+	near, far, err := w.connect()
+	if err != nil {
+		return 0, fmt.Errorf("exchange with %s: %w", w.addr, err)
+	}
+	defer func() { err = errors.Join(err, near.Close()) }()
+	go func() {
+		_, _ = io.Copy(far, far) // the near end tells of an error
+		_ = far.Close()
+	}()
+	count, begin := 0, time.Now()
+	for one := []byte{0}; time.Since(begin) < measured; count++ {
+		if _, err := near.Write(one); err != nil {
+			return 0, err
+		}
+		if _, err := io.ReadFull(near, one); err != nil {
+			return 0, err
+		}
+	}
+	return float64(count) / time.Since(begin).Seconds(), nil
+}
