@@ -111,6 +111,11 @@ func conflict(n agentapi.Network, others map[string]agentapi.Network) error {
 		if n.WireguardPort != 0 && n.WireguardPort == other.WireguardPort {
 			return existsf("wireguardPort %d is that of network %s: give another, or leave it out", n.WireguardPort, other.Name)
 		}
+		if n.WireguardPort != 0 && other.WireguardPort != 0 &&
+			(overlay.SparePort(n.WireguardPort) == other.WireguardPort || overlay.SparePort(other.WireguardPort) == n.WireguardPort) {
+			return existsf("wireguardPort %d and %d of network %s are 4096 apart, and a host that replaces its key uses both: give another, or leave it out",
+				n.WireguardPort, other.WireguardPort, other.Name)
+		}
 		for _, s := range n.Subnets {
 			for _, o := range other.Subnets {
 				if s.Prefix.Overlaps(o.Prefix) {

@@ -32,6 +32,12 @@ func TestCreateEncrypted(t *testing.T) {
 	if _, err := c.Create(t.Context(), taken); !errors.Is(err, agentapi.ErrExists) || !strings.Contains(err.Error(), "wireguardPort 51840 is that of network one") {
 		t.Errorf("a port that is taken: %v", err)
 	}
+	for _, spare := range []uint16{overlay.DefaultWireguardPort + 4096, overlay.DefaultWireguardPort + 1 - 4096} {
+		taken.WireguardPort = spare
+		if _, err := c.Create(t.Context(), taken); !errors.Is(err, agentapi.ErrExists) || !strings.Contains(err.Error(), "are 4096 apart") {
+			t.Errorf("port %d, which the other needs while a key is replaced: %v", spare, err)
+		}
+	}
 	plain := secret("one", "10.42.0.0/16")
 	plain.Encrypted = false
 	if _, err := c.Create(t.Context(), plain); !errors.Is(err, agentapi.ErrExists) {
