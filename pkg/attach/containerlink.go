@@ -20,14 +20,17 @@ type ContainerLink struct {
 // those of the segment's own DHCP server, or the network asks for it.
 func Autoconfigured(ipam string, asked bool) bool { return asked || ipam == "" || ipam == "dhcp" }
 
-// IPv6 is how the interface treats IPv6 with a lease.
-func (c ContainerLink) IPv6(lease Lease) state.LinkIPv6 {
-	return state.LinkIPv6{IgnoreRouters: !c.Autoconfigured, KeepAddresses: c.has6(lease), DAD: c.DAD}
+// IPv6 is how the interface treats IPv6, whatever its lease: an executed IPAM plugin finds the link made.
+func (c ContainerLink) IPv6() state.LinkIPv6 {
+	return state.LinkIPv6{IgnoreRouters: !c.Autoconfigured, DAD: c.DAD}
 }
 
 // Configure declares a lease on the interface: its addresses, then its routes.
 func (c ContainerLink) Configure(lease Lease) state.Set {
 	var set state.Set
+	if c.has6(lease) { // so that its addresses stay on a link that is taken down, as those of IPv4 do
+		set = append(set, state.Sysctl{In: state.Container, Key: "net/ipv6/conf/" + c.Name + "/keep_addr_on_down", Value: "1"})
+	}
 	for _, ip := range lease.IPs {
 		set = append(set, state.Address{In: state.Container, Link: c.Name, Prefix: ip.Prefix, DAD: c.DAD})
 	}

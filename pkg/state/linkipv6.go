@@ -10,28 +10,23 @@ import (
 )
 
 // LinkIPv6 is parameters of IPv6 of a container's link. They are written on one way into the container, after the link is made and
-// before it carries a frame, which is when the kernel gives it a link-local address and takes what routers advertise.
+// before it carries a frame, which is when the kernel gives it a link-local address and takes what routers advertise. Later plugins of a
+// chain may set them otherwise, so that there is nothing to verify.
 type LinkIPv6 struct {
 	// IgnoreRouters keeps the link from taking addresses and default routes from router advertisements (RFC 4862) beside those
 	// it is given: any container of a bridge could send them to the others.
 	IgnoreRouters bool
-	// KeepAddresses keeps addresses of IPv6 on a link that is taken down, as those of IPv4 are.
-	KeepAddresses bool
 	// DAD leaves duplicate address detection on (RFC 4862, 5.4), for which the kernel's own addresses wait more than a second.
 	// Without it they are usable at once: they are derived from the link's MAC, and a duplicate of that breaks IPv4 as well.
 	DAD bool
 }
 
 func (l LinkIPv6) sysctls(link string) (all []Sysctl) {
-	conf := "net/ipv6/conf/" + link
 	if l.IgnoreRouters {
 		all = append(all, Sysctl{In: Container, Key: AcceptRA(link), Value: "0"})
 	}
-	if l.KeepAddresses {
-		all = append(all, Sysctl{In: Container, Key: conf + "/keep_addr_on_down", Value: "1"})
-	}
 	if !l.DAD {
-		all = append(all, Sysctl{In: Container, Key: conf + "/accept_dad", Value: "0"})
+		all = append(all, Sysctl{In: Container, Key: "net/ipv6/conf/" + link + "/accept_dad", Value: "0"})
 	}
 	return all
 }
@@ -55,20 +50,11 @@ func (l LinkIPv6) Write(k *kernel.Kernel, link string) error {
 		return nil
 	}
 	err := k.Container.SetSysctls(settings)
-	if errors.Is(err, fs.ErrNotExist) && !l.KeepAddresses {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", l.Line(link), err)
 	}
 	return nil
-}
-
-// Verify reads whether addresses are kept. Of the others there is nothing to look at: a later plugin of the chain may ask for them.
-func (l LinkIPv6) Verify(k *kernel.Kernel, link string) error {
-	var errs []error
-	for _, s := range (LinkIPv6{KeepAddresses: l.KeepAddresses, DAD: true}).sysctls(link) {
-		errs = append(errs, s.Verify(k))
-	}
-	return errors.Join(errs...)
 }

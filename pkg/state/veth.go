@@ -162,7 +162,6 @@ func (v Veth) verifyContainerEnd(k *kernel.Kernel) error {
 	if !v.Down && link.Attrs().Flags&net.FlagUp == 0 {
 		errs = append(errs, Driftf("%s in the container is down", v.Owner.IfName))
 	}
-	errs = append(errs, v.IPv6.Verify(k, v.Owner.IfName))
 	// A later plugin of the chain may have lowered it, without a record: upstream's tuning does.
 	if got := link.Attrs().MTU; v.MTU > 0 && got > v.MTU {
 		errs = append(errs, Driftf("%s in the container has MTU %d, more than the %d of its host end", v.Owner.IfName, got, v.MTU))

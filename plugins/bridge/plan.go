@@ -19,7 +19,7 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 	link := attach.ContainerLink{Name: r.Owner.IfName, DAD: c.EnableDAD, Autoconfigured: attach.Autoconfigured(c.IPAM.Type, c.AcceptRA)}
 
 	set := c.shared(r, lease)
-	set = append(set, c.veth(r, link.IPv6(lease)))
+	set = append(set, c.veth(r, link.IPv6()))
 	if c.filtersVLANs() {
 		set = append(set, c.portVLANs(r))
 	}

@@ -14,7 +14,7 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 	if _, _, ok := c.master().VLAN(); ok || r.Removal {
 		set = append(set, lan.VLANMaster{Owner: r.Owner, Master: c.master()})
 	}
-	set = append(set, c.macvlan(r, link.IPv6(lease)))
+	set = append(set, c.macvlan(r, link.IPv6()))
 	set = append(set, link.Configure(lease)...)
 	if c.HostAccess || r.Removal {
 		set = append(set, c.hostAccess(r, lease))

@@ -20,7 +20,7 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 
 	set := c.shared(network)
 	set = append(set,
-		state.Veth{Owner: r.Owner, MAC: r.MAC(c.mac), RecordedMAC: r.RecordedMAC, MTU: network.Device.MTU, IPv6: link.IPv6(lease)},
+		state.Veth{Owner: r.Owner, MAC: r.MAC(c.mac), RecordedMAC: r.RecordedMAC, MTU: network.Device.MTU, IPv6: link.IPv6()},
 		c.hostEnd(r, network, lease))
 	set = append(set, link.Configure(lease)...)
 	set = append(set, c.masquerade(r, lease))

@@ -21,7 +21,7 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 	}
 	set = append(set, forwarding(lease)...)
 	link := attach.ContainerLink{Name: r.Owner.IfName}
-	set = append(set, state.Veth{Owner: r.Owner, MAC: r.MAC(c.mac), RecordedMAC: r.RecordedMAC, MTU: c.MTU, IPv6: link.IPv6(lease)})
+	set = append(set, state.Veth{Owner: r.Owner, MAC: r.MAC(c.mac), RecordedMAC: r.RecordedMAC, MTU: c.MTU, IPv6: link.IPv6()})
 	set = append(set, hostEnd(r.Owner.HostLink(), lease)...)
 	set = append(set, link.Configure(routed(lease))...)
 	set = append(set, c.rules(r, lease)...)

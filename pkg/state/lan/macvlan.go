@@ -268,7 +268,7 @@ func (m Macvlan) Verify(k *kernel.Kernel) error {
 	if !ok {
 		return state.Driftf("%s in the container is a %s, not a macvlan", m.Owner.IfName, found.Type())
 	}
-	errs := []error{m.verifyMaster(k, link), m.IPv6.Verify(k, m.Owner.IfName)}
+	errs := []error{m.verifyMaster(k, link)}
 	if link.Mode != macvlanModes[m.Mode] {
 		errs = append(errs, state.Driftf("%s is in mode %s instead of %s", m.Owner.IfName, modeName(link.Mode), m.Mode))
 	}
