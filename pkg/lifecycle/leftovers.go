@@ -191,6 +191,9 @@ func (h Host) Collect(ctx context.Context, networks conflist.Networks) (removed 
 	runtime.Holders = holders
 	removed, err = runtime.Collect(ctx, lists)
 	errs = append(errs, err, h.discardOrphans(ctx))
+	if len(before) == 0 {
+		return removed, nil, errors.Join(errs...) // to list everything again takes a second where thousands are attached
+	}
 	after, err := h.Leftovers(networks)
 	errs = append(errs, err)
 	left = slices.DeleteFunc(before, func(l Leftover) bool { return slices.Contains(after, l) })
