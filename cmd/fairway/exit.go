@@ -119,15 +119,18 @@ func arguments(least, most int) cobra.PositionalArgs {
 	}
 }
 
-// unknownCommand refuses what is not the name of a command, and proposes those that look like it.
+// unknownCommand refuses what is not the name of a command, and proposes the one that looks most like it.
 func unknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
 	err := fmt.Errorf("%q is no command of %q", args[0], cmd.CommandPath())
-	cmd.SuggestionsMinimumDistance = 2 // typing errors, as cobra has it where it asks itself
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		err = fmt.Errorf("%w: do you mean %q?", err, near[0])
+	const most = 2 // typing errors, as cobra has it where it asks itself
+	for typos := 1; typos <= most; typos++ {
+		cmd.SuggestionsMinimumDistance = typos
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			return usageError{fmt.Errorf("%w: do you mean %q?", err, near[0])}
+		}
 	}
 	return usageError{err}
 }
