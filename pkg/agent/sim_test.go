@@ -51,7 +51,7 @@ type world struct {
 	routed map[[2]string]bool
 	// moved is when a host's address changed last.
 	moved map[string]time.Time
-	// forgotten are blocks that the store has lost while nobody who runs knew of them, by key.
+	// forgotten are blocks that the store has lost while nobody who runs knew of them, by the host that had them and key.
 	forgotten map[string]bool
 	// unseen are containers that came while nobody could tell the store of the first one on its network, by network and address.
 	unseen map[string]bool
