@@ -111,7 +111,7 @@ func TestSelected(t *testing.T) {
 	list := append(bench{}.besideUpstream(), bench{}.ofOverlay()...)
 	for pattern, want := range map[string][]string{
 		"^macvlan$":    {"macvlan"},
-		"document|TCP": {"document of 1000 peers", "document of 5000 peers", streamName},
+		"document|TCP": {"document of 1000 peers", "document of 5000 peers", streamName, encryptedName},
 		"nothing":      nil,
 	} {
 		var got []string
