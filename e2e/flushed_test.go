@@ -155,7 +155,7 @@ func (h *flushed) wantBack(t *testing.T, what string) {
 		return h.listed()
 	}
 	if strings.Contains(what, "Docker") {
-		if said, _, _ := run(h.fairway(t, "doctor")); !strings.Contains(said, "chain ip filter FORWARD drops what is forwarded from and to br1") {
+		if said, _, _ := run(h.fairway(t, "doctor")); !strings.Contains(said, "is dropped by the policy of chain ip filter FORWARD") {
 			t.Errorf("%s: doctor says\n%s", what, said)
 		}
 	}
