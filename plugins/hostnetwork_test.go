@@ -145,13 +145,14 @@ func TestHostRefuses(t *testing.T) {
 	}
 }
 
-// snapshot is all that a plugin could change in a namespace: what ip and nft show, and each sysctl.
+// snapshot is all that a plugin could change in a namespace: what ip and nft show, and each sysctl. Neighbours that the kernel finds are left
+// out.
 func snapshot(t *testing.T, n *testnet.Namespace) map[string]string {
 	t.Helper()
 	found := map[string]string{}
 	for _, command := range []string{
 		"ip link", "ip addr", "ip -details route show table all", "ip -details -6 route show table all",
-		"ip rule", "ip -6 rule", "ip neigh", "nft list ruleset", "tc qdisc", "tc filter",
+		"ip rule", "ip -6 rule", "ip neigh show nud permanent", "nft list ruleset", "tc qdisc", "tc filter",
 	} {
 		words := strings.Fields(command)
 		found[command] = n.Sh(t, words[0], words[1:]...)
