@@ -236,8 +236,8 @@ func TestOverlayUntracked(t *testing.T) {
 			}
 			reaches(t, c1, v4) // all have arrived
 			for _, h := range []*testnet.Namespace{h1, h2} {
-				if inner := tracked(t, h, "--orig-dst", v4); inner < flows {
-					t.Errorf("%d entries of containers' flows, want %d: nothing is tracked", inner, flows)
+				if inner := tracked(t, h, "--orig-dst", v4); inner < flows/2 { // a port may come twice
+					t.Errorf("%d entries of containers' flows: nothing is tracked", inner)
 				}
 				if outer := tracked(t, h, "-p", "udp", "--dport", "4789"); outer != 0 {
 					t.Errorf("%d entries of VXLAN packets", outer)

@@ -44,7 +44,7 @@ type session struct {
 
 // create is enter for a network that may not have a directory yet.
 func (st *Store) create(ctx context.Context) (*session, error) {
-	const tries = 10 // each of them lost to one who removes the directory
+	const tries = 1000 // each of them lost to one who removes the directory, which many may do
 	for range tries {
 		s, err := st.enter(ctx)
 		if !isNotExist(err) {
