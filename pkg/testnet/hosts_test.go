@@ -264,3 +264,28 @@ func TestRaiseHostsFails(t *testing.T) {
 		t.Errorf("%s: error %v, want ErrNotExist", dir, err)
 	}
 }
+
+// A process that nsenter is about to lead into a host's namespaces is one of the host's: nothing of it is left when the host is taken down.
+func TestWhoEntersIsAResident(t *testing.T) {
+	h := home{processID: processID{Pid: os.Getpid()}}
+	// It waits for its input before it enters.
+	gate := filepath.Join(t.TempDir(), "gate")
+	if err := unix.Mkfifo(gate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for entrance, want := range map[string]bool{fmt.Sprintf("--net=/proc/%d/ns/net", os.Getpid()): true, "--net=/proc/1/ns/net": os.Getpid() == 1} {
+		cmd := exec.Command("nsenter", "--mount="+gate, entrance, "true")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		p, err := identify(cmd.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := h.has(p.processID, nil); got != want {
+			t.Errorf("%s: %t, want %t", entrance, got, want)
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+	}
+}

@@ -1,6 +1,7 @@
 package testnet
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -42,8 +43,13 @@ func (h home) spaces() (map[string]bool, error) {
 	return found, shared
 }
 
-// has says whether a process lives in the namespaces of the home, which are given, or in one that was made there.
+// has says whether a process lives in the namespaces of the home, which are given, or in one that was made there; or is about to, by
+// nsenter.
 func (h home) has(p processID, spaces map[string]bool) bool {
+	command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.Pid)) // it may have ended
+	if bytes.HasPrefix(command, []byte("nsenter\x00")) && bytes.Contains(command, fmt.Appendf(nil, "=/proc/%d/ns/", h.Pid)) {
+		return true
+	}
 	for _, kind := range kinds {
 		at, err := os.Readlink(p.namespace(kind))
 		if err == nil && spaces[at] { // what cannot be read is another user's, or has ended
