@@ -16,24 +16,13 @@ type boot struct {
 
 // thisBoot reads what the kernel and the machine say.
 func thisBoot() boot {
-	b := boot{id: kernelsBoot()}
+	b := boot{id: firstLine("/proc/sys/kernel/random/boot_id")}
 	for _, file := range []string{"/etc/machine-id", "/var/lib/dbus/machine-id", "/sys/class/dmi/id/product_uuid"} {
 		if b.machine = firstLine(file); b.machine != "" {
 			break
 		}
 	}
 	return b
-}
-
-// kernelsBoot is the kernel's word alone: a file that is mounted over it, as in a container that is to look like a machine, says nothing of
-// how long namespaces live.
-func kernelsBoot() string {
-	const file = "/proc/sys/kernel/random/boot_id"
-	var fs unix.Statfs_t
-	if err := unix.Statfs(file, &fs); err != nil || fs.Type != unix.PROC_SUPER_MAGIC {
-		return ""
-	}
-	return firstLine(file)
 }
 
 // firstLine is empty for what is no single word.

@@ -1,18 +1,14 @@
 package hostlocal
 
 import (
-	"context"
 	"errors"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 )
 
 // age makes a file older than the start of a restarted machine.
@@ -21,45 +17,6 @@ func age(t testing.TB, c Config, name string) {
 	old := time.Now().Add(-time.Hour)
 	if err := os.Chtimes(filepath.Join(c.DataDir, c.Network, name), old, old); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// coverBootID runs where a file is mounted over the kernel's boot ID.
-func coverBootID(c Config) error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return err
-	}
-	file := filepath.Join(filepath.Dir(c.DataDir), "id")
-	if err := os.WriteFile(file, []byte("5f3c0a64-6d2e-4d5c-9a3b-0d6f1e2a7b90\n"), 0o600); err != nil {
-		return err
-	}
-	if err := unix.Mount(file, "/proc/sys/kernel/random/boot_id", "", unix.MS_BIND, ""); err != nil {
-		return err
-	}
-	ctx := context.Background()
-	store := NewStore(c)
-	_, err := store.Add(ctx, owner(2), Netns{})
-	return errors.Join(err, store.GC(ctx, []Owner{owner(1), owner(2)}), store.Status(ctx))
-}
-
-// TestCoveredBootID: a container that shares the directory and has a boot ID of its own takes no address of the host's for an earlier
-// boot's, nor the host any of its.
-func TestCoveredBootID(t *testing.T) {
-	c := testConfig(t, filepath.Join(t.TempDir(), "data"), `"subnet": "10.1.0.0/24"`)
-	host := NewStore(c)
-	if _, err := host.Add(t.Context(), owner(1), Netns{}); err != nil {
-		t.Fatal(err)
-	}
-	cmd := childCommand(t, "coverid", c)
-	cmd.SysProcAttr = ownMounts()
-	if output, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, output)
-	}
-	if _, err := host.Add(t.Context(), owner(3), Netns{}); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{"10.1.0.2", "10.1.0.3", "10.1.0.4"}, slices.Sorted(maps.Keys(reservations(t, c)))); diff != "" {
-		t.Errorf("reserved (-want +got):\n%s", diff)
 	}
 }
 

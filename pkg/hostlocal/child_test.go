@@ -19,7 +19,6 @@ const (
 func TestMain(m *testing.M) {
 	children := map[string]func(Config) error{
 		"churn":    churn,
-		"coverid":  coverBootID,
 		"fulldisk": fullDisk,
 		"readonly": readOnly,
 	}
