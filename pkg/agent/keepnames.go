@@ -113,8 +113,6 @@ func (a *Agent) recall(network, key string, k keptName) error {
 		a.others.entered[network] = make(map[string]entered)
 	}
 	a.others.entered[network][key] = entered{name, k.Addresses}
-	record := name.Record
-	record.Addresses = k.Addresses
-	a.config.Names.Set(indexKey(network, key), record)
+	a.answer(network, key, a.others.entered[network][key])
 	return nil
 }

@@ -81,9 +81,7 @@ func (a *Agent) takeNamesOf(n *registry.Network, anew, settling bool) {
 		}
 		after[key] = entered{name, addrs}
 		if !known || there.Name != name || !slices.Equal(there.addrs, addrs) {
-			record := name.Record
-			record.Addresses = addrs
-			a.config.Names.Set(indexKey(n.Name, key), record)
+			a.answer(n.Name, key, after[key])
 			a.others.unkept[n.Name] = true
 		}
 	}
@@ -105,6 +103,13 @@ func (a *Agent) takeNamesOf(n *registry.Network, anew, settling bool) {
 		delete(a.others.entered, n.Name)
 	}
 	a.problems.note(ofNames+n.Name, strayed(stray, settling))
+}
+
+// answer enters a name into the index, at the addresses that its host may speak for.
+func (a *Agent) answer(network, key string, name entered) {
+	record := name.Record
+	record.Addresses = name.addrs
+	a.config.Names.Set(indexKey(network, key), record)
 }
 
 // indexKey is the index's key of another host's name; that of a file has no slash.

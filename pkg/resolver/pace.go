@@ -38,8 +38,6 @@ func (p *pace) take() {
 	p.begun, p.count, p.seen = time.Now(), 0, p.dropped
 }
 
-func (*pace) pause(d time.Duration) { time.Sleep(d) }
-
 // sharedPace is the pace of several readers together: one that waits keeps the others waiting.
 type sharedPace struct {
 	mu sync.Mutex

@@ -65,7 +65,7 @@ func (v *server) serveUDP() {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil:
-			pace.pause(time.Millisecond) // an ICMP error of an earlier answer, or no memory
+			time.Sleep(time.Millisecond) // an ICMP error of an earlier answer, or no memory
 			continue
 		}
 		pace.note(droppedBefore(control[:controlled]))

@@ -59,28 +59,12 @@ func (a Admitted) Add(k *kernel.Kernel, made *state.Rollback) error {
 // replace adds elements in place of those of other owners.
 func replace(k *kernel.Kernel, elements []kernel.Element) (change nftable.Change, err error) {
 	err = nftable.Again(func() error {
-		change, err = replaceOnce(k, elements)
+		if err = nftable.DeleteStale(k, elements); err == nil {
+			change, err = layout().Add(k, elements)
+		}
 		return err
 	})
 	return change, err
-}
-
-func replaceOnce(k *kernel.Kernel, elements []kernel.Element) (change nftable.Change, err error) {
-	if err := layout().Ensure(k); err != nil {
-		return change, err
-	}
-	for _, e := range elements {
-		held, err := nftable.LookUp(k, e)
-		if err != nil {
-			return change, err
-		}
-		if held.Key != nil && held.Comment != e.Comment {
-			if err := k.DeleteElements([]kernel.Element{held}); err != nil {
-				return change, err
-			}
-		}
-	}
-	return layout().Add(k, elements)
 }
 
 // Ready says whether nftables can be used.

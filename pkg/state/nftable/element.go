@@ -208,6 +208,23 @@ func elementsWhere(k *kernel.Kernel, set *nftables.Set, wanted func(kernel.Eleme
 	return elements, nil
 }
 
+// DeleteStale deletes what other owners have at the keys of elements, as an earlier holder of an address may have left it. The error
+// wraps unix.ENOENT when it goes meanwhile.
+func DeleteStale(k *kernel.Kernel, elements []kernel.Element) error {
+	for _, e := range elements {
+		held, err := LookUp(k, e)
+		if err != nil {
+			return err
+		}
+		if held.Key != nil && held.Comment != e.Comment {
+			if err := k.DeleteElements([]kernel.Element{held}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // Again does what consists of several transactions, until nobody has deleted what it needs between two of them: the error that
 // it gives then wraps unix.ENOENT.
 func Again(do func() error) error {

@@ -161,7 +161,7 @@ func (p Published) add(k *kernel.Kernel, link string) (change nftable.Change, er
 		}
 	}
 	beside := p.beside(link)
-	if err := replaceStale(k, beside); err != nil {
+	if err := nftable.DeleteStale(k, beside); err != nil {
 		return change, err
 	}
 	change, err = layout().Add(k, append(p.elements(), beside...))
@@ -177,22 +177,6 @@ func takeBack(k *kernel.Kernel, change nftable.Change) error {
 	err := change.TakeBack(k)
 	k.Later(func() error { return forgetFlows(k, entriesOf(change.Added)) })
 	return err
-}
-
-// replaceStale deletes elements that an earlier holder of the address has left.
-func replaceStale(k *kernel.Kernel, elements []kernel.Element) error {
-	for _, e := range elements {
-		held, err := nftable.LookUp(k, e)
-		if err != nil {
-			return err
-		}
-		if held.Key != nil && held.Comment != e.Comment {
-			if err := k.DeleteElements([]kernel.Element{held}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // link is the host's link to the container.
