@@ -18,6 +18,7 @@ import (
 type config struct {
 	key   wgtypes.Key
 	port  int
+	mark  int
 	peers map[wgtypes.Key]peer
 }
 
@@ -45,7 +46,7 @@ func sorted(prefixes []netip.Prefix) []netip.Prefix {
 
 // read is the configuration of a device that is there.
 func read(d *wgtypes.Device) config {
-	c := config{key: d.PrivateKey, port: d.ListenPort, peers: make(map[wgtypes.Key]peer, len(d.Peers))}
+	c := config{key: d.PrivateKey, port: d.ListenPort, mark: d.FirewallMark, peers: make(map[wgtypes.Key]peer, len(d.Peers))}
 	for _, p := range d.Peers {
 		is := peer{private: p.PresharedKey != wgtypes.Key{}, keepalive: p.PersistentKeepaliveInterval}
 		if p.Endpoint != nil {
@@ -68,29 +69,57 @@ func (p peer) same(other peer) bool {
 	return p.private == other.private && p.keepalive == other.keepalive && slices.Equal(p.prefixes, other.prefixes)
 }
 
-// configure writes what differs of the device's key, port and peers. Those that stay keep their sessions, unless the key changes: all
-// peers are new then, and none has had a handshake.
-func (t Tunnel) configure() error {
+// current is how the device is configured.
+func (t Tunnel) current() (config, error) {
 	d, err := t.driver().Device(t.Name)
 	if err != nil {
-		return fmt.Errorf("wg show %s: %w", t.Name, state.AsVanished(err))
+		return config{}, fmt.Errorf("wg show %s: %w", t.Name, state.AsVanished(err))
 	}
-	is := read(d)
-	c := t.difference(is)
+	return read(d), nil
+}
+
+// configure writes what differs of the device's key, port and peers. Those that stay keep their sessions, unless the key changes: all
+// peers are new then, and none has had a handshake. The device is raised before it has peers: who has had a handshake may send at once.
+func (t Tunnel) configure(raise func() error) error {
+	is, err := t.current()
+	if err != nil {
+		return err
+	}
+	if err := t.set(t.ownDifference(is)); err != nil {
+		return err
+	}
+	if err := raise(); err != nil {
+		return err
+	}
+	return t.set(t.difference(is))
+}
+
+// ownDifference is what is the device's own, and differs. With a new key, peers go, and with them what they had of the former.
+func (t Tunnel) ownDifference(is config) (c wgtypes.Config) {
 	if t.Key != is.key {
-		c = t.renewed(is)
 		c.PrivateKey = &t.Key
+		for _, p := range t.Peers {
+			if _, there := is.peers[p.Key]; there {
+				c.Peers = append(c.Peers, wgtypes.PeerConfig{PublicKey: p.Key, Remove: true})
+				delete(is.peers, p.Key)
+			}
+		}
 	}
 	if port := int(t.Port); port != is.port {
 		c.ListenPort = &port
 	}
-	if d.FirewallMark != 0 {
+	if is.mark != 0 {
 		c.FirewallMark = new(int)
 	}
+	return c
+}
+
+// set configures the device, unless there is nothing to change.
+func (t Tunnel) set(c wgtypes.Config) error {
 	if c.PrivateKey == nil && c.ListenPort == nil && c.FirewallMark == nil && len(c.Peers) == 0 {
 		return nil
 	}
-	err = t.driver().Configure(t.Name, c)
+	err := t.driver().Configure(t.Name, c)
 	if errors.Is(err, unix.EADDRINUSE) {
 		return fmt.Errorf("wg set %s: %w", t.Name, t.portTaken(err))
 	}
@@ -100,7 +129,8 @@ func (t Tunnel) configure() error {
 	return nil
 }
 
-// difference is the peers that are declared otherwise than they are. A prefix that another peer has moves with its new owner.
+// difference is the peers that are declared otherwise than they are. A prefix that another peer has moves with its new owner, and one
+// that a peer keeps is its own at each moment: WireGuard replaces a list by emptying it first, and drops what comes meanwhile.
 func (t Tunnel) difference(is config) (c wgtypes.Config) {
 	want := t.config()
 	for key := range is.peers {
@@ -108,6 +138,7 @@ func (t Tunnel) difference(is config) (c wgtypes.Config) {
 			c.Peers = append(c.Peers, wgtypes.PeerConfig{PublicKey: key, Remove: true})
 		}
 	}
+	var lost []netip.Prefix
 	for _, p := range t.Peers {
 		was, there := is.peers[p.Key]
 		right := want.peers[p.Key]
@@ -115,20 +146,22 @@ func (t Tunnel) difference(is config) (c wgtypes.Config) {
 			continue
 		}
 		c.Peers = append(c.Peers, p.write())
+		lost = append(lost, without(was.prefixes, right.prefixes)...)
+	}
+	for _, p := range t.Peers {
+		lost = without(lost, p.Prefixes) // another has it now
+	}
+	if len(lost) > 0 {
+		c.Peers = append(c.Peers, wgtypes.PeerConfig{PublicKey: nobody, AllowedIPs: allowed(lost)}, wgtypes.PeerConfig{PublicKey: nobody, Remove: true})
 	}
 	return c
 }
 
-// renewed is the difference that has all peers forget their sessions, which a new key ends.
-func (t Tunnel) renewed(is config) (c wgtypes.Config) {
-	for _, p := range t.Peers {
-		if _, there := is.peers[p.Key]; there {
-			c.Peers = append(c.Peers, wgtypes.PeerConfig{PublicKey: p.Key, Remove: true})
-			delete(is.peers, p.Key)
-		}
-	}
-	c.Peers = append(c.Peers, t.difference(is).Peers...)
-	return c
+// nobody is a peer that takes away what no peer has any more, and goes with it. It is the key of no host: none has a private key for it.
+var nobody = wgtypes.Key{1}
+
+func without(list, others []netip.Prefix) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(list), func(p netip.Prefix) bool { return slices.Contains(others, p) })
 }
 
 // wakeEvery is how often a peer without a session is sent to: as often as WireGuard tries by itself (RekeyTimeout).
@@ -143,16 +176,17 @@ func (p Peer) keepalive() time.Duration {
 
 func (p Peer) write() wgtypes.PeerConfig {
 	none, keepalive := wgtypes.Key{}, p.keepalive()
-	c := wgtypes.PeerConfig{
-		PublicKey: p.Key, PresharedKey: &none, PersistentKeepaliveInterval: &keepalive, ReplaceAllowedIPs: true,
-		Endpoint: net.UDPAddrFromAddrPort(p.Endpoint),
+	return wgtypes.PeerConfig{
+		PublicKey: p.Key, PresharedKey: &none, PersistentKeepaliveInterval: &keepalive,
+		Endpoint: net.UDPAddrFromAddrPort(p.Endpoint), AllowedIPs: allowed(p.Prefixes),
 	}
-	for _, prefix := range p.Prefixes {
-		c.AllowedIPs = append(c.AllowedIPs, net.IPNet{
-			IP: prefix.Addr().AsSlice(), Mask: net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen()),
-		})
+}
+
+func allowed(prefixes []netip.Prefix) (list []net.IPNet) {
+	for _, p := range prefixes {
+		list = append(list, net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())})
 	}
-	return c
+	return list
 }
 
 // Pin sets back the endpoints of peers that were followed elsewhere: WireGuard takes a peer's address from its packets.
@@ -162,18 +196,18 @@ func (t Tunnel) Pin() error {
 	}
 	var errs []error
 	for _, one := range t.devices() {
-		errs = append(errs, one.configure())
+		errs = append(errs, one.configure(func() error { return nil }))
 	}
 	return errors.Join(errs...)
 }
 
 // verifyConfig reports what differs of key, port and peers.
 func (t Tunnel) verifyConfig() error {
-	d, err := t.driver().Device(t.Name)
+	is, err := t.current()
 	if err != nil {
-		return fmt.Errorf("wg show %s: %w", t.Name, err)
+		return err
 	}
-	is, want := read(d), t.config()
+	want := t.config()
 	var errs []error
 	if is.key != want.key {
 		errs = append(errs, state.Driftf("%s has another private key", t.Name))

@@ -20,8 +20,8 @@ import (
 	"github.com/fairway-cni/fairway/pkg/state/vxlan"
 )
 
-// Tunnel is a host's end of an encrypted network. It is down until key and peers are in place, and has no keepalive: nothing is sent
-// while containers send nothing. Endpoints are those declared: the device follows a peer that moves, and is set back by Pin.
+// Tunnel is a host's end of an encrypted network. It is down until its key is in place, and has no peers before it is up, nor a keepalive:
+// nothing is sent while containers send nothing. Endpoints are those declared: the device follows a peer that moves, and is set back by Pin.
 //
 // The packets outside have no firewall mark: the bits of a mark belong to others, and nothing here depends on one.
 type Tunnel struct {
@@ -192,13 +192,10 @@ func (t Tunnel) ensureDevice(k *kernel.Kernel, spare bool) (created bool, index 
 			return created, 0, fmt.Errorf("ip link set %s alias: %w", t.Name, state.AsVanished(err))
 		}
 	}
-	if err := t.configure(); err != nil {
-		return created, 0, err
-	}
-	if err := t.repair(k, link); err != nil {
-		return created, 0, err
-	}
 	t.takeAnyWayBack(k)
+	if err := t.configure(func() error { return t.repair(k, link) }); err != nil {
+		return created, 0, err
+	}
 	index = link.Attrs().Index
 	return created, index, state.HostAddresses{Link: t.Name, Index: index, Addrs: t.Addresses}.Settle(k)
 }
@@ -293,12 +290,8 @@ func (t Tunnel) Advance(k *kernel.Kernel, before vxlan.Tunnel) (ok bool, err err
 		return true, err
 	}
 	for i, one := range now {
-		config := one.difference(old[i].config())
-		if len(config.Peers) == 0 {
-			continue
-		}
-		if err := one.driver().Configure(one.Name, config); err != nil {
-			return true, fmt.Errorf("wg set %s: %w", one.Name, err)
+		if err := one.set(one.difference(old[i].config())); err != nil {
+			return true, err
 		}
 	}
 	return true, t.addRoutes(k, want, is)

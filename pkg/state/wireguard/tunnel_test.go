@@ -367,19 +367,35 @@ func TestTunnelForgetsSessions(t *testing.T) {
 	changed.Key, changed.Partial = key(16), true
 	another.Encrypted = &vxlan.Encrypted{Filter: another.Encrypted.Filter, Tunnel: changed}
 	statetest.Ensure(t, statetest.Open(t, nil), another, false)
-	if len(told.configs) != 1 || len(told.configs[0].Peers) != 2 || !told.configs[0].Peers[0].Remove || told.configs[0].Peers[1].PublicKey != two.Key {
-		t.Errorf("configured by %+v", told.configs)
+	if c := told.configs; len(c) != 2 || c[0].PrivateKey == nil || len(c[0].Peers) != 1 || !c[0].Peers[0].Remove || len(c[1].Peers) != 1 || c[1].Peers[0].PublicKey != two.Key {
+		t.Errorf("configured by %+v", c)
 	}
 	statetest.Verifies(t, nil, another)
+}
+
+// TestTunnelIsReadyForPeers: who has had a handshake may send at once, by then the device is up, of its group, and takes packets
+// whatever the way back.
+func TestTunnelIsReadyForPeers(t *testing.T) {
+	k, devices := host(t)
+	testnet.Sh(t, "sysctl", "-q", "-w", "net.ipv4.conf.default.rp_filter=1")
+	told := &recorded{Devices: devices}
+	statetest.Apply(t, k, overlay(told, peer(12, "10.43.2.0/24")))
+	if c := told.configs; len(c) != 2 || len(c[0].Peers) > 0 || len(c[1].Peers) != 1 {
+		t.Fatalf("configured by %+v", c)
+	}
+	statetest.Lacks(t, told.links[0], ",UP")
+	statetest.Shows(t, told.links[1], ",UP", "mtu 1440", fmt.Sprint("group ", state.Group("secret")), "rp_filter 2")
 }
 
 // recorded is WireGuard that remembers how it was configured.
 type recorded struct {
 	*wgtun.Devices
 	configs []wgtypes.Config
+	links   []string // what there was by then
 }
 
 func (r *recorded) Configure(name string, c wgtypes.Config) error {
-	r.configs = append(r.configs, c)
+	link, _ := exec.Command("sh", "-c", "ip link show "+name+"; echo rp_filter $(cat /proc/sys/net/ipv4/conf/"+name+"/rp_filter)").Output() // none shows nothing
+	r.configs, r.links = append(r.configs, c), append(r.links, string(link))
 	return r.Devices.Configure(name, c)
 }
