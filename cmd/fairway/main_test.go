@@ -30,7 +30,7 @@ func prepare() error {
 	if err := testnet.Isolate(); err != nil {
 		return err
 	}
-	return errors.Join(testnet.BuildPlugins("../../plugins/bridge"), testnet.BuildCommands("../fairwayd"))
+	return errors.Join(testnet.BuildPlugins("../../plugins/bridge", "../../plugins/macvlan"), testnet.BuildCommands("../fairwayd"))
 }
 
 // shell is a command line of fairway with a netconf directory of its own.

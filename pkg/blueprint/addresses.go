@@ -126,6 +126,9 @@ func single(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr, addr.B
 
 func prefix(what, text string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(text)
+	if addr, bare := netip.ParseAddr(text); bare == nil && addr.Zone() == "" { // as with Docker, a subnet of one address
+		p, err = single(addr), nil
+	}
 	switch {
 	case err != nil, p.Addr().Is4In6():
 		return netip.Prefix{}, fmt.Errorf("invalid %s %q: write one like 10.5.0.0/24 or fd00:5::/64", what, text)

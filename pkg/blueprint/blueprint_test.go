@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -148,7 +149,20 @@ func TestRefusals(t *testing.T) {
 		`ip-range 10.0.0.0/8 is wider than its subnet 10.5.0.0/24`:                            {Subnets: []string{"10.5.0.0/24"}, Ranges: []string{"10.0.0.0/8"}},
 		`driver weave: no such plugin as "weave"`:                                             {Driver: "weave"},
 		`scope global: a network of driver bridge is local`:                                   {Scope: "global"},
-		`invalid subnet "10.5.0.0": write one`:                                                {Subnets: []string{"10.5.0.0"}},
+		`subnet 10.5.0.0/32 has one address`:                                                  {Subnets: []string{"10.5.0.0"}},
+		`invalid subnet "10.5.0": write one`:                                                  {Subnets: []string{"10.5.0"}},
+		`operation is not permitted on predefined default network`:                            {Name: "default"},
+		`driver fairwayd: this plugin makes no network by itself`:                             {Driver: "fairwayd"},
+		`option com.docker.network.enable_ipv6: give --ipv6`:                                  {Options: []string{"com.docker.network.enable_ipv6=true"}},
+		`option enable_icc: do you mean com.docker.network.bridge.enable_icc?`:                {Options: []string{"enable_icc=false"}},
+		`option IsGateway: do you mean isGateway?`:                                            {Options: []string{"IsGateway=false"}},
+		`option bogus: leave it out`:                                                          {Options: []string{"bogus=1"}},
+		`nat-unprotected: it lets others reach ports`:                                         {Options: []string{"com.docker.network.bridge.gateway_mode_ipv4=nat-unprotected"}},
+		`no network could be made from it: driver bridge cannot honour the option bogus`:      {ConfigOnly: true, Options: []string{"bogus=1", "icc=false"}},
+		`no driver honours all of the options icc, parent`:                                    {ConfigOnly: true, Options: []string{"icc=false", "parent=eth0"}},
+		`option com.docker.network.driver.mtu: "x" is not a whole number`:                     {ConfigOnly: true, Options: []string{dockerMTU + "=x"}},
+		`option macvlan_mode: "slow" is none of`:                                              {ConfigOnly: true, Options: []string{"macvlan_mode=slow"}},
+		`the default IPAM driver cannot honour the ipam-opt k`:                                {ConfigOnly: true, IPAMOptions: []string{"k=b"}},
 		`invalid subnet 10.5.0.1/24: it should be 10.5.0.0/24`:                                {Subnets: []string{"10.5.0.1/24"}},
 		`invalid ip-range 10.5.0.9/28: it should be 10.5.0.0/28`:                              {Subnets: []string{"10.5.0.0/24"}, Ranges: []string{"10.5.0.9/28"}},
 		`subnets 10.5.0.0/16 and 10.5.1.0/24 overlap`:                                         {Subnets: []string{"10.5.0.0/16", "10.5.1.0/24"}},
@@ -229,6 +243,38 @@ func TestRefusals(t *testing.T) {
 			}
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("got %q, want %q", err, want)
+			}
+		})
+	}
+}
+
+// TestUses: a configuration is drawn as a network of each driver that can have it, whatever networks there are meanwhile.
+func TestUses(t *testing.T) {
+	for name, test := range map[string]struct {
+		order Order
+		want  []string
+	}{
+		"nothing":            {Order{}, []string{"bridge", "macvlan"}},
+		"a subnet in use":    {Order{Subnets: []string{"172.18.0.0/16"}}, []string{"bridge", "macvlan"}},
+		"a bridge in use":    {Order{Options: []string{"bridge=br-front"}}, []string{"bridge"}},
+		"two of a family":    {Order{Subnets: []string{"10.5.0.0/24", "10.6.0.0/24"}}, []string{"macvlan"}},
+		"a parent":           {Order{Options: []string{"parent=eth0.10"}}, []string{"macvlan"}},
+		"for the node agent": {Order{Options: []string{"vxlanid_list=70000"}}, nil},
+		"listed hosts":       {Order{Subnets: []string{"10.42.0.0/16"}, Options: []string{peers}}, []string{"overlay-vxlan"}},
+		"no addresses":       {Order{IPAMDriver: "none"}, []string{"bridge", "macvlan"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.order.Name, test.order.ConfigOnly = "shop", true
+			drawn, err := Uses(t.Context(), test.order, site())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, definition := range drawn {
+				got = append(got, definition.Plugins[0].(plugin).kind)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
 	}

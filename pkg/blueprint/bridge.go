@@ -1,6 +1,7 @@
 package blueprint
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -16,6 +17,12 @@ var runtimeCapabilities = map[string]bool{"ips": true, "mac": true, "aliases": t
 var gatewayModes = map[string]func(conflist.Network) bool{
 	"com.docker.network.bridge.gateway_mode_ipv4": conflist.Network.Has4,
 	"com.docker.network.bridge.gateway_mode_ipv6": conflist.Network.Has6,
+}
+
+// otherGatewayModes are Docker's modes that are not honoured, with what to give instead.
+var otherGatewayModes = map[string]string{
+	"isolated":        "give --internal, and isGateway=false for a bridge without an address of the host's",
+	"nat-unprotected": "it lets others reach ports that are not published: give routed for that, or nat",
 }
 
 // publishingCapabilities are those of a plugin that publishes ports itself.
@@ -91,7 +98,7 @@ func (d *draft) gatewayMode() (rest map[string]string, routed bool, err error) {
 			continue
 		}
 		if value != "nat" && value != "routed" {
-			return nil, false, fmt.Errorf("driver bridge cannot honour the option %s=%s: give nat or routed", option, value)
+			return nil, false, fmt.Errorf("driver bridge cannot honour the option %s=%s: %s", option, value, cmp.Or(otherGatewayModes[value], "give nat or routed"))
 		}
 		if has(network) {
 			modes[value]++

@@ -33,11 +33,17 @@ func Draw(ctx context.Context, o Order, site Site) (conflist.Definition, error) 
 		return conflist.Definition{}, err
 	}
 	if d.ConfigOnly {
-		return d.template(), d.checkTemplate(ctx)
+		_, err := d.uses(ctx)
+		return d.template(), err
 	}
 	if err := d.choosePools(); err != nil {
 		return conflist.Definition{}, err
 	}
+	return d.definition(ctx)
+}
+
+// definition is the conflist of the driver.
+func (d *draft) definition(ctx context.Context) (conflist.Definition, error) {
 	plugins, err := d.plugins(ctx)
 	if err != nil {
 		return conflist.Definition{}, err
@@ -80,6 +86,9 @@ func read(o Order, site Site) (*draft, error) {
 		}
 	}
 	d.given = len(d.pools)
+	if o.ConfigOnly {
+		return d, nil // it is for any driver
+	}
 	if d.Driver == "" {
 		d.Driver = "bridge"
 	}
@@ -91,7 +100,7 @@ func read(o Order, site Site) (*draft, error) {
 const longestName = 255 - 72 - 15 - 2
 
 func checkName(name string, networks conflist.Networks) error {
-	if conflist.IsPredefined(name) {
+	if conflist.IsPredefined(name) || name == conflist.Default {
 		return fmt.Errorf("operation is not permitted on predefined %s network", name)
 	}
 	if err := conflist.CheckName(name); err != nil {
@@ -132,7 +141,7 @@ func (d *draft) check() error {
 // those of which there is one network only.
 var noDrivers = []string{
 	"host-local", "dhcp", "static", "portmap", "firewall", "tuning", "bandwidth", "sbr", "vrf", "loopback", "host", "none",
-	"overlay-vxlan",
+	"overlay-vxlan", "fairway", "fairwayd", // the last two are programs that may lie beside the plugins
 }
 
 // IsDriver says whether a plugin's type is one for --driver.

@@ -78,6 +78,9 @@ var overlayDialect = dialect{
 	others: []string{optionNames, optionHost},
 }
 
+// dialects are those of Docker's drivers.
+var dialects = []dialect{bridgeDialect, macvlanDialect, overlayDialect}
+
 // foreign is the dialect of another CNI plugin: its keys are anything, and values are typed by their looks.
 func foreign(driver string) dialect {
 	d := dialect{driver: driver, docker: map[string]string{dockerMTU: "mtu"}}
@@ -120,6 +123,8 @@ var refused = map[string]string{
 	"com.docker.network.host_ipv4":                      "containers are masqueraded with the address of the link that they leave by: give ipMasq=false, and a rule of your own",
 	"com.docker.network.host_ipv6":                      "containers are masqueraded with the address of the link that they leave by: give ipMasq=false, and a rule of your own",
 	"com.docker.network.bridge.default_bridge":          "the default network is the predefined bridge: see fairway install",
+	"com.docker.network.enable_ipv4":                    "give --ipv4=false for a network without",
+	"com.docker.network.enable_ipv6":                    "give --ipv6 for a network with it",
 }
 
 func (d dialect) key(option string) (string, error) {
@@ -141,7 +146,27 @@ func (d dialect) key(option string) (string, error) {
 	if slices.Contains(reserved, option) {
 		return "", fmt.Errorf("option %s cannot be given: the key is written by fairway itself", option)
 	}
-	return "", fmt.Errorf("driver %s cannot honour the option %s: leave it out, or use one of %s", d.driver, option, strings.Join(d.options(), ", "))
+	if near := d.near(option); near != "" {
+		return "", fmt.Errorf("driver %s cannot honour the option %s: do you mean %s?", d.driver, option, near)
+	}
+	return "", fmt.Errorf("driver %s cannot honour the option %s: leave it out, or use one that 'fairway create --help' names or the plugin has", d.driver, option)
+}
+
+// near is an option that differs by the words before its last one, by capitals or by the signs between words alone. Empty: there is none.
+func (d dialect) near(option string) string {
+	plain := func(s string) string {
+		return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s[strings.LastIndexByte(s, '.')+1:]))
+	}
+	options := d.options()
+	if i := slices.IndexFunc(options, func(other string) bool { return plain(other) == plain(option) }); i >= 0 {
+		return options[i]
+	}
+	return ""
+}
+
+// has says whether the option is one that the driver understands.
+func (d dialect) has(option string) bool {
+	return slices.Contains(d.others, option) || d.docker[option] != "" || slices.Contains(slices.Collect(maps.Keys(d.keys)), option)
 }
 
 // options are all that can be named, sorted.
@@ -153,7 +178,7 @@ func (d dialect) options() []string {
 
 // Options are the names of the options that a driver understands, for proposals. Those of other plugins are not known.
 func Options(driver string) []string {
-	for _, d := range []dialect{bridgeDialect, macvlanDialect, overlayDialect} {
+	for _, d := range dialects {
 		if d.driver == driver {
 			return d.options()
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/conflist"
 )
@@ -16,6 +17,89 @@ func (d *draft) template() conflist.Definition {
 	about.Driver, about.ConfigOnly, about.IPv6, about.NoIPv4 = "null", true, d.IPv6, d.NoIPv4
 	about.IPAMDriver = d.IPAMDriver
 	return conflist.Definition{Name: d.Name, Labels: d.labels, About: about}
+}
+
+// Uses are the networks of Docker's drivers that can be made from a configuration for others, for the plugins to judge. None: only the node
+// agent can make one. The error says why nothing can be made from it.
+func Uses(ctx context.Context, o Order, site Site) ([]conflist.Definition, error) {
+	d, err := read(o, site)
+	if err != nil {
+		return nil, err
+	}
+	return d.uses(ctx)
+}
+
+// uses draws the configuration as a network of each driver. That another network has a subnet or a bridge of the name meanwhile does not
+// matter: it may have gone when a network is made.
+func (d *draft) uses(ctx context.Context) (drawn []conflist.Definition, err error) {
+	if err := d.checkTemplate(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.checkKnown(); err != nil {
+		return nil, err
+	}
+	var refusals []error
+	byAgent := false
+	for _, dialect := range dialects {
+		use := *d
+		use.ConfigOnly, use.Driver, use.site.Networks = false, dialect.driver, conflist.Networks{}
+		use.options, use.pools = maps.Clone(d.options), slices.Clone(d.pools)
+		definition, err := use.drawUse(ctx)
+		switch {
+		case err == nil && use.ByAgent():
+			byAgent = true
+		case err == nil:
+			drawn = append(drawn, definition)
+		case d.fits(dialect):
+			refusals = append(refusals, err)
+		}
+	}
+	if len(drawn) > 0 || byAgent {
+		return drawn, nil
+	}
+	return nil, refusals[0]
+}
+
+// drawUse draws a network of one driver.
+func (d *draft) drawUse(ctx context.Context) (conflist.Definition, error) {
+	if err := d.check(); err != nil {
+		return conflist.Definition{}, err
+	}
+	if d.choosesPools() {
+		if err := d.addMissing(d.site.Host.Taken); err != nil {
+			return conflist.Definition{}, err
+		}
+	}
+	if d.ByAgent() {
+		_, err := d.overlayKeys()
+		return conflist.Definition{}, err
+	}
+	return d.definition(ctx)
+}
+
+// fits says whether a driver understands all options.
+func (d *draft) fits(of dialect) bool {
+	for option := range d.options {
+		if !of.has(option) {
+			return false
+		}
+	}
+	return true
+}
+
+// checkKnown refuses options that no driver has, or no single one together.
+func (d *draft) checkKnown() error {
+	if slices.ContainsFunc(dialects, d.fits) {
+		return nil
+	}
+	options := slices.Sorted(maps.Keys(d.options))
+	for _, option := range options {
+		if !slices.ContainsFunc(dialects, func(of dialect) bool { return of.has(option) }) {
+			_, err := bridgeDialect.key(option) // which knows what Docker's mean
+			return fmt.Errorf("no network could be made from it: %w", err)
+		}
+	}
+	return fmt.Errorf("no network could be made from it: no driver honours all of the options %s", strings.Join(options, ", "))
 }
 
 // checkTemplate refuses what is of the network that is made from a configuration, as Docker does.

@@ -33,6 +33,9 @@ func (ns Networks) Find(ref string) (Network, error) {
 	}
 	switch len(begin) {
 	case 0:
+		if ref == Default {
+			return ns.Find("bridge")
+		}
 		return Network{}, fmt.Errorf("network %s %w", ref, ErrNotFound)
 	case 1:
 		return begin[0], nil

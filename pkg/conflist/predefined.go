@@ -8,6 +8,9 @@ import (
 	"github.com/containernetworking/cni/libcni"
 )
 
+// Default is Docker's further name for the predefined bridge. No network is created of that name; one that others made goes before.
+const Default = "default"
+
 // predefinedNames are Docker's.
 var predefinedNames = []string{"bridge", "host", "none"}
 

@@ -39,10 +39,33 @@ func (h Host) Draw(ctx context.Context, o blueprint.Order) (conflist.Definition,
 		return conflist.Definition{}, err
 	}
 	definition, err := blueprint.Draw(ctx, o, site)
-	if err != nil || definition.About.ConfigOnly {
+	switch {
+	case err != nil:
 		return definition, err
+	case o.ConfigOnly:
+		return definition, h.judgeUses(ctx, o, site)
 	}
 	return definition, h.judge(ctx, definition)
+}
+
+// judgeUses wants one of the networks that can be made from a configuration to be one that its plugins take.
+func (h Host) judgeUses(ctx context.Context, o blueprint.Order, site blueprint.Site) error {
+	uses, err := blueprint.Uses(ctx, o, site)
+	if err != nil {
+		return err
+	}
+	var refusals []error
+	for _, use := range uses {
+		err := h.judge(ctx, use)
+		if err == nil {
+			return nil
+		}
+		refusals = append(refusals, err)
+	}
+	if len(refusals) == 0 {
+		return nil // for the node agent
+	}
+	return refusals[0]
 }
 
 // judge asks the plugins themselves what they make of a network.
