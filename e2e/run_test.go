@@ -70,6 +70,15 @@ func TestRun(t *testing.T) {
 		if got := succeed(t, fairway(t, "run", "--network", "host", "readlink", "/proc/self/ns/net")); got != own {
 			t.Errorf("got %s, want %s", got, own)
 		}
+		host := succeed(t, command(t, "hostname"))
+		got := succeed(t, fairway(t, "run", "--network", "host", "--hostname", "www", "--add-host", "db:192.0.2.9", "--dns", "192.0.2.53",
+			"sh", "-c", "readlink /proc/self/ns/net; hostname; grep -w db /etc/hosts; grep nameserver /etc/resolv.conf"))
+		if want := own + "www\n192.0.2.9\tdb\nnameserver 192.0.2.53\n"; got != want {
+			t.Errorf("with names of its own: got %q, want %q", got, want)
+		}
+		if now := succeed(t, command(t, "hostname")); now != host {
+			t.Errorf("the host's name was %s, and is %s", host, now)
+		}
 	})
 	removeLink(t, "fwbridge0") // of the network bridge, which cannot be removed
 }

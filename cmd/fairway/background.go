@@ -124,7 +124,7 @@ this terminal. It ends with the container. The exit status is the command's; 125
 	flags.StringArrayVarP(&o.env, "env", "e", nil, "set a variable of the environment, as `KEY=VALUE`")
 	flags.BoolVarP(&o.interactive, "interactive", "i", true, "standard input is the command's in any case")
 	flags.BoolVarP(&o.terminal, "tty", "t", true, "the terminal is the command's in any case")
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return failure{usageError{err}, runFailure} })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return failure{flagError(err), runFailure} })
 	return cmd
 }
 

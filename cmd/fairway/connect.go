@@ -46,32 +46,26 @@ runtime, by the ID or name under which it is on a network already; the process p
 	o.addFlags(cmd.Flags())
 	cmd.Flags().StringVar(&o.ifname, "ifname", "", "`name` of the interface (default: the ethN after those it has)")
 	docker.addFlags(cmd.Flags())
+	refusedOfConnect.addTo(cmd)
 	e.addContainerFlags(cmd)
 	return cmd
 }
 
 // dockerEndpoint are the flags of `docker network connect` that say what has another name here, or cannot be had.
 type dockerEndpoint struct {
-	options   []string
-	linkLocal []string
-	priority  int
+	options  []string
+	priority int
 }
 
 func (o *dockerEndpoint) addFlags(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.options, "driver-opt", nil, "`KEY=VALUE`: com.docker.network.endpoint.ifname, for --ifname")
-	flags.StringArrayVar(&o.linkLocal, "link-local-ip", nil, "refused: CNI has no way to ask for such an `address`")
 	flags.IntVar(&o.priority, "gw-priority", 0, "refused unless 0: a container's first network keeps its default route")
-	for _, name := range []string{"link-local-ip", "gw-priority"} {
-		must(flags.MarkHidden(name))
-	}
+	must(flags.MarkHidden("gw-priority"))
 }
 
 // apply fills in what the flags mean. The error says why that cannot be.
 func (o *dockerEndpoint) apply(to *endpointFlags) error {
-	switch {
-	case len(o.linkLocal) > 0:
-		return errors.New("--link-local-ip: addresses come from the network's IPAM, and CNI has no way to ask for one beside: add it within the container")
-	case o.priority != 0:
+	if o.priority != 0 {
 		return errors.New("--gw-priority: the default route of a container that runs stays that of its first network: run --network NET,gw-priority=N chooses that one")
 	}
 	for _, text := range o.options {

@@ -18,7 +18,7 @@ import (
 // addContainerFlags gives a command the flags by which containers are found.
 func (e *env) addContainerFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&e.containerd, "address", orDefault("CONTAINERD_ADDRESS", container.DefaultAddress),
-		"containerd's socket, also `CONTAINERD_ADDRESS`")
+		"containerd's `socket`, also by CONTAINERD_ADDRESS")
 }
 
 // runtime is what executes plugins. What they say beside their results goes to stderr.

@@ -55,6 +55,7 @@ that is its own, and the command is the same on every host.`,
 		},
 	}
 	o.addFlags(cmd.Flags())
+	refusedOfCreate.addTo(cmd)
 	e.addAgentFlag(cmd)
 	for flag, complete := range map[string]cobra.CompletionFunc{
 		"driver": e.completeDriver, "opt": completeOption, "config-from": e.completeNetwork,

@@ -32,9 +32,9 @@ type env struct {
 func (e *env) addFlags(cmd *cobra.Command) {
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&e.netconfDir, "netconf-dir", orDefault("NETCONFPATH", "/etc/cni/net.d"),
-		"directory of the networks' files, also `NETCONFPATH`")
+		"`directory` of the networks' files, also by NETCONFPATH")
 	flags.StringVar(&e.cniPath, "cni-path", orDefault("CNI_PATH", "/opt/cni/bin"),
-		"directories of the plugins, also `CNI_PATH`")
+		"`directories` of the plugins, separated by colons, also by CNI_PATH")
 }
 
 func orDefault(variable, value string) string {

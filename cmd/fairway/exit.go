@@ -77,8 +77,13 @@ func asRoot(err error, user int) error {
 
 // complain prints an error, and each of several on a line of its own.
 func (e *env) complain(err error) {
-	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintf(e.stderr, "fairway: %s\n", clean(strings.TrimSuffix(line, "\n")))
+	said := map[string]bool{} // several steps may fail for one reason
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if said[line] {
+			continue
+		}
+		said[line] = true
+		fmt.Fprintf(e.stderr, "fairway: %s\n", clean(line))
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -43,6 +44,42 @@ func TestHostileError(t *testing.T) {
 type hostile struct{}
 
 func (hostile) Error() string { return "container \x1b[2Jweb\u009b\r\nfairway: pwned" }
+
+// TestSaidOnce: what stands in the way of several steps is said once.
+func TestSaidOnce(t *testing.T) {
+	var said bytes.Buffer
+	(&env{stderr: &said}).complain(errors.Join(unix.EACCES, unix.EACCES, unix.ENOENT, unix.EACCES))
+	if want := "fairway: permission denied\nfairway: no such file or directory\n"; said.String() != want {
+		t.Errorf("got %q, want %q", said.String(), want)
+	}
+}
+
+// TestRefusedFlags: each flag of Docker's that is not here says why, whatever value it is given.
+func TestRefusedFlags(t *testing.T) {
+	s := newShell(t)
+	for command, flags := range map[string]refusedFlags{"create": refusedOfCreate, "connect": refusedOfConnect, "run": refusedOfRun} {
+		want := map[string]int{"create": exitUsage, "connect": exitUsage, "run": runFailure}[command]
+		for why, names := range flags {
+			for _, text := range names {
+				fields := strings.Fields(strings.TrimSuffix(text, "!"))
+				spelt := []string{"--" + fields[0]}
+				if len(fields) > 1 {
+					spelt = append(spelt, "-"+fields[1])
+				}
+				for _, flag := range spelt {
+					args := []string{command, flag}
+					if !strings.HasSuffix(text, "!") {
+						args = append(args, "value")
+					}
+					_, said, status := s.run(append(args, "a", "b")...)
+					if status != want || !strings.HasPrefix(said, "fairway: --"+fields[0]+": "+why) {
+						t.Errorf("%q: status %d, %s", args, status, said)
+					}
+				}
+			}
+		}
+	}
+}
 
 // TestConnectRefuses: flags of docker's that cannot be had say why, before anything is looked for.
 func TestConnectRefuses(t *testing.T) {

@@ -26,7 +26,7 @@ is the same as "fairway ls", and so with the other commands.`,
 		SilenceUsage:  true,
 	}
 	e.addFlags(root)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), cobraUsage, ourUsage, 1))
 	root.SetIn(e.stdin)
 	root.SetOut(e.stdout)

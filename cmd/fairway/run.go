@@ -23,7 +23,7 @@ type runFlags struct {
 	domainname     string
 	user, dir      string
 	sysctls        []string
-	env            []string
+	env, envFiles  []string
 	hosts          []string
 	servers        []string
 	search         []string
@@ -31,6 +31,7 @@ type runFlags struct {
 
 	detach                        bool
 	remove, interactive, terminal bool // as always on a terminal; given by fingers trained on Docker
+	init, proxied                 bool // likewise
 	forget                        bool // --rm was given
 }
 
@@ -76,7 +77,7 @@ The exit status is the command's; 125 says that it was not run, 126 that it cann
 		},
 	}
 	o.addFlags(e, cmd)
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return failure{usageError{err}, runFailure} })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return failure{flagError(err), runFailure} })
 	return cmd
 }
 
@@ -109,6 +110,7 @@ func (o *runFlags) addFlags(e *env, cmd *cobra.Command) {
 	flags.StringVarP(&o.dir, "workdir", "w", "", "`directory` that the command begins in")
 	flags.StringArrayVar(&o.sysctls, "sysctl", nil, "a parameter of the network, as `net.KEY=VALUE`")
 	flags.StringArrayVarP(&o.env, "env", "e", nil, "set a variable of the environment, as `KEY=VALUE`")
+	flags.StringArrayVar(&o.envFiles, "env-file", nil, "read variables of the environment from a `file`, one in a line as with --env")
 	flags.StringArrayVar(&o.hosts, "add-host", nil, "a further line of /etc/hosts, as `NAME:ADDRESS`; host-gateway is the network's gateway")
 	flags.StringArrayVar(&o.servers, "dns", nil, "`address` of a DNS server")
 	flags.StringArrayVar(&o.search, "dns-search", nil, "a `domain` to look names up in")
@@ -117,6 +119,12 @@ func (o *runFlags) addFlags(e *env, cmd *cobra.Command) {
 	flags.BoolVar(&o.remove, "rm", true, "nothing is left in any case; with --detach, not what was printed either")
 	flags.BoolVarP(&o.interactive, "interactive", "i", true, "standard input is the command's; =false: it is empty")
 	flags.BoolVarP(&o.terminal, "tty", "t", true, "the terminal is the command's in any case")
+	flags.BoolVar(&o.init, "init", true, "")
+	flags.BoolVar(&o.proxied, "sig-proxy", true, "")
+	for _, name := range []string{"init", "sig-proxy"} {
+		must(flags.MarkHidden(name))
+	}
+	refusedOfRun.addTo(cmd)
 	e.addContainerFlags(cmd)
 	flags.SetNormalizeFunc(dockersNames)
 	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("network", e.completeNetwork)) // fails for flags that do not exist
@@ -157,6 +165,10 @@ func (o runFlags) refuse() error {
 		return errors.New("--rm=false: nothing is left of a command on a terminal; what one in the background has printed is, with --detach")
 	case !o.terminal && !o.detach:
 		return errors.New("--tty=false: the command has the terminal of this process: redirect its output instead")
+	case !o.init:
+		return errors.New("--init=false: a process of fairway's is the first of the container in any case: it ends all others")
+	case !o.proxied:
+		return errors.New("--sig-proxy=false: signals are passed on in any case: give --detach for a command that gets none")
 	}
 	return nil
 }

@@ -15,7 +15,11 @@ import (
 
 // process reads the flags about the command's process.
 func (o runFlags) process(spec *sandbox.Spec) (err error) {
-	for _, variable := range o.env {
+	variables, err := o.variables()
+	if err != nil {
+		return err
+	}
+	for _, variable := range variables {
 		name, _, assigned := strings.Cut(variable, "=")
 		if name == "" {
 			return fmt.Errorf("--env %q: give KEY=VALUE, or KEY for the value that it has here", variable)
@@ -49,6 +53,22 @@ func (o runFlags) process(spec *sandbox.Spec) (err error) {
 	}
 	spec.Env = append([]string{"HOME=" + home}, spec.Env...)
 	return nil
+}
+
+// variables are those of the files, and then those of the flags, which go before them.
+func (o runFlags) variables() (all []string, err error) {
+	for _, path := range o.envFiles {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("--env-file: %w", err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if line = strings.TrimRight(strings.TrimLeft(line, " \t"), "\r\n"); line != "" && line[0] != '#' {
+				all = append(all, line)
+			}
+		}
+	}
+	return append(all, o.env...), nil
 }
 
 // parseSysctl reads KEY=VALUE, where the parts of KEY are separated by dots or, where they hold dots, by slashes (sysctl(8)).

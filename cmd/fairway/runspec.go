@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
 
+	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/sandbox"
 )
 
@@ -37,13 +39,10 @@ func (e *env) sandbox(o runFlags) (sandbox.Spec, error) {
 		return spec, err
 	}
 	if spec.HostNetwork {
-		if o.named() {
-			return spec, usageError{errors.New("--network host: the host's names and DNS servers are used, as they are")}
-		}
 		if len(spec.Sysctls) > 0 {
 			return spec, usageError{errors.New("--network host: parameters of the host's network are not set by a container")}
 		}
-		return spec, nil
+		return spec, o.onHost(&spec)
 	}
 	etc, err := o.etc(spec)
 	if err != nil {
@@ -55,6 +54,29 @@ func (e *env) sandbox(o runFlags) (sandbox.Spec, error) {
 	spec.Hostname, spec.Domainname, spec.Files = etc.Hostname, etc.Domain, etc.Files
 	spec.Env = append([]string{"HOSTNAME=" + etc.Hostname}, spec.Env...)
 	return spec, nil
+}
+
+// onHost gives a command on the host's network names and DNS servers of its own, where the flags ask for some.
+func (o runFlags) onHost(spec *sandbox.Spec) error {
+	if !o.named() {
+		return nil
+	}
+	etc, err := o.etc(*spec)
+	if err != nil {
+		return usageError{err}
+	}
+	text := func(path string) string {
+		content, _ := os.ReadFile(path) // one that is not there is not bound over either
+		return string(content)
+	}
+	etc.Resolv = text("/etc/resolv.conf")
+	files := etc.HostFiles(text("/etc/hosts"))
+	if spec.Domainname = etc.Domain; o.hostname != "" {
+		spec.Hostname, files["/etc/hostname"] = o.hostname, o.hostname+"\n"
+		spec.Env = append([]string{"HOSTNAME=" + o.hostname}, spec.Env...)
+	}
+	spec.Files = func([]attachment.Attachment) map[string]string { return files }
+	return nil
 }
 
 // named says whether a flag asks for names or DNS servers of the container's own.
@@ -108,6 +130,16 @@ func (o runFlags) etc(spec sandbox.Spec) (sandbox.Etc, error) {
 			return etc, fmt.Errorf("--dns %q: give the address of a server", text)
 		}
 		etc.Servers = append(etc.Servers, addr)
+	}
+	for _, domain := range o.search {
+		if domain != "." && !isHostName(domain) { // the root: look nothing up (resolv.conf(5))
+			return etc, fmt.Errorf("--dns-search %q: give a domain, or '.' for none", domain)
+		}
+	}
+	for _, option := range o.options {
+		if option == "" || strings.IndexFunc(option, func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' }) >= 0 {
+			return etc, fmt.Errorf("--dns-option %q: give one option of resolv.conf(5), such as ndots:1", option)
+		}
 	}
 	for _, text := range o.hosts {
 		host, err := parseHost(text)

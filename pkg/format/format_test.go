@@ -51,6 +51,18 @@ func objectsPrinted(t *testing.T, form string, objects []any) string {
 	return out.String()
 }
 
+// TestWords: what looks like the name of a format and is none is not printed for each row.
+func TestWords(t *testing.T) {
+	for _, form := range []string{"wide", "JSON", "tablex", "yaml", "table wide"} {
+		if _, err := NewRows(form, []string{"Name"}, map[string]string{"Name": "NAME"}); err == nil || !strings.Contains(err.Error(), "there is no format") {
+			t.Errorf("rows as %q: %v", form, err)
+		}
+	}
+	if _, err := NewObjects("wide"); err == nil {
+		t.Error("objects as wide: no error")
+	}
+}
+
 func TestFunctions(t *testing.T) {
 	for form, want := range map[string]string{
 		`{{upper .Name}} {{lower .Name}} {{title .Name}}`: "WEB Ö web ö Web ö",

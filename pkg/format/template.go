@@ -24,8 +24,11 @@ var functions = template.FuncMap{
 }
 
 // parse reads a template. On the command line \t and \n stand for a tab and a new line, as the shell leaves them. A field
-// that does not exist is an error.
+// that does not exist is an error, and so is a word: it is meant as the name of a format.
 func parse(text string) (*template.Template, error) {
+	if word := strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""; word && text != "" {
+		return nil, fmt.Errorf("there is no format %q: give a Go template, such as '{{.Name}}'", text) // it would be printed for each row
+	}
 	text = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(text)
 	parsed, err := template.New("format").Option("missingkey=error").Funcs(functions).Parse(text)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
@@ -101,7 +102,10 @@ func Named(shown Network, records []names.Record) Network {
 		}
 		for _, id := range []string{r.Owner.ContainerID + "/" + r.Owner.IfName, r.Owner.ContainerID} {
 			if c, ok := shown.Containers[id]; ok {
-				c.DNSNames = append(r.All(), names.ShortID(r.Owner.ContainerID))
+				c.DNSNames = r.All()
+				if id := names.ShortID(r.Owner.ContainerID); !slices.Contains(c.DNSNames, id) {
+					c.DNSNames = append(c.DNSNames, id)
+				}
 				shown.Containers[id] = c
 				break
 			}

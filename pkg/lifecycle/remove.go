@@ -44,8 +44,11 @@ func (h Host) Remove(ctx context.Context, n conflist.Network) error {
 	if err != nil {
 		return err
 	}
-	if n, err = networks.Find(n.ID); err != nil {
-		return err // somebody else has removed it
+	name := n.Name
+	if n, err = networks.Find(n.ID); errors.Is(err, conflist.ErrNotFound) {
+		return fmt.Errorf("network %s %w: it was removed concurrently, or named twice", name, conflist.ErrNotFound)
+	} else if err != nil {
+		return err
 	}
 	if n.Predefined() && n.File == "" {
 		return fmt.Errorf("%s %w", n.Name, ErrPredefined)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/conflist"
 	"github.com/fairway-cni/fairway/pkg/format"
+	"github.com/fairway-cni/fairway/pkg/identifier"
 )
 
 // Options are those of `docker network ls`.
@@ -87,14 +88,18 @@ func (l List) row(n conflist.Network) format.Row {
 	if !n.Created.IsZero() {
 		row["CreatedAt"] = n.Created.UTC().String() // Docker's form
 	}
-	row.SetLabels(n.Labels)
+	shown := map[string]string{}
+	for key, value := range n.Labels {
+		shown[key] = identifier.Printable(value)
+	}
+	row.SetLabels(shown)
 	return row
 }
 
 func labels(all map[string]string) string {
 	pairs := make([]string, 0, len(all))
 	for key, value := range all {
-		pairs = append(pairs, key+"="+value)
+		pairs = append(pairs, identifier.Printable(key+"="+value)) // whoever wrote the file, a terminal shows it as it is
 	}
 	slices.Sort(pairs)
 	return strings.Join(pairs, ",")

@@ -40,6 +40,27 @@ func (e Etc) Files(attached []attachment.Attachment) map[string]string {
 	}
 }
 
+// HostFiles are the texts of a command on the host's network: the host's own, with what was asked for.
+func (e Etc) HostFiles(hosts string) map[string]string {
+	var text strings.Builder
+	text.WriteString(hosts)
+	if hosts != "" && !strings.HasSuffix(hosts, "\n") {
+		text.WriteByte('\n')
+	}
+	for _, h := range e.Hosts {
+		if !h.Addr.IsValid() {
+			h.Addr = netip.AddrFrom4([4]byte{127, 0, 0, 1}) // the host is here
+		}
+		fmt.Fprintf(&text, "%s\t%s\n", h.Addr, h.Name)
+	}
+	files := map[string]string{"/etc/hosts": text.String()}
+	if len(e.Servers)+len(e.Search)+len(e.Options) > 0 {
+		host := parseResolv(e.Resolv)
+		files["/etc/resolv.conf"] = resolvText(first(texts(e.Servers), host.servers), first(e.Search, host.search), first(e.Options, host.options))
+	}
+	return files
+}
+
 // loopbackHosts are the lines that every container has, as Docker writes them.
 const loopbackHosts = `127.0.0.1	localhost
 ::1	localhost ip6-localhost ip6-loopback
@@ -97,10 +118,7 @@ func (e Etc) resolv(attached []attachment.Attachment) string {
 		search = append(search, a.DNS.Search...)
 		options = append(options, a.DNS.Options...)
 	}
-	var own []string
-	for _, addr := range e.Servers {
-		own = append(own, addr.String())
-	}
+	own := texts(e.Servers)
 	// A resolver of names asks the container's servers for all others, and libcs ask the first server alone.
 	if slices.Contains(servers, resolver) {
 		own, servers = nil, []string{resolver}
@@ -109,13 +127,27 @@ func (e Etc) resolv(attached []attachment.Attachment) string {
 			e.Options = nil
 		}
 	}
+	return resolvText(first(own, servers, host.reachable()), first(e.Search, search, host.search), first(e.Options, options, host.options))
+}
+
+// resolvText writes a resolv.conf. Plugins may have answered anything.
+func resolvText(servers, search, options []string) string {
 	var text strings.Builder
-	for _, server := range unique(first(own, servers, host.reachable())) {
-		fmt.Fprintf(&text, "nameserver %s\n", server)
+	for _, server := range unique(servers) {
+		if _, err := netip.ParseAddr(server); err == nil {
+			fmt.Fprintf(&text, "nameserver %s\n", server)
+		}
 	}
-	writeWords(&text, "search", first(e.Search, search, host.search))
-	writeWords(&text, "options", first(e.Options, options, host.options))
+	writeWords(&text, "search", search)
+	writeWords(&text, "options", options)
 	return text.String()
+}
+
+func texts(addrs []netip.Addr) (all []string) {
+	for _, addr := range addrs {
+		all = append(all, addr.String())
+	}
+	return all
 }
 
 // resolver is where networks with names have containers ask.
@@ -123,8 +155,9 @@ const resolver = "127.0.0.11"
 
 func isNdots(option string) bool { return strings.HasPrefix(option, "ndots:") }
 
-func writeWords(text *strings.Builder, key string, words []string) {
-	if len(words) > 0 {
+// writeWords writes one line, whatever the texts hold.
+func writeWords(text *strings.Builder, key string, texts []string) {
+	if words := strings.Fields(strings.Join(texts, " ")); len(words) > 0 {
 		fmt.Fprintf(text, "%s %s\n", key, strings.Join(unique(words), " "))
 	}
 }
