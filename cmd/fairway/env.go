@@ -66,5 +66,8 @@ func (e *env) networks() (conflist.Networks, error) {
 	return networks, err
 }
 
+// settled are the networks for who uses them: the predefined bridge has its subnet on this host.
+func (e *env) settled() (conflist.Networks, error) { return e.host().Networks() }
+
 // warn tells of something that does not stop the command.
 func (e *env) warn(err error) { fmt.Fprintf(e.stderr, "fairway: warning: %s\n", clean(err.Error())) }

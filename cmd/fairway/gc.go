@@ -52,7 +52,7 @@ func (e *env) gc(ctx context.Context, o gcFlags) error {
 	if err != nil {
 		return usageError{err}
 	}
-	networks, err := e.networks()
+	networks, err := e.settled()
 	if err != nil {
 		return err
 	}

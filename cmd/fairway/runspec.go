@@ -27,7 +27,7 @@ func (e *env) sandbox(o runFlags) (sandbox.Spec, error) {
 	if shared, is := sharedContainer(o.networks); is {
 		return spec, e.share(&spec, o, shared)
 	}
-	networks, err := e.networks()
+	networks, err := e.settled()
 	if err != nil {
 		return spec, err
 	}

@@ -94,7 +94,7 @@ func (o topologyFlags) draw(w io.Writer, g topology.Graph, style picture.Style) 
 
 // graph looks at the host.
 func (e *env) graph() (topology.Graph, error) {
-	networks, err := e.networks()
+	networks, err := e.settled()
 	if err != nil {
 		return topology.Graph{}, err
 	}

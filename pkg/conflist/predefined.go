@@ -3,7 +3,9 @@ package conflist
 import (
 	"embed"
 	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/containernetworking/cni/libcni"
 )
@@ -44,6 +46,26 @@ func Predefined(name string) (Network, error) {
 	if err != nil {
 		return Network{}, err
 	}
+	return parsePredefined(content)
+}
+
+// compiledSubnet and compiledGateway are those of the predefined bridge as it is compiled in.
+const (
+	compiledSubnet  = "10.87.0.0/16"
+	compiledGateway = "10.87.0.1"
+)
+
+// PredefinedOn is the predefined bridge with another subnet, whose first address is the gateway.
+func PredefinedOn(subnet netip.Prefix) (Network, error) {
+	content, err := predefinedFiles.ReadFile("predefined/bridge" + listEnding)
+	if err != nil {
+		return Network{}, err
+	}
+	moved := strings.NewReplacer(compiledSubnet, subnet.String(), compiledGateway, subnet.Addr().Next().String()).Replace(string(content))
+	return parsePredefined([]byte(moved))
+}
+
+func parsePredefined(content []byte) (Network, error) {
 	list, err := libcni.NetworkConfFromBytes(content)
 	if err != nil {
 		return Network{}, err

@@ -5,9 +5,11 @@ import (
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
+	"github.com/fairway-cni/fairway/pkg/blueprint"
 	"github.com/fairway-cni/fairway/pkg/conflist"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/packetfilter"
+	"github.com/fairway-cni/fairway/pkg/pools"
 	"github.com/fairway-cni/fairway/pkg/snapshot"
 	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/topology"
@@ -50,6 +52,11 @@ func Examine(p Places) (*Host, error) {
 	if h.Networks, err = conflist.Load(p.Netconf); err != nil {
 		return nil, err
 	}
+	host, err := pools.ReadHost()
+	if err != nil {
+		return nil, err
+	}
+	h.Networks, _ = blueprint.Settle(h.Networks, host) // where no subnet is free, the compiled one overlaps something
 	if h.Attached, err = p.Runtime.List(); err != nil {
 		return nil, err
 	}

@@ -109,6 +109,13 @@ func (h Host) Create(ctx context.Context, o blueprint.Order) (conflist.Network, 
 	return n, err
 }
 
+// Networks are all that there are, the predefined bridge with the subnet that it has on this host or would get. Files that were left out
+// are warnings.
+func (h Host) Networks() (conflist.Networks, error) {
+	site, err := h.site()
+	return site.Networks, err
+}
+
 func (h Host) site() (blueprint.Site, error) {
 	networks, err := conflist.Load(h.Netconf)
 	if err != nil {
@@ -120,6 +127,9 @@ func (h Host) site() (blueprint.Site, error) {
 	host, err := pools.ReadHost()
 	if err != nil {
 		return blueprint.Site{}, err
+	}
+	if networks, err = blueprint.Settle(networks, host); err != nil {
+		h.Warn(err)
 	}
 	return blueprint.Site{Networks: networks, Host: host, Plugins: pluginpath.Path(h.Runtime.Plugins), Now: time.Now()}, nil
 }

@@ -62,11 +62,11 @@ func (h *Host) readLinks() (map[int]*netlink.LinkAttrs, error) {
 	}
 	for _, addr := range addrs {
 		prefix := toPrefix(addr.IPNet)
-		of := ""
+		of, name := "", ""
 		if link := byIndex[addr.LinkIndex]; link != nil { // else it is a new one
-			of = " of " + link.Name
+			of, name = " of "+link.Name, link.Name
 		}
-		h.take(Taken{Prefix: prefix.Masked(), By: fmt.Sprintf("the address %s%s", prefix, of)})
+		h.take(Taken{Prefix: prefix.Masked(), By: fmt.Sprintf("the address %s%s", prefix, of), Link: name})
 	}
 	return byIndex, nil
 }
@@ -93,11 +93,12 @@ func (h *Host) readRoutes(links map[int]*netlink.LinkAttrs) error {
 		if len(route.MultiPath) > 0 { // ways by several next hops
 			entry.Via, _ = netip.AddrFromSlice(route.MultiPath[0].Gw)
 		}
-		link := links[route.LinkIndex]
+		link, name := links[route.LinkIndex], ""
 		if link != nil {
-			by += " dev " + link.Name
+			name = link.Name
+			by += " dev " + name
 		}
-		h.take(Taken{Prefix: entry.Dst, By: by, Onward: entry.Onward(link != nil && link.Flags&net.FlagPointToPoint != 0)})
+		h.take(Taken{Prefix: entry.Dst, By: by, Link: name, Onward: entry.Onward(link != nil && link.Flags&net.FlagPointToPoint != 0)})
 	}
 	return nil
 }

@@ -20,6 +20,8 @@ type Taken struct {
 	Prefix netip.Prefix
 	// By says who has it, as the end of a sentence: "network web", "the route 10.0.0.0/8 dev eth0".
 	By string
+	// Link of the host whose address or route it is. Empty: none.
+	Link string
 	// Onward is a route that only says which way to go (kernel.RouteEntry.Onward): a subnet that is narrower may be carved out of it.
 	Onward bool
 }
@@ -38,6 +40,15 @@ func Overlap(subnet netip.Prefix, taken []Taken) *Taken {
 // 192.168.0.0/16 in steps of a /20. The error is ErrExhausted.
 func Next4(taken []Taken) (netip.Prefix, error) {
 	return next(docker4(), taken)
+}
+
+// First4 is the subnet that is wanted, or the next free one as of Next4 where the host has to do with that.
+func First4(wanted netip.Prefix, taken []Taken) (netip.Prefix, error) {
+	return next(func(yield func(netip.Prefix) bool) {
+		if yield(wanted) {
+			docker4()(yield)
+		}
+	}, taken)
 }
 
 func docker4() iter.Seq[netip.Prefix] {
