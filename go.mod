@@ -2,6 +2,13 @@ module github.com/fairway-cni/fairway
 
 go 1.26.0
 
+// Both read what the control group allows of the processors, at each start of a plugin (a twentieth of an ADD) and again once a second.
+// fairwayd has them on.
+godebug (
+	containermaxprocs=0
+	updatemaxprocs=0
+)
+
 require (
 	github.com/containerd/containerd/api v1.12.0
 	github.com/containernetworking/cni v1.3.0

@@ -1,4 +1,7 @@
 // Command fairwayd is the node agent of overlay networks. It runs in the foreground, as root, in the host's namespaces.
+//
+//go:debug containermaxprocs=1
+//go:debug updatemaxprocs=1
 package main
 
 import (

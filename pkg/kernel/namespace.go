@@ -139,8 +139,11 @@ func ReadSmall(path string) (string, error) {
 }
 
 // writeSysctl writes a file of /proc/sys, in one call, as the kernel wants it.
-func writeSysctl(path, value string) error {
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+func writeSysctl(path, value string) error { return writeSysctlAt(unix.AT_FDCWD, path, value) }
+
+// writeSysctlAt does so with a path from a directory on.
+func writeSysctlAt(directory int, path, value string) error {
+	fd, err := unix.Openat(directory, path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return &fs.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -160,13 +163,20 @@ func (n *Namespace) SetSysctl(key, value string) error {
 // Assignment is a value for a kernel parameter.
 type Assignment struct{ Key, Value string }
 
-// SetSysctls writes kernel parameters of the namespace in their order, until one fails: the way there and back costs more than a
-// write.
-func (n *Namespace) SetSysctls(all []Assignment) error {
+// SetSysctls writes kernel parameters that lie in one directory of the namespace (net/ipv6/conf/eth0), in their order, until one fails.
+// The way there and back costs more than a write. So does the directory's among those of hundreds of containers, whose names are all
+// the same to the kernel's cache: it is looked up once.
+func (n *Namespace) SetSysctls(directory string, all []Assignment) error {
 	n.links.forgetParameters()
 	return n.Do(func() error {
+		path := "/proc/sys/" + directory
+		fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+		defer unix.Close(fd)
 		for _, a := range all {
-			if err := writeSysctl("/proc/sys/"+a.Key, a.Value); err != nil {
+			if err := writeSysctlAt(fd, a.Key, a.Value); err != nil {
 				return err
 			}
 		}

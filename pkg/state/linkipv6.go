@@ -21,35 +21,35 @@ type LinkIPv6 struct {
 	DAD bool
 }
 
-func (l LinkIPv6) sysctls(link string) (all []Sysctl) {
+// parameters are below the link's directory.
+func (l LinkIPv6) parameters() (all []kernel.Assignment) {
 	if l.IgnoreRouters {
-		all = append(all, Sysctl{In: Container, Key: AcceptRA(link), Value: "0"})
+		all = append(all, kernel.Assignment{Key: "accept_ra", Value: "0"})
 	}
 	if !l.DAD {
-		all = append(all, Sysctl{In: Container, Key: "net/ipv6/conf/" + link + "/accept_dad", Value: "0"})
+		all = append(all, kernel.Assignment{Key: "accept_dad", Value: "0"})
 	}
 	return all
 }
 
+func (LinkIPv6) directory(link string) string { return "net/ipv6/conf/" + link }
+
 // Line is what Write does, as commands.
 func (l LinkIPv6) Line(link string) string {
 	var lines []string
-	for _, s := range l.sysctls(link) {
-		lines = append(lines, s.String())
+	for _, p := range l.parameters() {
+		lines = append(lines, Sysctl{In: Container, Key: l.directory(link) + "/" + p.Key, Value: p.Value}.String())
 	}
 	return strings.Join(lines, " && ")
 }
 
 // Write sets the parameters. A kernel without IPv6 has none, and takes nothing from routers.
 func (l LinkIPv6) Write(k *kernel.Kernel, link string) error {
-	var settings []kernel.Assignment
-	for _, s := range l.sysctls(link) {
-		settings = append(settings, kernel.Assignment{Key: s.Key, Value: s.Value})
-	}
+	settings := l.parameters()
 	if len(settings) == 0 {
 		return nil
 	}
-	err := k.Container.SetSysctls(settings)
+	err := k.Container.SetSysctls(l.directory(link), settings)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
