@@ -133,6 +133,7 @@ func (m chained[C]) check(_ context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	link.Recorded = true
 	set, _ := m.Plan(conf, link)
 	if c.env.Redeclare != "" {
 		return set.Redeclare(k, c.env.Redeclare == RedeclareAll)

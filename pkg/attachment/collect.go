@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/flock"
+	"github.com/fairway-cni/fairway/pkg/state"
 )
 
 // Stale is the attachments whose container has gone.
@@ -135,5 +136,13 @@ func (r Runtime) gc(ctx context.Context, network *libcni.NetworkConfigList, left
 			valid = append(valid, types.GCAttachment{ContainerID: o.ContainerID, IfName: o.IfName})
 		}
 	}
-	return pluginError(network.Name, r.libcni().GCNetworkList(ctx, network, &libcni.GCArgs{ValidAttachments: valid}))
+	err := pluginError(network.Name, r.libcni().GCNetworkList(ctx, network, &libcni.GCArgs{ValidAttachments: valid}))
+	if r.Prune == nil {
+		return err
+	}
+	owners := make([]state.Owner, 0, len(valid))
+	for _, v := range valid {
+		owners = append(owners, state.Owner{Network: network.Name, ContainerID: v.ContainerID, IfName: v.IfName})
+	}
+	return errors.Join(err, r.Prune(network.Name, owners))
 }

@@ -33,6 +33,9 @@ type Runtime struct {
 	Netconf string
 	// Holders tells of owners on a network who may live, beyond those that records and links tell of. Nil: there are none.
 	Holders func(*libcni.NetworkConfigList) []state.Owner
+	// Prune takes away what the kernel has of a network's owners that are not valid, after the network's plugins were asked to: they may be
+	// another suite's, or the network of a CNI version without GC. Nil: nobody does.
+	Prune func(network string, valid []state.Owner) error
 	// Names tells what people call containers whose records do not say, by the ID that CNI was given. Nil: nobody knows.
 	Names func() map[string]string
 	// Warn is told of what does not stop the work. Nil: it is dropped.

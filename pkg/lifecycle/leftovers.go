@@ -28,9 +28,11 @@ type Leftover struct {
 	ContainerID, IfName string
 	// Object names it, such as "link veth0" or "address 10.5.0.2".
 	Object string
+
+	inKernel bool
 }
 
-// Leftovers lists what no attachment that is alive owns, on networks whose plugins know GC: links, nftables elements and addresses. And what
+// Leftovers lists what no attachment that is alive owns: links and nftables elements, and addresses where the network's plugins know GC. And what
 // networks have left whose files have gone: bridges, and directories of addresses in which nothing is reserved for anybody who may live.
 // It changes nothing. Plugins of others may find more.
 func (h Host) Leftovers(networks conflist.Networks) ([]Leftover, error) {
@@ -54,17 +56,17 @@ func (h Host) Leftovers(networks conflist.Networks) ([]Leftover, error) {
 	errs := []error{err}
 	for _, holding := range held {
 		fields := strings.Split(holding.Tag, " ")
-		if tags[holding.Tag] || len(fields) < 3 || !collects(networks, fields[1]) {
+		if tags[holding.Tag] || len(fields) < 3 || !isKnown(networks, fields[1]) {
 			continue
 		}
-		l := Leftover{Network: fields[1], ContainerID: fields[2], Object: holding.Object}
+		l := Leftover{Network: fields[1], ContainerID: fields[2], Object: holding.Object, inKernel: true}
 		if len(fields) > 3 {
 			l.IfName = fields[3]
 		}
 		all = append(all, l)
 	}
 	for _, n := range networks.All {
-		if collects(networks, n.Name) {
+		if collects(n) {
 			addresses, err := leftAddresses(n, valid)
 			all, errs = append(all, addresses...), append(errs, err)
 		}
@@ -98,12 +100,13 @@ func (h Host) settled(all []Leftover) ([]Leftover, error) {
 	}), err
 }
 
-// collects says whether the plugins of a network are asked to collect what is left: from CNI 1.1.0 on.
-func collects(networks conflist.Networks, name string) bool {
-	return slices.ContainsFunc(networks.All, func(n conflist.Network) bool {
-		return n.Name == name && n.List != nil && n.List.CNIVersion >= "1.1.0"
-	})
+// isKnown says whether a file says what a network is.
+func isKnown(networks conflist.Networks, name string) bool {
+	return slices.ContainsFunc(networks.All, func(n conflist.Network) bool { return n.Name == name && n.List != nil })
 }
+
+// collects says whether the plugins of a network are asked to collect what is left: from CNI 1.1.0 on.
+func collects(n conflist.Network) bool { return n.List != nil && n.List.CNIVersion >= "1.1.0" }
 
 func hasBridge(networks conflist.Networks, bridge string) bool {
 	return slices.ContainsFunc(networks.All, func(n conflist.Network) bool { return n.Link == bridge })
@@ -189,6 +192,12 @@ func (h Host) Collect(ctx context.Context, networks conflist.Networks) (removed 
 	}
 	runtime := h.Runtime
 	runtime.Holders = holders
+	runtime.Prune = func(network string, valid []state.Owner) error {
+		if !slices.ContainsFunc(before, func(l Leftover) bool { return l.Network == network && l.inKernel }) {
+			return nil
+		}
+		return pruneKernel(network, valid)
+	}
 	removed, err = runtime.Collect(ctx, lists)
 	errs = append(errs, err, h.discardOrphans(ctx))
 	if len(before) == 0 {
@@ -198,6 +207,16 @@ func (h Host) Collect(ctx context.Context, networks conflist.Networks) (removed 
 	errs = append(errs, err)
 	left = slices.DeleteFunc(before, func(l Leftover) bool { return slices.Contains(after, l) })
 	return removed, left, errors.Join(errs...)
+}
+
+// pruneKernel takes away what the kernel has of a network's owners that are not valid.
+func pruneKernel(network string, valid []state.Owner) error {
+	k, err := kernel.Open("")
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	return sweep.Prune(k, network, valid)
 }
 
 // discardOrphans takes away what networks have left whose files have gone. Nobody makes a network meanwhile.

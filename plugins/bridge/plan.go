@@ -7,6 +7,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/attach"
 	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/state/bridging"
+	"github.com/fairway-cni/fairway/pkg/state/predecessor"
 	"github.com/fairway-cni/fairway/pkg/state/ruleset"
 )
 
@@ -131,7 +132,11 @@ func (c conf) rules(r attach.Request, lease attach.Lease) state.Set {
 	for _, ip := range lease.IPs {
 		masquerade.Prefixes = append(masquerade.Prefixes, ip.Prefix)
 	}
-	return state.Set{ruleset.SpoofCheck{Owner: r.Owner, MAC: r.MAC(c.mac), Off: !c.MACSpoofCheck}, masquerade}
+	set := state.Set{ruleset.SpoofCheck{Owner: r.Owner, MAC: r.MAC(c.mac), Off: !c.MACSpoofCheck}, masquerade}
+	if r.Removal {
+		set = append(set, predecessor.Attached{Owner: r.Owner})
+	}
+	return set
 }
 
 // masquerades is false for a network without addresses, and for an internal one, which nothing leaves.

@@ -8,6 +8,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/state/admission"
 	"github.com/fairway-cni/fairway/pkg/state/firewalld"
+	"github.com/fairway-cni/fairway/pkg/state/predecessor"
 )
 
 // plan declares the container as admitted, and the policy of its bridge, the first link of the result.
@@ -16,9 +17,17 @@ func plan(c conf, l attach.Link) (state.Set, attach.Amendment) {
 	for _, ip := range l.Lease.IPs {
 		addrs = append(addrs, ip.Prefix.Addr())
 	}
+	var admitted state.Object = admission.Admitted{Owner: l.Owner, Addrs: addrs}
+	theirs := predecessor.Admitted{Addrs: addrs, IfName: l.Owner.IfName}
+	if l.Recorded {
+		admitted = predecessor.Or{Object: admitted, Stands: theirs.Stands}
+	}
 	set := state.Set{
-		admission.Admitted{Owner: l.Owner, Addrs: addrs},
+		admitted,
 		firewalld.Source{Owner: l.Owner, Zone: c.FirewalldZone, Addrs: addrs, Mode: c.firewalld()},
+	}
+	if l.Removal {
+		set = append(set, theirs)
 	}
 	if !l.Reported {
 		return set, attach.Amendment{}
@@ -26,6 +35,9 @@ func plan(c conf, l attach.Link) (state.Set, attach.Amendment) {
 	policy := admission.Policy{Apart: c.IngressPolicy == "same-bridge" || c.IngressPolicy == "isolated", Isolated: c.IngressPolicy == "isolated"}
 	if len(l.HostLinks) > 0 {
 		policy.Bridge, policy.Ports = l.HostLinks[0], l.HostLinks[1:]
+	}
+	if l.Recorded {
+		return append(set, predecessor.Or{Object: policy, Stands: predecessor.Apart(policy.Bridge)}), attach.Amendment{}
 	}
 	return append(set, policy), attach.Amendment{}
 }

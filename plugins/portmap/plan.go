@@ -1,9 +1,12 @@
 package main
 
 import (
+	"net/netip"
+
 	"github.com/fairway-cni/fairway/pkg/attach"
 	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/state/ports"
+	"github.com/fairway-cni/fairway/pkg/state/predecessor"
 )
 
 // plan declares the ports, at the first address of each family.
@@ -19,7 +22,21 @@ func plan(c conf, l attach.Link) (state.Set, attach.Amendment) {
 	published := attach.Published(l.Owner, "", lease, c.ports)
 	published.Hairpin = c.SNAT == nil || *c.SNAT
 	published.MasqueradeAll = c.MasqAll && published.Hairpin
+	theirs := predecessor.Published{Owner: l.Owner, Addrs: addresses(l)}
+	switch {
+	case l.Removal:
+		return append(set, published, theirs), attach.Amendment{}
+	case l.Recorded:
+		return append(set, predecessor.Or{Object: published, Stands: theirs.Stands}), attach.Amendment{}
+	}
 	return append(set, published), attach.Amendment{}
+}
+
+func addresses(l attach.Link) (addrs []netip.Addr) {
+	for _, ip := range l.Lease.IPs {
+		addrs = append(addrs, ip.Prefix.Addr())
+	}
+	return addrs
 }
 
 func prune(_ conf, k *attach.Kernel, network string, valid []state.Owner) error {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/attach"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/predecessor"
 	"github.com/fairway-cni/fairway/pkg/state/ruleset"
 )
 
@@ -21,22 +22,29 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 	}
 	set = append(set, forwarding(lease)...)
 	link := attach.ContainerLink{Name: r.Owner.IfName}
-	set = append(set, state.Veth{Owner: r.Owner, MAC: r.MAC(c.mac), RecordedMAC: r.RecordedMAC, MTU: c.MTU, IPv6: link.IPv6()})
-	set = append(set, hostEnd(r.Owner.HostLink(), lease)...)
-	set = append(set, link.Configure(routed(lease))...)
+	set = append(set, state.Veth{Owner: r.Owner, MAC: r.MAC(c.mac), RecordedMAC: r.RecordedMAC, RecordedHostLink: r.RecordedHostLink, MTU: c.MTU, IPv6: link.IPv6()})
+	set = append(set, hostEnd(r.HostLink(), lease)...)
+	set = append(set, link.Configure(routed(lease, r.OfAnotherSuite()))...)
 	set = append(set, c.rules(r, lease)...)
 	return set, attach.Result{Lease: lease, Interfaces: []attach.Interface{
 		{Name: r.Owner.HostLink(), In: state.Host}, {Name: r.Owner.IfName, In: state.Container},
 	}}
 }
 
-// rules is what translates the container's packets, or is not to: the keys may have changed.
+// rules is what translates the container's packets, or is not to: the keys may have changed. Another suite's attachment has that suite's
+// rules.
 func (c conf) rules(r attach.Request, lease attach.Lease) state.Set {
+	if r.OfAnotherSuite() && !r.Removal {
+		return nil
+	}
 	masquerade := ruleset.Masquerade{Owner: r.Owner, Link: r.Owner.HostLink(), Off: !c.IPMasq}
 	for _, ip := range lease.IPs {
 		masquerade.Prefixes = append(masquerade.Prefixes, ip.Prefix)
 	}
 	set := state.Set{masquerade}
+	if r.Removal {
+		set = append(set, predecessor.Attached{Owner: r.Owner})
+	}
 	if c.Publishes() || r.Removal {
 		set = append(set, attach.Published(r.Owner, r.Owner.HostLink(), lease, c.ports))
 	}
@@ -83,8 +91,8 @@ func withGateways(lease attach.Lease) attach.Lease {
 }
 
 // routed is the lease as the container's interface has it: an address by itself, and the subnet behind the gateway, as there is
-// no segment.
-func routed(lease attach.Lease) attach.Lease {
+// no segment. By another suite, the address has its subnet.
+func routed(lease attach.Lease, ofAnother bool) attach.Lease {
 	var routes []attach.Route
 	lease.IPs = slices.Clone(lease.IPs)
 	for i, ip := range lease.IPs {
@@ -94,7 +102,9 @@ func routed(lease attach.Lease) attach.Lease {
 				routes = append(routes, attach.Route{Dst: ip.Prefix.Masked(), GW: ip.Gateway})
 			}
 		}
-		lease.IPs[i].Prefix = state.HostPrefix(ip.Prefix.Addr())
+		if !ofAnother {
+			lease.IPs[i].Prefix = state.HostPrefix(ip.Prefix.Addr())
+		}
 	}
 	lease.Routes = append(routes, lease.Routes...)
 	return lease

@@ -23,7 +23,7 @@ func IFB(o state.Owner) string {
 	return ifbPrefix + hex.EncodeToString(sum[:6])
 }
 
-// upstreamIFB is the name that upstream's plugin v1.9.1 gives it, so that its attachments are removed too.
+// upstreamIFB is the name that upstream's plugin v1.9.1 gives it, so that its attachments are checked and removed too.
 func upstreamIFB(o state.Owner) string {
 	sum := sha512.Sum512([]byte(o.Network + o.ContainerID))
 	return ifbPrefix + hex.EncodeToString(sum[:6])

@@ -241,9 +241,19 @@ func near(a, b uint32) bool { return max(a, b)-min(a, b) <= max(a, b)/1000+64 }
 
 func (l Limits) verifyOut(k *kernel.Kernel, end netlink.Link) error {
 	ifb, err := state.VerifyLink(k.Host, state.Host, IFB(l.Owner))
+	if errors.Is(err, state.ErrDrift) {
+		if theirs, err := k.Host.Link(upstreamIFB(l.Owner)); err == nil {
+			return l.verifyLed(k, end, theirs)
+		}
+	}
 	if err != nil {
 		return err
 	}
+	return l.verifyLed(k, end, ifb)
+}
+
+// verifyLed looks whether what comes in by the host's end goes to a device that has the limit.
+func (l Limits) verifyLed(k *kernel.Kernel, end, ifb netlink.Link) error {
 	errs := []error{l.Out.verify(k, ifb)}
 	filters, err := kernel.Dump(func() ([]netlink.Filter, error) { return k.Host.FilterList(end, ingressHandle) })
 	if err != nil && !errors.Is(err, unix.EINVAL) { // no ingress

@@ -1,0 +1,201 @@
+package predecessor
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state/nftable"
+)
+
+// listing is the chains of some tables, and what of them is to go in one transaction.
+type listing struct {
+	conn   *nftables.Conn
+	chains []*nftables.Chain
+
+	goneRules  []*nftables.Rule
+	goneChains []*nftables.Chain
+	goneTables []*nftables.Table
+}
+
+// list lists the chains of those tables that there are. Where there are none, that has cost one request.
+func list(k *kernel.Kernel, wanted tables) (*listing, error) {
+	there, err := k.Tables()
+	if err != nil {
+		return nil, fmt.Errorf("nft list tables: %w", err)
+	}
+	there = slices.DeleteFunc(there, func(t nftables.Table) bool { return !wanted.has(t) })
+	l := &listing{}
+	if len(there) == 0 {
+		return l, nil
+	}
+	if l.conn, err = k.Nftables(); err != nil {
+		return nil, err
+	}
+	for _, family := range families(there) {
+		chains, err := l.conn.ListChainsOfTableFamily(family)
+		if err != nil {
+			return nil, fmt.Errorf("nft list chains: %w", err)
+		}
+		for _, c := range chains {
+			if wanted.has(nftables.Table{Family: family, Name: c.Table.Name}) {
+				c.Table.Family = family
+				l.chains = append(l.chains, c)
+			}
+		}
+	}
+	return l, nil
+}
+
+// families are those of tables, each once.
+func families(tables []nftables.Table) (found []nftables.TableFamily) {
+	for _, t := range tables {
+		if !slices.Contains(found, t.Family) {
+			found = append(found, t.Family)
+		}
+	}
+	return found
+}
+
+// chain is a chain, or nil.
+func (l *listing) chain(family nftables.TableFamily, table, name string) *nftables.Chain {
+	for _, c := range l.chains {
+		if c.Table.Family == family && c.Table.Name == table && c.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// rules are those of a chain; none of one that does not exist.
+func (l *listing) rules(family nftables.TableFamily, table, chain string) ([]*nftables.Rule, error) {
+	c := l.chain(family, table, chain)
+	if c == nil {
+		return nil, nil
+	}
+	rules, err := l.conn.GetRules(c.Table, c)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("nft list chain %s %s: %w", nftable.TableName(c.Table), chain, err)
+	}
+	for _, r := range rules {
+		r.Table, r.Chain = c.Table, c
+	}
+	return rules, nil
+}
+
+// dropRules lets those rules of a chain go that are stale, and says how many are left.
+func (l *listing) dropRules(family nftables.TableFamily, table, chain string, stale func(*nftables.Rule) bool) (left int, err error) {
+	rules, err := l.rules(family, table, chain)
+	for _, r := range rules {
+		if stale(r) {
+			l.goneRules = append(l.goneRules, r)
+		} else {
+			left++
+		}
+	}
+	return left, err
+}
+
+// dropChain lets a chain go, with the rules of others that lead to it.
+func (l *listing) dropChain(family nftables.TableFamily, table, name string, from ...string) error {
+	c := l.chain(family, table, name)
+	if c == nil {
+		return nil
+	}
+	l.goneChains = append(l.goneChains, c)
+	for _, other := range from {
+		if _, err := l.dropRules(family, table, other, func(r *nftables.Rule) bool { return target(r) == name }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropTable lets a whole table go.
+func (l *listing) dropTable(family nftables.TableFamily, name string) {
+	l.goneTables = append(l.goneTables, &nftables.Table{Family: family, Name: name})
+}
+
+// goes says whether there is anything to do.
+func (l *listing) goes() bool { return len(l.goneRules)+len(l.goneChains) > 0 }
+
+// run deletes what is to go. The error wraps unix.ENOENT when some of it has gone meanwhile.
+func (l *listing) run() error {
+	if !l.goes() {
+		return nil
+	}
+	for _, r := range l.goneRules {
+		if err := l.conn.DelRule(r); err != nil {
+			return err
+		}
+	}
+	for _, c := range l.goneChains {
+		l.conn.FlushChain(c) // all of them first: they lead to each other
+	}
+	for _, c := range l.goneChains {
+		l.conn.DelChain(c)
+	}
+	for _, t := range l.goneTables {
+		l.conn.DelTable(t)
+	}
+	if err := l.conn.Flush(); err != nil {
+		return fmt.Errorf("nft delete rule: %w", err)
+	}
+	return nil
+}
+
+// target is the chain that a rule leads to, or empty.
+func target(r *nftables.Rule) string {
+	for _, e := range r.Exprs {
+		if v, ok := e.(*expr.Verdict); ok {
+			return v.Chain
+		}
+	}
+	return ""
+}
+
+// isAbout says whether packets have, or get, one of some addresses by a rule.
+func isAbout(r *nftables.Rule, addrs []netip.Addr) bool {
+	return hasValue(r, func(value []byte) bool {
+		addr, ok := netip.AddrFromSlice(value)
+		return ok && slices.Contains(addrs, addr)
+	})
+}
+
+// isAboutLink says whether a rule is about a link. Those of iptables compare the name with its NUL, those of nft fill it up.
+func isAboutLink(r *nftables.Rule, name string) bool {
+	return hasValue(r, func(value []byte) bool { return string(bytes.TrimRight(value, "\x00")) == name })
+}
+
+func hasValue(r *nftables.Rule, is func(value []byte) bool) bool {
+	return slices.ContainsFunc(r.Exprs, func(e expr.Any) bool {
+		switch e := e.(type) {
+		case *expr.Cmp:
+			return is(e.Data)
+		case *expr.Immediate:
+			return is(e.Data)
+		}
+		return false
+	})
+}
+
+// comment is a rule's, as nft writes it.
+func comment(r *nftables.Rule) string {
+	return string(bytes.TrimRight(userdata.Get(r.UserData, userdata.TypeComment), "\x00"))
+}
+
+func commentBegins(prefix string) func(*nftables.Rule) bool {
+	return func(r *nftables.Rule) bool { return strings.HasPrefix(comment(r), prefix) }
+}
