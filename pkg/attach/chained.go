@@ -159,7 +159,7 @@ func (m chained[C]) gc(_ context.Context, c *call) error {
 	if m.Prune == nil || alive == nil {
 		return nil
 	}
-	k, err := c.open("")
+	k, err := c.openForRemoval("")
 	if err != nil {
 		return err
 	}

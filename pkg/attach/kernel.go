@@ -42,11 +42,20 @@ func (c *call) openContainer() (*kernel.Kernel, error) {
 // openForDel opens the kernel, without the container when its namespace has gone or is the host's.
 func (c *call) openForDel() (*kernel.Kernel, error) {
 	if c.inHost() {
-		return c.open("")
+		return c.openForRemoval("")
 	}
-	k, err := c.open(c.env.Netns)
+	k, err := c.openForRemoval(c.env.Netns)
 	if errors.Is(err, kernel.ErrNoNamespace) || errors.Is(err, kernel.ErrNotNamespace) {
-		return c.open("")
+		return c.openForRemoval("")
+	}
+	return k, err
+}
+
+// openForRemoval opens the kernel for a verb that takes something away, after which the process has nothing to wait for.
+func (c *call) openForRemoval(netns string) (*kernel.Kernel, error) {
+	k, err := c.open(netns)
+	if err == nil {
+		k.WaitAside()
 	}
 	return k, err
 }

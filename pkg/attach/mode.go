@@ -137,7 +137,7 @@ func parseForRemoval[C any](c *call, parse Parse[C]) C {
 
 // prune removes what belongs to attachments that are not valid and, when none is, what the network has without any.
 func (m mode[C]) prune(c *call, conf C) error {
-	k, err := c.open("")
+	k, err := c.openForRemoval("")
 	if err != nil {
 		return err
 	}

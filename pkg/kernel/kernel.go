@@ -33,6 +33,8 @@ type Kernel struct {
 	sockets map[int]*socket // of the host, by protocol, beside rtnetlink's
 	pathMTU *int            // nil: not asked for yet
 	later   []func() error
+	aside   bool // other processes wait for grace periods
+	held    bool // one of them closes the socket of netfilter
 	sharing sharing
 	lock    int // the descriptor, unless sharing is apart
 }
@@ -88,6 +90,7 @@ func openNetNS(path string) (int, error) {
 // Close closes all handles.
 func (k *Kernel) Close() {
 	k.unlockHost()
+	k.leave()
 	k.Host.close()
 	if k.Container != nil {
 		k.Container.close()

@@ -32,6 +32,9 @@ func (n *Namespace) LinkAdd(link netlink.Link) error {
 // LinkDel deletes a link, and what lies on it. The error wraps unix.ENODEV when it has gone.
 func (n *Namespace) LinkDel(link netlink.Link) error {
 	n.links.clear()
+	if n.waits != nil {
+		return n.deleteAside(link.Attrs().Index)
+	}
 	return n.Execute(Message{Kind: unix.RTM_DELLINK, Body: linkHeader(link.Attrs().Index)})
 }
 

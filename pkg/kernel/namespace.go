@@ -22,6 +22,8 @@ type Namespace struct {
 	links  *linkCache
 	socket *socket         // nil until it is needed
 	handle *netlink.Handle // nil until it is needed
+	// waits has another process send a request on a socket and wait for its end. Nil: nobody does.
+	waits func(to int, request []byte) (pidfd int, err error)
 }
 
 func (n *Namespace) close() {

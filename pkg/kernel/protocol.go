@@ -9,7 +9,7 @@ import (
 )
 
 // protocol is the host's socket of a protocol other than rtnetlink, opened on first use. It stays open to the end: closing one of
-// netfilter after a deletion waits for an RCU grace period, which by then has passed while the link was taken down.
+// netfilter after a deletion waits for an RCU grace period, which by then may have passed, or is left to another process (WaitAside).
 func (k *Kernel) protocol(protocol int) (*socket, error) {
 	if k.sockets[protocol] == nil {
 		s, err := openSocket(protocol)
@@ -68,6 +68,7 @@ func (k *Kernel) transact(messages []netlink.Message) error {
 		one := Message{Kind: uint16(m.Header.Type), Flags: uint16(m.Header.Flags), Body: m.Data}
 		batch = one.append(batch, s.seq)
 	}
+	s.changed = true
 	if err := s.write(batch); err != nil {
 		return fmt.Errorf("nfnetlink socket of the host: %w", err)
 	}
@@ -77,14 +78,12 @@ func (k *Kernel) transact(messages []netlink.Message) error {
 // receiveAnswer passes over what is left of earlier transactions that failed: each of their messages may have an error.
 func (s *socket) receiveAnswer() error {
 	for {
-		received, err := s.receive()
+		answered, answer, err := s.answer()
 		if err != nil {
 			return fmt.Errorf("nfnetlink socket of the host: %w", err)
 		}
-		for m, rest, ok := cutMessage(received); ok; m, rest, ok = cutMessage(rest) {
-			if m.Header.Seq == s.seq && m.Header.Type == unix.NLMSG_ERROR {
-				return errorIn(m)
-			}
+		if answered {
+			return answer
 		}
 	}
 }
