@@ -171,11 +171,27 @@ func Remove(k *kernel.Kernel, sets []*nftables.Set, stale func(kernel.Element) b
 	return gone, fmt.Errorf("nft delete element: %w", state.ErrVanished)
 }
 
-// list lists the elements of sets that are of interest.
+// list lists the elements of sets that are of interest. Of a table that is not there it asks for one set alone: most hosts have some
+// of the tables, and each DEL looks through all.
 func list(k *kernel.Kernel, sets []*nftables.Set, wanted func(kernel.Element) bool) (found []kernel.Element, err error) {
+	var absent []string
 	for _, set := range sets {
-		elements, err := elementsWhere(k, set, wanted)
-		if err != nil && !Without(k, err) {
+		table := TableName(set.Table)
+		if slices.Contains(absent, table) {
+			continue
+		}
+		elements, err := k.ElementsWhere(set, wanted)
+		if errors.Is(err, unix.ENOENT) {
+			has, err := k.HasTable(set.Table)
+			if err != nil {
+				return nil, fmt.Errorf("nft list table %s: %w", table, err)
+			}
+			if !has {
+				absent = append(absent, table)
+			}
+			continue
+		}
+		if err = listing(set, err); err != nil && !Without(k, err) {
 			return nil, err
 		}
 		found = append(found, elements...)
@@ -194,18 +210,19 @@ func ElementsOf(k *kernel.Kernel, set *nftables.Set) ([]kernel.Element, error) {
 
 // Elements lists the elements of a set. A set that does not exist has none.
 func Elements(k *kernel.Kernel, set *nftables.Set) ([]kernel.Element, error) {
-	return elementsWhere(k, set, func(kernel.Element) bool { return true })
-}
-
-func elementsWhere(k *kernel.Kernel, set *nftables.Set, wanted func(kernel.Element) bool) ([]kernel.Element, error) {
-	elements, err := k.ElementsWhere(set, wanted)
+	elements, err := k.Elements(set)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("nft list set %s %s: %w", TableName(set.Table), set.Name, Unsupported(err))
+	return elements, listing(set, err)
+}
+
+// listing says which set an error is about.
+func listing(set *nftables.Set, err error) error {
+	if err == nil {
+		return nil
 	}
-	return elements, nil
+	return fmt.Errorf("nft list set %s %s: %w", TableName(set.Table), set.Name, Unsupported(err))
 }
 
 // DeleteStale deletes what other owners have at the keys of elements, as an earlier holder of an address may have left it. The error
