@@ -25,7 +25,7 @@ func (b bench) ofOverlay() (list []measurement) {
 			return b.measure(ctx, entrant{alone, g.Base}, entrant{among, g.Over})
 		}})
 	}
-	return append(list, measurement{streamName, b.streams}, measurement{encryptedName, b.encrypted})
+	return append(list, measurement{streamName, b.streams}, measurement{packetsName, b.packets}, measurement{encryptedName, b.encrypted})
 }
 
 // overlayGrowth is what an attachment costs on a host with many peers, held against one that has none.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"strings"
 
 	"github.com/containernetworking/cni/libcni"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
@@ -59,8 +60,8 @@ func (p *pair) close() error {
 	return errors.Join(errs...)
 }
 
-// attach joins the containers by the plugin, with one and the same conflist on both hosts, and gives their addresses.
-func (p *pair) attach(ctx context.Context, s suite, scratch string) (addrs [2]netip.Addr, err error) {
+// attach joins the containers by the plugin, with one and the same conflist on both hosts and more keys in it, and gives their addresses.
+func (p *pair) attach(ctx context.Context, s suite, scratch string, keys ...string) (addrs [2]netip.Addr, err error) {
 	network := overlayNetwork()
 	var hosts overlay.Hosts
 	for i, addr := range underlayAddresses {
@@ -69,8 +70,8 @@ func (p *pair) attach(ctx context.Context, s suite, scratch string) (addrs [2]ne
 	for i, host := range p.hosts {
 		dir := filepath.Join(scratch, fmt.Sprint("pair-", i))
 		conflist, err := libcni.NetworkConfFromBytes([]byte(fmt.Sprintf(`{"cniVersion": "1.0.0", "name": %q, "plugins": [
-			{"type": "overlay-vxlan", "vni": %d, "subnet": %q, "peers": %s, "ipam": {"dataDir": %q}}]}`,
-			networkName, network.VNI, network.Subnets[0], listed(hosts), dir)))
+			{"type": "overlay-vxlan", "vni": %d, "subnet": %q, "peers": %s, "ipam": {"dataDir": %q}%s}]}`,
+			networkName, network.VNI, network.Subnets[0], listed(hosts), dir, strings.Join(append([]string{""}, keys...), ", "))))
 		if err != nil {
 			return addrs, err
 		}
