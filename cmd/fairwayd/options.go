@@ -62,7 +62,7 @@ func (o *options) flags(t *texts) *pflag.FlagSet {
 	f.StringVar(&c.DataDir, "data-dir", c.DataDir, "`directory` where host-local keeps addresses")
 	f.StringVar(&c.MetricsAddress, "metrics-address", "", "`host:port` to serve metrics on; else they are on the socket only")
 	f.DurationVar(&c.Audit, "audit-interval", c.Audit, "`time` between full comparisons with the kernel")
-	f.DurationVar(&c.ReclaimAfter, "reclaim-after", c.ReclaimAfter, "`time` for which a host has to be dead to lose its blocks, of the cluster's first host")
+	f.DurationVar(&c.ReclaimAfter, "reclaim-after", c.ReclaimAfter, "`time` after which others may take a dead host's blocks where there are no others left, of the cluster's first host")
 	f.DurationVar(&c.AliveTTL, "alive-ttl", c.AliveTTL, "`time` for which a host counts as alive after its last heartbeat")
 	f.DurationVar(&c.LeaveAfter, "leave-after", c.LeaveAfter, "`time` for which a host stays on a network after its last container there")
 	f.DurationVar(&c.RotateWithin, "rotate-within", c.RotateWithin, "`time` for which a new key of this host waits at each step for hosts that do not follow")

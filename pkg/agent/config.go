@@ -36,7 +36,7 @@ type Config struct {
 	MetricsAddress string
 	// Audit is the time between full comparisons with the kernel.
 	Audit time.Duration
-	// ReclaimAfter is how long a host has to be dead for its blocks to be given to others. It is the cluster's: that of the
+	// ReclaimAfter is how long a host has to be dead before others may take its blocks, where there are no others. It is the cluster's: that of the
 	// first host that ever ran counts.
 	ReclaimAfter time.Duration
 	// AliveTTL is how long a host counts as alive after its last heartbeat, in whole seconds.

@@ -325,17 +325,22 @@ func (p *publisher) network(ctx context.Context, s registry.State, n *registry.N
 	if wanted && !p.cache.isJoined(n.Name) {
 		p.join(n.Name, true)
 	}
-	switch {
-	case !n.Followed || !p.cache.isJoined(n.Name):
+	if !n.Followed || !p.cache.isJoined(n.Name) {
 		return nil // goes on when the members are known
-	case wanted:
-		host := registry.Host{VTEP: p.cache.place().address}
-		if err := p.registry.Enter(ctx, s, n, p.node(), p.bootID, host); err != nil {
-			return err
-		}
-		return errors.Join(p.confirm(ctx, n), p.regain(ctx, n), p.blocks(ctx, n), p.pins(ctx, n))
 	}
-	return p.leaveNetwork(ctx, n)
+	// While the store settles, a host stays: it may be the only one that knows what others have.
+	if !wanted && !p.settling() {
+		return p.leaveNetwork(ctx, n)
+	}
+	host := registry.Host{VTEP: p.cache.place().address}
+	if err := p.registry.Enter(ctx, s, n, p.node(), p.bootID, host); err != nil {
+		return err
+	}
+	err = errors.Join(p.confirm(ctx, n), p.regain(ctx, n))
+	if wanted {
+		err = errors.Join(err, p.blocks(ctx, n), p.pins(ctx, n))
+	}
+	return err
 }
 
 // wants says whether this host is to be a member: it has containers there, or had or was asked a short while ago, or is told to.

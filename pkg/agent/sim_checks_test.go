@@ -54,21 +54,14 @@ func (w *world) attachAnew(settled bool) (some bool) {
 				block, _ := addr.Prefix(29)
 				key := "/fairway/v1/net/" + network + "/blocks/" + block.String()
 				owner := blocks[key]
-				seen := h.agent != nil && !h.cut && h.agent.cache.connected()
 				switch {
 				case owner == h.node:
 					delete(w.forgotten, h.node+key)
-					if seen {
-						delete(w.unseen, fmt.Sprint(network, addr))
-					}
-				case w.unseen[fmt.Sprint(network, addr)]:
-					w.forgotten[h.node+key] = true
-				case !slices.ContainsFunc(w.hosts, func(h *simHost) bool { return h.knows(network, block) }):
+				case !slices.ContainsFunc(w.hosts, func(by *simHost) bool { return by.knows(network, block, h) }):
 					w.forgotten[h.node+key] = true
 				}
 				_, pinned := blocks["/fairway/v1/net/"+network+"/pins/"+addr.String()]
-				gone := settled || w.unseen[fmt.Sprint(network, addr)]
-				if (owner != "" || gone && !pinned) && owner != h.node && w.forgotten[h.node+key] {
+				if (owner != "" || settled && !pinned) && owner != h.node && w.forgotten[h.node+key] {
 					w.say("%s: %s of %s was forgotten by all", h.node, addr, network)
 					h.del(network, addr)
 					some = true

@@ -367,12 +367,14 @@ func (h *simHost) down() {
 	h.etcd.Cut(h.cut)
 }
 
-// knows says whether this host can tell the store who has a block.
-func (h *simHost) knows(network string, block netip.Prefix) bool {
+// knows says whether this host can tell the store that another, or itself, has a block.
+func (h *simHost) knows(network string, block netip.Prefix, of *simHost) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	hosts := h.programmed[network].hosts
-	return h.agent != nil && !h.cut && (slices.ContainsFunc(hosts.Peers, func(p overlay.Peer) bool { return slices.Contains(p.Blocks, block) }) ||
+	return h.agent != nil && !h.cut && (slices.ContainsFunc(hosts.Peers, func(p overlay.Peer) bool {
+		return (p.VTEP == hosts.Self) == (h == of) && slices.Contains(p.Blocks, block)
+	}) ||
 		slices.ContainsFunc(hosts.Pins, func(p overlay.Pin) bool { return block.Contains(p.Address) }))
 }
 
@@ -443,9 +445,6 @@ func (h *simHost) reserve(network string) (netip.Addr, bool) {
 func (h *simHost) take(network string, addr netip.Addr, vni uint32) bool {
 	if h.containers[network] == nil {
 		h.containers[network] = make(map[netip.Addr]uint32)
-	}
-	if _, used := h.world.etcd.Keys("/fairway/v1/net/" + network + "/used/")["/fairway/v1/net/"+network+"/used/"+h.node]; !used {
-		h.world.unseen[fmt.Sprint(network, addr)] = true
 	}
 	if _, is := h.containers[network][addr]; is {
 		return false

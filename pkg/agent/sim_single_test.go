@@ -343,3 +343,60 @@ func TestMembershipIsAnsweredByTheDocument(t *testing.T) {
 		}
 	})
 }
+
+// A container that came first of a network while the agent was stopped is known to nobody. Its block stays its host's, however long that
+// takes; and no other address is given out once others could have it.
+func TestFirstContainerWithoutAnAgent(t *testing.T) {
+	inWorld(t, 4, func(w *world) {
+		h := w.hosts[1]
+		w.hosts[0].mustAdd("blue")
+		if err := h.agent.enter(w.t.Context(), "blue"); err != nil {
+			t.Fatal(err)
+		}
+		h.down()
+		there := h.mustAdd("blue")
+		time.Sleep(simHold)
+		if addr, ok := h.add("blue"); ok {
+			t.Errorf("%v was given out by a host that was not seen for the hold", addr)
+		}
+		time.Sleep(3 * simHold)
+		w.check()
+		block, _ := there.Prefix(29)
+		if owner := w.etcd.Keys("/")["/fairway/v1/net/blue/blocks/"+block.String()]; owner != h.node {
+			t.Errorf("block %v of the container is %q's", block, owner)
+		}
+		h.up()
+		time.Sleep(5 * time.Minute)
+		w.check()
+		w.checkSettled()
+		h.mustAdd("blue")
+	})
+}
+
+// What the store has lost of a host whose agent does not run is written again also by one that is about to leave the network.
+func TestRestoredByOneThatLeaves(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		silent, leaving := w.hosts[0], w.hosts[1]
+		addr := leaving.mustAdd("blue")
+		time.Sleep(time.Second)
+		backup := w.etcd.Backup()
+		there := silent.mustAdd("blue")
+		time.Sleep(time.Minute)
+		silent.down()
+		leaving.del("blue", addr)
+		time.Sleep(simLeave + 30*time.Second) // it drains its block, or has not been asked yet
+		w.etcd.Restore(backup)
+		time.Sleep(registry.SettleFor)
+		block, _ := there.Prefix(29)
+		if owner := w.etcd.Keys("/")["/fairway/v1/net/blue/blocks/"+block.String()]; owner != silent.node {
+			t.Errorf("block %v of the container is %q's", block, owner)
+		}
+		leaving.agent.askRemote()
+		time.Sleep(10 * time.Minute)
+		leaving.agent.askRemote()
+		time.Sleep(10 * time.Minute)
+		if leaving.agent.cache.isJoined("blue") {
+			t.Error("it has not left")
+		}
+	})
+}

@@ -53,8 +53,6 @@ type world struct {
 	moved map[string]time.Time
 	// forgotten are blocks that the store has lost while nobody who runs knew of them, by the host that had them and key.
 	forgotten map[string]bool
-	// unseen are containers that came while nobody could tell the store of the first one on its network, by network and address.
-	unseen map[string]bool
 	// born is how many containers there were.
 	born int
 }
@@ -63,7 +61,6 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, random: rand.New(rand.NewPCG(seed, 99)), start: time.Now(), etcd: etcdsim.New(), networks: make(map[string]bool),
 		routed: make(map[[2]string]bool), moved: make(map[string]time.Time), forgotten: make(map[string]bool),
-		unseen: make(map[string]bool),
 	}
 	for i := range 4 {
 		w.hosts = append(w.hosts, w.newHost(fmt.Sprint("host", i), i, seed*100+uint64(i)))

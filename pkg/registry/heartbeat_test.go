@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,6 +134,7 @@ func owners(t *testing.T, c *Client) map[string]bool {
 
 func TestKeeper(t *testing.T) {
 	const hold = 24 * time.Hour
+	wanted := func(sim *etcdsim.Sim) { sim.Put(wantedKey("blue"), "") }
 	for _, test := range []struct {
 		name   string
 		before func(sim *etcdsim.Sim) // the looks
@@ -140,15 +142,17 @@ func TestKeeper(t *testing.T) {
 		second time.Duration          // of the second look
 		want   bool                   // that dead keeps its block
 	}{
-		{"too early", nil, nil, hold - time.Second, true},
-		{"over", nil, nil, hold, false},
-		{"came back", nil, func(sim *etcdsim.Sim) { sim.Put(heartbeatKey("dead"), "dead") }, hold, true},
+		{"too early", nil, wanted, hold - time.Second, true},
+		{"over", nil, wanted, hold, false},
+		{"over, and there are other blocks", nil, nil, hold, true},
+		{"over, and there are other blocks again", wanted, nil, hold, true},
+		{"came back", nil, func(sim *etcdsim.Sim) { wanted(sim); sim.Put(heartbeatKey("dead"), "dead") }, hold, true},
 		{"with containers", func(sim *etcdsim.Sim) { sim.Put(usedKey("blue", "dead"), "") }, nil, hold, true},
-		{"with containers, and no block is free", func(sim *etcdsim.Sim) { sim.Put(usedKey("blue", "dead"), ""); sim.Put(wantedKey("blue"), "") }, nil, hold, false},
-		{"an alarm of etcd", func(sim *etcdsim.Sim) { sim.SetNoSpace(true) }, nil, hold, true},
-		{"the store settles", nil, func(sim *etcdsim.Sim) { sim.Put(settling, "") }, hold, true},
-		{"most seem dead", func(sim *etcdsim.Sim) { sim.Delete(heartbeatKey("b")); sim.Delete(heartbeatKey("c")) }, nil, hold, true},
-		{"another is the keeper", nil, func(sim *etcdsim.Sim) { sim.Put(keeperKey, "b") }, hold, true},
+		{"with containers, and no block is free", func(sim *etcdsim.Sim) { sim.Put(usedKey("blue", "dead"), "") }, wanted, hold, false},
+		{"an alarm of etcd", func(sim *etcdsim.Sim) { sim.SetNoSpace(true) }, wanted, hold, true},
+		{"the store settles", nil, func(sim *etcdsim.Sim) { wanted(sim); sim.Put(settling, "") }, hold, true},
+		{"most seem dead", func(sim *etcdsim.Sim) { sim.Delete(heartbeatKey("b")); sim.Delete(heartbeatKey("c")) }, wanted, hold, true},
+		{"another is the keeper", nil, func(sim *etcdsim.Sim) { wanted(sim); sim.Put(keeperKey, "b") }, hold, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			sim, c, k := keeperWorld(t, "a", "b", "c", "dead")
@@ -177,6 +181,33 @@ func TestKeeper(t *testing.T) {
 				t.Errorf("owners %v, want dead among them %v", got, test.want)
 			}
 		})
+	}
+}
+
+// What is wanted is taken first of dead hosts without known containers, and the record of a host goes with the last that it has.
+func TestKeeperTakesTheUnusedFirst(t *testing.T) {
+	sim, c, k := keeperWorld(t, "a", "b", "c", "d", "used", "idle")
+	lease, err := sim.Client(3).Grant(t.Context(), 24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sim.Put(usedKey("blue", "used"), "")
+	sim.Delete(heartbeatKey("used"))
+	sim.Delete(heartbeatKey("idle"))
+	now := time.Now()
+	for _, want := range [][]string{{"used", "idle"}, {"used"}, nil} {
+		if err := k.Look(t.Context(), lease, now); err != nil {
+			t.Fatal(err)
+		}
+		got, hosts := owners(t, c), current(t, c).Hosts
+		for _, node := range []string{"used", "idle"} {
+			_, recorded := hosts[node]
+			if is := slices.Contains(want, node); got[node] != is || recorded != is {
+				t.Errorf("owners %v, hosts %v, want %v of the dead", got, hosts, want)
+			}
+		}
+		sim.Put(wantedKey("blue"), "")
+		now = now.Add(24 * time.Hour)
 	}
 }
 

@@ -14,13 +14,13 @@ import (
 	"github.com/fairway-cni/fairway/pkg/etcd"
 )
 
-// Keeper gives back what hosts own that are dead for long. One host of the cluster is it at a time. Its own clock decides, which
+// Keeper gives to others what hosts own that are dead for long. One host of the cluster is it at a time. Its own clock decides, which
 // runs evenly: a host must have been without a heartbeat at every look for the whole hold, and a look that fails starts it
 // anew, because after an outage of etcd the hosts take a moment to show themselves. So each keeper counts from its own start.
 //
-// The absence of a heartbeat in a store is not the death of a host. Nothing is taken of a host with containers unless the subnet
-// has nothing else left; nor while etcd has an alarm, or hosts claim again what they had, or more than a third of the hosts seem
-// dead.
+// The absence of a heartbeat in a store is not the death of a host: it may have its first container of a network, of which nobody could
+// tell. So nothing is taken of a member unless the network has nothing else left; then of hosts without known containers first. Nor is
+// anything while etcd has an alarm, or hosts claim again what they had, or more than a third of the hosts seem dead.
 type Keeper struct {
 	client *Client
 	node   string
@@ -51,8 +51,8 @@ func (k *Keeper) Look(ctx context.Context, lease int64, now time.Time) error {
 		}
 	}
 	over := k.expired(all, now)
-	if len(over) == 0 {
-		return nil
+	if err := k.heard(ctx, all); err != nil || len(over) == 0 {
+		return err
 	}
 	if reason, err := k.forbidden(ctx, all); err != nil || reason != "" {
 		if reason != "" {
@@ -60,9 +60,15 @@ func (k *Keeper) Look(ctx context.Context, lease int64, now time.Time) error {
 		}
 		return err
 	}
+	return k.reclaim(ctx, all, over)
+}
+
+// heard ends what hosts asked for before this look: who still has no block asks again, and who has found one by then does not.
+func (k *Keeper) heard(ctx context.Context, s survey) error {
 	var errs []error
-	for _, node := range over {
-		errs = append(errs, k.reclaim(ctx, all, node))
+	for network := range s.wanted {
+		_, err := k.client.attempt(ctx, nil, []etcd.Op{etcd.Remove(wantedKey(network))}, nil)
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -201,30 +207,51 @@ func (k *Keeper) forbidden(ctx context.Context, s survey) (string, error) {
 	return "", nil
 }
 
-// reclaim removes what a dead node owns. Where it has containers, its blocks stay, unless nothing else is free.
-func (k *Keeper) reclaim(ctx context.Context, s survey, node string) error {
+// reclaim removes what dead nodes own in networks where a block is wanted, and the records of those that own nothing.
+func (k *Keeper) reclaim(ctx context.Context, s survey, over []string) error {
 	var errs []error
-	kept := false
+	kept := make(map[string]bool)
 	for _, name := range slices.Sorted(maps.Keys(s.Networks)) {
-		used := s.used[name][node]
-		if used && !s.wanted[name] {
-			kept = true
-			continue
-		}
-		var also []etcd.Condition
-		if !used {
-			also = []etcd.Condition{etcd.Absent(usedKey(name, node))}
-		}
-		errs = append(errs, k.client.strip(ctx, s.State, name, node, also...))
-		if s.wanted[name] {
-			_, err := k.client.attempt(ctx, nil, []etcd.Op{etcd.Remove(wantedKey(name))}, nil)
-			errs = append(errs, err)
+		taken := s.toTake(name, over)
+		for _, node := range over {
+			switch {
+			case slices.Contains(taken, node):
+				var also []etcd.Condition
+				if !s.used[name][node] {
+					also = []etcd.Condition{etcd.Absent(usedKey(name, node))}
+				}
+				errs = append(errs, k.client.strip(ctx, s.State, name, node, also...))
+			case s.used[name][node] || s.Networks[name].Owners()[node]:
+				kept[node] = true
+			}
 		}
 	}
-	if !kept {
-		errs = append(errs, k.client.strike(ctx, s.Revision, hostKey(node), node), k.client.strike(ctx, s.Revision, marks+node, node))
+	for _, node := range over {
+		if !kept[node] {
+			errs = append(errs, k.client.strike(ctx, s.Revision, hostKey(node), node), k.client.strike(ctx, s.Revision, marks+node, node))
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// toTake are the dead nodes whose blocks of a network are taken: none unless the network has no other, and those without containers,
+// as far as is known, where any has a block.
+func (s survey) toTake(name string, over []string) (nodes []string) {
+	if !s.wanted[name] {
+		return nil
+	}
+	blocks := s.Networks[name].BlocksByNode()
+	for _, used := range []bool{false, true} {
+		for _, node := range over {
+			if s.used[name][node] == used && len(blocks[node]) > 0 {
+				nodes = append(nodes, node)
+			}
+		}
+		if len(nodes) > 0 {
+			return nodes
+		}
+	}
+	return nil
 }
 
 // strip removes what a node owns in a network.

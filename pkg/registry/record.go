@@ -33,7 +33,7 @@ type Cluster struct {
 	Past string `json:"past,omitempty"`
 	// Turned is the revision that began the epoch, once another one has changed the record since.
 	Turned int64 `json:"turned,omitempty"`
-	// ReclaimAfter is how long a host has to be dead for its blocks to be given to others.
+	// ReclaimAfter is how long a host has to be dead before others may take its blocks, where there are no others.
 	ReclaimAfter Duration `json:"reclaimAfter"`
 	// Family of the underlay, 4 or 6.
 	Family int `json:"family"`
