@@ -210,6 +210,55 @@ func TestCopiedHost(t *testing.T) {
 	h2.ping(t, h1.address(t, "blue"))
 }
 
+// A copy of a host with its name and its machine ID, while the host's agent is stopped and its containers run: it gives out no address before
+// it reaches etcd, and finds out then that the host is there. When that is off, the copy has its place, and the host is refused when it is back.
+func TestCopiedHostBesideASilentOne(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, 1)
+	h1, h2, h3 := c.hosts[0], c.hosts[1], c.hosts[2]
+	c.hosts = c.hosts[:2]
+	for _, h := range c.hosts {
+		h.start(t)
+	}
+	c.put(t, h1, overlayNet("blue", "10.42.0.0/16"))
+	a, addrA := h1.add(t, "blue", "a")
+	b, addrB := h2.add(t, "blue", "b")
+	block := h2.address(t, "blue")
+	h2.kill(t)
+	for _, dir := range []struct{ to, from string }{{h3.stateDir(), h2.stateDir()}, {filepath.Dir(h3.conflist("blue")), filepath.Dir(h2.conflist("blue"))}} {
+		if err := os.CopyFS(dir.to, os.DirFS(dir.from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h3.flags["node"] = h2.Name
+	refused := func(h *member, when, why string) {
+		t.Helper()
+		if code, said := h.refuse(t, "ADD", "blue", h.newGuest(t, strings.ReplaceAll(when, " ", "-"))); code != 11 || !strings.Contains(said, why) {
+			t.Errorf("%s: ADD said %d %s", when, code, said)
+		}
+	}
+	h3.Sh(t, "ip", "route", "add", "blackhole", "192.0.2.1")
+	h3.start(t)
+	refused(h3, "copy without etcd", "may be a copy")
+	h3.Sh(t, "ip", "route", "del", "blackhole", "192.0.2.1")
+	eventually(t, "the copy says that the host is there", func() bool { return says(t, h3, "by the machine at 192.0.2.12") })
+	refused(h3, "copy beside the host", "may be a copy")
+	ping(t, a.Path, addrB)
+	ping(t, b.Path, addrA)
+
+	link := strings.Fields(h2.Sh(t, "ip", "-o", "addr", "show", "to", "192.0.2.12"))[1]
+	h2.Sh(t, "ip", "link", "set", link, "down")
+	awaitHealthy(t, h3)
+	h3.add(t, "blue", "c")
+	if now := h3.address(t, "blue"); now != block {
+		t.Errorf("the copy has the block at %s, the host had that at %s", now, block)
+	}
+	h2.Sh(t, "ip", "link", "set", link, "up")
+	h2.start(t)
+	eventually(t, "the host says that it is a copy", func() bool { return says(t, h2, "by another machine that is alive") })
+	refused(h2, "host that is back", "another machine")
+}
+
 // A cluster of the release before is taken over host by host without a lost packet: its keys and files are as that left them.
 func TestFormerCluster(t *testing.T) {
 	t.Parallel()

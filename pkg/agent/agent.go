@@ -225,12 +225,14 @@ func whoAmI(c Config, files store) (who identity, copied, err error) {
 	return who, copied, files.saveIdentity(who)
 }
 
-// openFence lets a host give out addresses that has been given no time to stop yet, as after an upgrade.
+// openFence lets a host give out addresses that has been given no time to stop yet, as after an upgrade. One that may be a copy may not.
 func (a *Agent) openFence() error {
 	f, err := a.files.loadFence()
 	if err == nil {
 		a.fenced = f
-		return nil
+	}
+	if closed, failed := a.closeFence(); closed || err == nil {
+		return failed
 	}
 	f = a.clock().After(a.untilFence())
 	return a.files.saveFence(f)

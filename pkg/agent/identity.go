@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -20,6 +21,9 @@ type identity struct {
 	Node string `json:"node"`
 	// Machine is a hash of the machine ID.
 	Machine string `json:"machine,omitempty"`
+	// Address on the underlay and Boot ID with which etcd knew this host last.
+	Address netip.Addr `json:"address,omitzero"`
+	Boot    string     `json:"boot,omitempty"`
 	// Hold of the cluster, as it was known last.
 	Hold   time.Duration   `json:"hold,omitempty"`
 	Memory registry.Memory `json:"memory"`

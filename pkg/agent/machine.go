@@ -25,6 +25,9 @@ type machine interface {
 	reserved(network string) ([]netip.Addr, error)
 	// purge frees what containers of an earlier boot had.
 	purge(ctx context.Context, network string) error
+	// has says whether an address is one of the host's, and answers whether another machine has it.
+	has(addr netip.Addr) bool
+	answers(ctx context.Context, addr netip.Addr) bool
 }
 
 // pass is one look at the kernel.

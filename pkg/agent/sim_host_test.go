@@ -175,6 +175,22 @@ func (m simMachine) reserved(network string) ([]netip.Addr, error) {
 	return slices.SortedFunc(maps.Keys(m.containers[network]), netip.Addr.Compare), nil
 }
 
+func (m simMachine) has(addr netip.Addr) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.vtep == addr && !m.without
+}
+
+func (m simMachine) answers(_ context.Context, addr netip.Addr) bool {
+	time.Sleep(answerWithin)
+	for _, h := range m.world.machines() {
+		if (simMachine{h}).has(addr) {
+			return true
+		}
+	}
+	return false
+}
+
 type simPass struct{ *simHost }
 
 func (p simPass) close() {}

@@ -104,10 +104,12 @@ func (w *world) checkOffers(keys map[string]string) {
 
 var visitorVTEP = netip.AddrFrom4([4]byte{192, 0, 2, 60})
 
-// visitOfClone is a copy of a host's disk on another machine, for a while, beside the host itself. A machine ID that was copied too is
-// not known from a host that was started again, unless that is alive.
+// visitOfClone is a copy of a host's disk on another machine, for a while, beside the host itself, which may have its agent stopped, but not
+// have moved meanwhile: then a machine ID that was copied too does not tell it from a host that was started again.
 func (w *world) visitOfClone(h *simHost) {
-	if h.agent == nil || h.cut || !h.agent.cache.connected() || w.etcd.Keys("/fairway/v1/alive/")["/fairway/v1/alive/"+h.node] != h.bootID() {
+	alive := h.agent != nil && !h.cut && h.agent.cache.connected() && w.etcd.Keys("/fairway/v1/alive/")["/fairway/v1/alive/"+h.node] == h.bootID()
+	record := w.etcd.Keys("/fairway/v1/nodes/")["/fairway/v1/nodes/"+h.node]
+	if h.former != nil || h.without || !alive && (h.agent != nil || !strings.Contains(record, `"`+h.vtep.String()+`"`) || h.who.Address != h.vtep) {
 		return
 	}
 	clone := w.newHost(h.node, 50+len(w.steps), w.random.Uint64())
@@ -123,7 +125,9 @@ func (w *world) visitOfClone(h *simHost) {
 		clone.hostname = "another"
 	}
 	w.say("%s: cloned to %s, machine ID %s", h.node, clone.hostname, clone.machine)
+	w.mu.Lock()
 	w.hosts = append(w.hosts, clone)
+	w.mu.Unlock()
 	clone.up()
 	time.Sleep(time.Minute)
 	for _, network := range simNetworks {
@@ -147,7 +151,9 @@ func (w *world) visitOfClone(h *simHost) {
 			}
 		}
 	}
-	w.hosts = slices.DeleteFunc(w.hosts, func(h *simHost) bool { return h == clone })
+	w.mu.Lock()
+	w.hosts = slices.DeleteFunc(slices.Clone(w.hosts), func(h *simHost) bool { return h == clone })
+	w.mu.Unlock()
 	w.moved[h.node] = time.Now() // the clone may have been taken for it
 }
 

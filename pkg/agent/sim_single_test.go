@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -399,4 +400,62 @@ func TestRestoredByOneThatLeaves(t *testing.T) {
 			t.Error("it has not left")
 		}
 	})
+}
+
+// A copy of a host with its name and machine ID, while the host's agent is stopped, gives out no address, neither before it reaches etcd nor
+// after. When the host is off, the copy is taken for it; and then the host for a copy, when it comes back.
+func TestCopyOfASilentHost(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		h := w.hosts[1]
+		w.hosts[0].mustAdd("blue")
+		h.mustAdd("blue")
+		time.Sleep(time.Minute)
+		h.down()
+		clone := w.newHost(h.node, 50, 50)
+		clone.machine, clone.vtep = h.machine, visitorVTEP
+		clone.disk, clone.small, clone.who, clone.fence = h.disk, h.small, h.who, h.fence
+		w.mu.Lock()
+		w.hosts = append(w.hosts, clone)
+		w.mu.Unlock()
+		clone.setCut(true)
+		clone.up()
+		time.Sleep(time.Minute)
+		if addr, ok := clone.add("blue"); ok {
+			t.Errorf("%v is given out by a copy that has not reached etcd", addr)
+		}
+		clone.setCut(false)
+		time.Sleep(time.Minute)
+		if addr, ok := clone.add("blue"); ok {
+			t.Errorf("%v is given out by a copy", addr)
+		}
+		if !clone.saysProblem("by the machine at", h.vtep.String(), "forget") {
+			t.Errorf("the copy says %q", clone.agent.health("").Problems)
+		}
+		h.setAddress(false) // it is off
+		w.del(h)
+		time.Sleep(time.Minute)
+		clone.mustAdd("blue")
+		clone.down()
+		time.Sleep(5 * time.Minute)
+		h.setAddress(true)
+		for _, rebooted := range []bool{false, true} {
+			if rebooted {
+				h.reboot()
+			}
+			h.up()
+			time.Sleep(time.Minute)
+			if addr, ok := h.add("blue"); ok {
+				t.Errorf("%v is given out by the host (rebooted %v) while a copy has its containers", addr, rebooted)
+			}
+		}
+	})
+}
+
+// del removes all containers of a host.
+func (w *world) del(h *simHost) {
+	for network, addrs := range h.containers {
+		for addr := range maps.Clone(addrs) {
+			h.del(network, addr)
+		}
+	}
 }

@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,6 +41,7 @@ type world struct {
 	random *rand.Rand
 	start  time.Time
 	etcd   *etcdsim.Sim
+	mu     sync.Mutex // of hosts, for who is not the test
 	hosts  []*simHost
 	backup *etcdsim.Backup
 	steps  []string
@@ -74,6 +77,13 @@ func (w *world) newHost(node string, i int, seed uint64) *simHost {
 		disk: make(map[string]snapshot), small: make(map[string][]byte), kept: make(map[string]map[string]keptName), offered: make(map[string]agentapi.Network),
 		programmed: make(map[string]snapshot), containers: make(map[string]map[netip.Addr]uint32), called: make(map[string]names.Record),
 	}
+}
+
+// machines are those that are on.
+func (w *world) machines() []*simHost {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.hosts)
 }
 
 func (w *world) say(format string, args ...any) {

@@ -123,7 +123,7 @@ func (a *Agent) connections(ctx context.Context) error {
 // beat keeps this host's heartbeat in etcd.
 func (a *Agent) beat(ctx context.Context) error {
 	a.registry.Beat(ctx, registry.Heartbeat{
-		Node: a.node(), BootID: a.bootID, Machine: a.identity.Machine, TTL: a.config.AliveTTL, Report: a.beaten,
+		Node: a.node(), BootID: a.bootID, Machine: a.identity.Machine, TTL: a.config.AliveTTL, Report: a.beaten, NotCopied: a.notCopied,
 	})
 	return ctx.Err()
 }
@@ -135,6 +135,7 @@ func (a *Agent) beaten(lease int64, err error) {
 	var before heartbeat
 	if err == nil {
 		a.noteLapse()
+		a.confirmed()
 	}
 	a.cache.with(func() {
 		before = a.cache.beating

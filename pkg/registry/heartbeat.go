@@ -22,6 +22,9 @@ type Heartbeat struct {
 	// when another machine of the name is alive, or this one before it was started again, whose heartbeat lasts for up to TTL.
 	// The lease is what other keys of the node may go with.
 	Report func(lease int64, err error)
+	// NotCopied looks whether the machine that a dead node's record is of is another one all the same: the error wraps ErrNodeTaken then.
+	// Nil: it is believed.
+	NotCopied func(ctx context.Context, record Host) error
 }
 
 // Beat keeps the heartbeat until the context ends.
@@ -78,13 +81,18 @@ func (c *Client) vacant(ctx context.Context, h Heartbeat) error {
 	if err != nil {
 		return err
 	}
-	if record, err := readHost(kv.Value); found && err == nil && record.Machine != "" && h.Machine != "" && record.Machine != h.Machine {
+	record, unreadable := readHost(kv.Value)
+	recorded := found && unreadable == nil
+	if recorded && record.Machine != "" && h.Machine != "" && record.Machine != h.Machine {
 		return fmt.Errorf("node %s: %w by another machine: give each host its own name by --node, or if this one replaces it for good, "+
 			"call `fairway overlay forget %s` on another host", h.Node, ErrNodeTaken, h.Node)
 	}
 	kv, found, err = c.get(ctx, heartbeatKey(h.Node))
 	if err == nil && found && kv.Value != h.BootID {
 		err = nodeAlive(h.Node)
+	}
+	if err == nil && recorded && h.NotCopied != nil {
+		err = h.NotCopied(ctx, record)
 	}
 	return err
 }

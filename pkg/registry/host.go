@@ -63,6 +63,16 @@ func (s State) rivals(node string, vtep netip.Addr) []string {
 	return all
 }
 
+// Newer is a host that has published an address after a node did; empty: none.
+func (s State) Newer(node string, vtep netip.Addr) string {
+	for _, other := range s.rivals(node, vtep) {
+		if s.Hosts[other].published > s.Hosts[node].published {
+			return other
+		}
+	}
+	return ""
+}
+
 // memberValue is the record of a member, in a Mixed cluster one that a former release can read.
 func memberValue(s State, h Host, bootID string) (string, error) {
 	m := Member{Version: recordVersion}
