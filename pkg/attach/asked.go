@@ -2,6 +2,7 @@ package attach
 
 import (
 	"bytes"
+	"encoding/json"
 	"net"
 )
 
@@ -18,8 +19,8 @@ type Asked struct {
 type AskedOf struct {
 	MAC string   `json:"mac"`
 	IPs []string `json:"ips"` // with or without a prefix length
-	// PortMappings are for a plugin that embeds Publishing.
-	PortMappings []PortMapping `json:"portMappings"`
+	// PortMappings are for a plugin that embeds Publishing, by which they are read.
+	PortMappings json.RawMessage `json:"portMappings"`
 }
 
 // AskedMAC is the address that a call asks for, or nil: in place of the network's own, by CNI_ARGS, args or capability, of

@@ -17,32 +17,40 @@ import (
 	"github.com/fairway-cni/fairway/pkg/identifier"
 	"github.com/fairway-cni/fairway/pkg/ipam"
 	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/netconf"
 )
 
 // call is one request of a runtime, read and found sound.
 type call struct {
 	env   Env
 	stdin []byte
+	lean  []byte // stdin without the ports, which modes alone read
 	conf  netConf
 
 	dns    types.DNS
+	valid  []ipam.Owner // the attachments that are alive; nil when the runtime did not say
 	names  askedNames
 	kernel *kernel.Kernel // nil: not opened
 }
 
-// netConf is the keys that every plugin has in common (CNI specification 1.1.0, section 1).
+// netConf is the keys that every plugin has in common (CNI specification 1.1.0, section 1). Those that few calls have are left as they
+// stand.
 type netConf struct {
-	CNIVersion string          `json:"cniVersion"`
-	Name       string          `json:"name"`
-	IPAM       types.IPAM      `json:"ipam"`
-	DNS        json.RawMessage `json:"dns"`
-	Names      json.RawMessage `json:"names"`
-	PrevResult json.RawMessage `json:"prevResult"`
+	CNIVersion string `json:"cniVersion"`
+	Name       string `json:"name"`
+	IPAM       struct {
+		Type string `json:"type"`
+	} `json:"ipam"`
+	DNS           json.RawMessage `json:"dns"`
+	Names         json.RawMessage `json:"names"`
+	Internal      json.RawMessage `json:"internal"`
+	RuntimeConfig json.RawMessage `json:"runtimeConfig"`
+	PrevResult    json.RawMessage `json:"prevResult"`
 
 	// A runtime says which attachments are alive by one of two keys, the second from before the specification's release.
 	// Absent and null differ from an empty list, by which none is alive.
-	Valid       *[]types.GCAttachment `json:"cni.dev/valid-attachments"`
-	ValidLegacy *[]types.GCAttachment `json:"cni.dev/attachments"`
+	Valid       json.RawMessage `json:"cni.dev/valid-attachments"`
+	ValidLegacy json.RawMessage `json:"cni.dev/attachments"`
 }
 
 // read reads the request and checks what all plugins need. On an error, the call still tells the version to report it in.
@@ -53,6 +61,11 @@ func (c *call) read(stdin io.Reader) (err error) {
 	if c.env.Command == "VERSION" {
 		_ = json.Unmarshal(c.stdin, &c.conf) // whatever it is, or nothing as in CNI 0.1.0: the answer is the same
 		return nil
+	}
+	c.lean = c.stdin
+	const long = 4096 // bytes; a shorter one is read in no time
+	if len(c.stdin) > long {
+		c.lean = netconf.Blank(c.stdin, "runtimeConfig", "portMappings")
 	}
 	if err := c.decode(); err != nil {
 		return err
@@ -66,10 +79,11 @@ func (c *call) read(stdin io.Reader) (err error) {
 	if err := c.checkVersion(); err != nil {
 		return err
 	}
-	if len(c.conf.DNS) > 0 && c.env.Command != "DEL" && c.env.Command != "GC" {
-		if err := c.readDNS(); err != nil {
-			return err
-		}
+	if c.env.Command == "DEL" || c.env.Command == "GC" {
+		return nil // the rest is of no concern to what removes
+	}
+	if err := netconf.DecodeAt("dns", c.conf.DNS, &c.dns); err != nil {
+		return err
 	}
 	if len(c.conf.Names) > 0 && (c.env.Command == "ADD" || c.env.Command == "CHECK") {
 		return c.readNames()
@@ -79,22 +93,15 @@ func (c *call) read(stdin io.Reader) (err error) {
 
 // decode reads the keys. To DEL, one of a wrong type is as none: it may have been written since ADD.
 func (c *call) decode() error {
-	err := Decode(c.stdin, &c.conf)
+	err := Decode(c.lean, &c.conf)
+	if err == nil && c.env.Command == "GC" {
+		return c.readValid()
+	}
 	var wrong *json.UnmarshalTypeError
 	if c.env.Command == "DEL" && errors.As(err, &wrong) && wrong.Field != "" {
 		slog.Warn("configuration is invalid: DEL continues with what could be read", "error", cnierr.Sentence(err))
 		return nil
 	}
-	return err
-}
-
-// readDNS reads the key dns, which is of no concern to what removes.
-func (c *call) readDNS() error {
-	var conf struct {
-		DNS types.DNS `json:"dns"`
-	}
-	err := Decode(c.stdin, &conf)
-	c.dns = conf.DNS
 	return err
 }
 
@@ -133,26 +140,36 @@ func (c *call) checkVersion() error {
 	return nil
 }
 
-// valid is the attachments that are alive; nil when the runtime did not say.
-func (c *call) valid() []ipam.Owner {
-	list := c.conf.Valid
+// readValid reads which attachments are alive. valid is nil when the runtime did not say.
+func (c *call) readValid() error {
+	var list, legacy *[]types.GCAttachment
+	if err := netconf.DecodeAt("cni.dev/valid-attachments", c.conf.Valid, &list); err != nil {
+		return err
+	}
+	if err := netconf.DecodeAt("cni.dev/attachments", c.conf.ValidLegacy, &legacy); err != nil {
+		return err
+	}
 	if list == nil {
-		list = c.conf.ValidLegacy
+		list = legacy
 	}
 	if list == nil {
 		return nil
 	}
-	owners := make([]ipam.Owner, 0, len(*list))
+	c.valid = make([]ipam.Owner, 0, len(*list))
 	for _, a := range *list {
-		owners = append(owners, ipam.Owner{ContainerID: a.ContainerID, IfName: a.IfName})
+		c.valid = append(c.valid, ipam.Owner{ContainerID: a.ContainerID, IfName: a.IfName})
 	}
-	return owners
+	return nil
 }
 
 // addressing is the IPAM plugin of the call.
 func (c *call) addressing() ipam.Request {
-	return ipam.Request{
-		Type: c.conf.IPAM.Type, Stdin: c.stdin, Args: c.env.Args, Netns: c.env.Netns, Valid: c.valid(),
+	r := ipam.Request{
+		Type: c.conf.IPAM.Type, Stdin: c.lean, Args: c.env.Args, Netns: c.env.Netns, Valid: c.valid,
 		Owner: ipam.Owner{ContainerID: c.env.ContainerID, IfName: c.env.IfName},
 	}
+	if r.Executed() {
+		r.Stdin = c.stdin // all of it is its business
+	}
+	return r
 }

@@ -60,7 +60,7 @@ func TestValid(t *testing.T) {
 			if err := c.read(strings.NewReader(stdin)); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, c.valid()); diff != "" {
+			if diff := cmp.Diff(tt.want, c.valid); diff != "" {
 				t.Errorf("valid (-want +got):\n%s", diff)
 			}
 		})
@@ -108,7 +108,6 @@ func FuzzCall(f *testing.F) {
 			}
 			return
 		}
-		c.valid()
 		prev, err := c.prevResult()
 		if err != nil || prev == nil {
 			return

@@ -155,7 +155,7 @@ func (m chained[C]) del(_ context.Context, c *call) error {
 }
 
 func (m chained[C]) gc(_ context.Context, c *call) error {
-	alive := c.valid()
+	alive := c.valid
 	if m.Prune == nil || alive == nil {
 		return nil
 	}

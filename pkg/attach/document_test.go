@@ -44,7 +44,7 @@ func TestDocument(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var ours, library bytes.Buffer
-			if err := documentOf(&test.result).print(&ours); err != nil {
+			if err := printDocument(&test.result, &ours); err != nil {
 				t.Fatal(err)
 			}
 			if err := test.result.PrintTo(&library); err != nil {

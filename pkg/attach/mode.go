@@ -142,7 +142,7 @@ func (m mode[C]) prune(c *call, conf C) error {
 		return err
 	}
 	var valid []state.Owner
-	for _, o := range c.valid() {
+	for _, o := range c.valid {
 		valid = append(valid, state.Owner{Network: c.conf.Name, ContainerID: o.ContainerID, IfName: o.IfName})
 	}
 	err = errors.Join(sweep.Prune(k, c.conf.Name, valid), lan.PruneClaims(k, c.conf.Name, valid, c.hostLease()))

@@ -10,6 +10,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/fairway-cni/fairway/pkg/names"
+	"github.com/fairway-cni/fairway/pkg/netconf"
 	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/state/naming"
 )
@@ -29,21 +30,8 @@ const resolverAddr = "127.0.0.11"
 
 // readNames reads what a network with names and the runtime say about them.
 func (c *call) readNames() error {
-	var conf struct {
-		Names         json.RawMessage `json:"names"`
-		Internal      bool            `json:"internal"`
-		RuntimeConfig struct {
-			Aliases json.RawMessage `json:"aliases"`
-			DNS     struct {
-				Servers []string `json:"servers"`
-			} `json:"dns"`
-		} `json:"runtimeConfig"`
-	}
-	if err := Decode(c.stdin, &conf); err != nil {
-		return err
-	}
 	n := &c.names
-	switch string(conf.Names) {
+	switch string(c.conf.Names) {
 	case "", "null", "false":
 		return nil
 	case "true":
@@ -52,20 +40,33 @@ func (c *call) readNames() error {
 			Host     bool `json:"host"`
 			Internal bool `json:"internal"`
 		}
-		if err := json.Unmarshal(conf.Names, &key); err != nil {
+		if err := json.Unmarshal(c.conf.Names, &key); err != nil {
 			return Invalidf("key names: %w: give true, or an object with host and internal, each true or false", err)
 		}
 		n.host, n.internal = key.Host, key.Internal
 	}
-	n.wanted, n.internal = true, n.internal || conf.Internal
+	var internal bool
+	if err := netconf.DecodeAt("internal", c.conf.Internal, &internal); err != nil {
+		return err
+	}
+	var asked struct {
+		Aliases json.RawMessage `json:"aliases"`
+		DNS     struct {
+			Servers []string `json:"servers"`
+		} `json:"dns"`
+	}
+	if err := netconf.DecodeAt("runtimeConfig", c.conf.RuntimeConfig, &asked); err != nil {
+		return err
+	}
+	n.wanted, n.internal = true, n.internal || internal
 	n.names = ownNames(c.env)
-	servers := conf.RuntimeConfig.DNS.Servers
+	servers := asked.DNS.Servers
 	if len(servers) == 0 {
 		servers = c.dns.Nameservers
 	}
 	n.servers = addrsOf(servers)
 	var err error
-	n.aliases, err = aliasesOf(conf.RuntimeConfig.Aliases, c.conf.Name, c.env)
+	n.aliases, err = aliasesOf(asked.Aliases, c.conf.Name, c.env)
 	return err
 }
 

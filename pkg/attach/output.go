@@ -32,7 +32,7 @@ func printResult(result *types100.Result, cniVersion string, stdout io.Writer) e
 		return cnierr.Errorf(cnierr.ErrVersion, "result does not fit cniVersion %s: set a later one: %w", cniVersion, err)
 	}
 	if current, ok := converted.(*types100.Result); ok {
-		err = documentOf(current).print(stdout)
+		err = printDocument(current, stdout)
 	} else {
 		err = converted.PrintTo(stdout)
 	}

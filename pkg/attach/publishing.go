@@ -1,8 +1,10 @@
 package attach
 
 import (
+	"encoding/json"
 	"net/netip"
 
+	"github.com/fairway-cni/fairway/pkg/netconf"
 	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/state/ports"
 )
@@ -29,7 +31,11 @@ func (p Publishing) Ports(asked Asked) ([]ports.Port, error) {
 }
 
 // readPorts reads the keys of that name, and the ports.
-func readPorts(hostIP string, publishFrom []string, mappings []PortMapping) ([]ports.Port, error) {
+func readPorts(hostIP string, publishFrom []string, text json.RawMessage) ([]ports.Port, error) {
+	var mappings []PortMapping
+	if err := netconf.DecodeAt("runtimeConfig.portMappings", text, &mappings); err != nil {
+		return nil, err
+	}
 	var at netip.Addr
 	var err error
 	if hostIP != "" {

@@ -12,8 +12,23 @@ import (
 )
 
 // Decode reads a network configuration into conf. Its errors name the key, and wrap those of encoding/json.
-func Decode(stdin []byte, conf any) error {
-	err := json.Unmarshal(stdin, conf)
+func Decode(stdin []byte, conf any) error { return explain(json.Unmarshal(stdin, conf)) }
+
+// DecodeAt reads the value of one key, which was left as it stands. Its errors are those that Decode would have. What a plugin seldom
+// gets is better read so: to learn what a struct consists of takes encoding/json longer than to read it.
+func DecodeAt(path string, value json.RawMessage, into any) error {
+	if len(value) == 0 {
+		return nil
+	}
+	err := json.Unmarshal(value, into)
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		wrong.Field = strings.TrimSuffix(path+"."+wrong.Field, ".")
+	}
+	return explain(err)
+}
+
+func explain(err error) error {
 	var wrong *json.UnmarshalTypeError
 	var syntax *json.SyntaxError
 	switch {
