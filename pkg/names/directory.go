@@ -1,7 +1,6 @@
 package names
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -38,10 +37,7 @@ func (d Directory) Put(r Record) error {
 	if err := r.Check(); err != nil {
 		return err
 	}
-	text, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
+	text := r.encode()
 	if err := d.make(); err != nil {
 		return err
 	}
@@ -51,7 +47,7 @@ func (d Directory) Put(r Record) error {
 	if err := write(temporary, append(text, '\n')); err != nil {
 		return err
 	}
-	err = unix.Rename(temporary, path)
+	err := unix.Rename(temporary, path)
 	if errors.Is(err, unix.ENOENT) { // a Sweep that does not see this process
 		if err := write(temporary, append(text, '\n')); err != nil {
 			return err

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/fairway-cni/fairway/pkg/jsontext"
 )
 
 // Version is the form of the records that this package writes. One of another is left alone.
@@ -100,6 +102,64 @@ func (r Record) Check() error {
 		}
 	}
 	return nil
+}
+
+// encode is the record as encoding/json would write it.
+func (r Record) encode() []byte {
+	var w jsontext.Writer
+	w.Open('{')
+	w.Key("version")
+	w.Int(int64(r.Version))
+	w.Key("owner")
+	w.Open('{')
+	for _, m := range [][2]string{{"network", r.Owner.Network}, {"containerID", r.Owner.ContainerID}, {"ifname", r.Owner.IfName}} {
+		w.Key(m[0])
+		w.String(m[1])
+	}
+	w.Close('}')
+	w.List("names", r.Names)
+	w.List("aliases", r.Aliases)
+	w.Key("addresses")
+	w.Open('[')
+	for _, addr := range r.Addresses {
+		w.String(addr.String())
+	}
+	w.Close(']')
+	w.Member("mac", r.MAC)
+	if r.Netns != (Netns{}) {
+		r.Netns.encode(&w)
+	}
+	w.List("host", texts(r.Host))
+	if r.Internal {
+		w.Key("internal")
+		w.Bool(true)
+	}
+	w.List("servers", texts(r.Servers))
+	w.Close('}')
+	return w.Bytes()
+}
+
+func (n Netns) encode(w *jsontext.Writer) {
+	w.Key("netns")
+	w.Open('{')
+	w.Key("path")
+	w.String(n.Path)
+	w.Key("dev")
+	w.Uint(n.Dev)
+	w.Key("inode")
+	w.Uint(n.Inode)
+	if n.Cookie != 0 {
+		w.Key("cookie")
+		w.Uint(n.Cookie)
+	}
+	w.Close('}')
+}
+
+func texts(addrs []netip.Addr) (all []string) {
+	for _, addr := range addrs {
+		all = append(all, addr.String())
+	}
+	return all
 }
 
 // Decode reads a record and checks it. Keys that it does not know are of later releases of the same form. The error wraps

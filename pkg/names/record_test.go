@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -54,6 +55,30 @@ func TestForm(t *testing.T) {
 	}
 	if _, err := Decode([]byte(strings.Replace(exampleText, `"mac"`, `"later":{"key":1},"mac"`, 1))); err != nil {
 		t.Errorf("a key of a later release: %v", err)
+	}
+}
+
+// TestEncode holds what is written against encoding/json: the example, and what it is without each of its keys.
+func TestEncode(t *testing.T) {
+	all := []Record{example()}
+	for i := range reflect.TypeFor[Record]().NumField() {
+		r := example()
+		reflect.ValueOf(&r).Elem().Field(i).SetZero()
+		if r.Addresses == nil {
+			r.Addresses = []netip.Addr{}
+		}
+		all = append(all, r)
+	}
+	odd := example()
+	odd.Netns = Netns{Path: "/run/\"a<b>\x01/ü"}
+	for _, r := range append(all, odd) {
+		want, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(r.encode())); diff != "" {
+			t.Errorf("(-encoding/json +ours):\n%s", diff)
+		}
 	}
 }
 

@@ -189,14 +189,33 @@ func (r *records) follow(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case e := <-watcher.Events:
-			if file := filepath.Base(e.Name); names.IsFile(file) && r.differs(file) {
-				r.act(file)
+			for file := range gather(watcher.Events, e) {
+				if names.IsFile(file) && r.differs(file) {
+					r.act(file)
+				}
 			}
 		case err := <-watcher.Errors:
 			slog.Warn("changes of records were missed", "error", err)
 			r.act("")
 		}
 	}
+}
+
+// gather waits for what a plugin says of the record that it is about to put or remove, which leaves nothing to do here, and gives the
+// files of that event and of those that came meanwhile: each ends and begins with several, on the processors that the plugin needs.
+func gather(events <-chan fsnotify.Event, first fsnotify.Event) map[string]bool {
+	const patience, quiet, most = 10 * time.Millisecond, time.Millisecond, 50 * time.Millisecond
+	files := map[string]bool{filepath.Base(first.Name): true}
+	time.Sleep(patience)
+	for end := time.Now().Add(most); time.Now().Before(end); {
+		select {
+		case e := <-events:
+			files[filepath.Base(e.Name)] = true
+		case <-time.After(quiet):
+			return files
+		}
+	}
+	return files
 }
 
 // act loads a file, or whatever differs.

@@ -81,7 +81,18 @@ func (s *spaces) settle(space names.Space) error {
 // serve begins to answer at a port.
 func (s *spaces) serve(space names.Space, p *place, n names.Netns, opened sockets) {
 	p.netns, p.server, p.foreign = n, newServer(space, opened, s.handler), time.Time{}
-	go s.flushes.watch(space, n) // a container that is about to start flushes nothing yet
+	// A container that is about to start flushes nothing yet, and its ADD needs the processors.
+	time.AfterFunc(20*time.Millisecond, func() {
+		if p.serves() {
+			s.flushes.watch(space, n)
+		}
+	})
+}
+
+func (p *place) serves() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.server != nil
 }
 
 // adopt answers at a port that a plugin has opened. The record comes later: until then queries are refused, of which there are

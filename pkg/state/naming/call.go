@@ -19,23 +19,20 @@ import (
 
 // announce leaves a record by put, and has the resolver answer in the container. answered is false where none can be had, of which
 // it warns; the error is put's.
+//
+// The port for names is opened first, and handed over with the last two calls, right after another: queries wait there until the
+// resolver has read of it, for which nobody has to wait. So it is woken once, when the ADD has nothing more to do. A resolver that finds
+// the record before waits for the port, or opens it itself when this process has ended.
 func announce(n *kernel.Namespace, d names.Directory, r names.Record, put func() error) (answered bool, err error) {
-	caller, failure := connect(d)
-	if failure != nil {
-		err := put()
-		slog.Warn("names are not answered in this container", "container", r.Owner.ContainerID, "error", failure)
-		return false, err
-	}
-	defer caller.Close()
-	handedOver, failure := handOver(n, caller, r.Netns)
+	port, failure := open(n)
+	defer port.close()
 	if err := put(); err != nil {
-		return false, err
+		return false, errors.Join(err, port.withdraw(n))
 	}
 	if failure == nil {
-		failure = caller.Tell(r.Owner)
-	}
-	if failure == nil && !handedOver {
-		failure = caller.Wait()
+		if failure = port.handOver(d, r); failure != nil {
+			failure = errors.Join(failure, port.withdraw(n))
+		}
 	}
 	if failure != nil {
 		slog.Warn("names are not answered in this container", "container", r.Owner.ContainerID, "error", failure)
@@ -43,23 +40,60 @@ func announce(n *kernel.Namespace, d names.Directory, r names.Record, put func()
 	return failure == nil, nil
 }
 
-// handOver opens the port for names in the container and gives it to the resolver: queries wait there until that has read of it,
-// which nobody has to wait for. It is done before the record is left, by which the resolver would open one itself. Where there
-// is one already, by another network or an earlier resolver, handed is false.
-func handOver(n *kernel.Namespace, to *names.Caller, netns names.Netns) (handed bool, err error) {
+// port is the sockets that this process has opened in a container; nil: there are some already, by another network or an earlier
+// resolver.
+type port struct{ *nameport.Sockets }
+
+func open(n *kernel.Namespace) (port, error) {
 	var s nameport.Sockets
-	err = n.Do(func() (err error) {
+	err := n.Do(func() (err error) {
 		s, err = nameport.OpenFirst()
 		return err
 	})
-	if errors.Is(err, nameport.ErrRedirected) {
-		return false, nil
-	}
 	if err != nil {
-		return false, err
+		if errors.Is(err, nameport.ErrRedirected) {
+			err = nil
+		}
+		return port{}, err
 	}
-	defer s.Close()
-	return true, to.Adopt(netns, s.UDP, s.TCP)
+	return port{&s}, nil
+}
+
+func (p port) close() {
+	if p.Sockets != nil {
+		p.Sockets.Close()
+	}
+}
+
+// withdraw takes back what open has made in the container, where nobody will answer.
+func (p port) withdraw(n *kernel.Namespace) error {
+	if p.Sockets == nil {
+		return nil
+	}
+	return n.Do(func() error {
+		r, err := nameport.OpenRedirect()
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		return r.Remove()
+	})
+}
+
+// handOver gives the port to the resolver and tells it of the record. Where that opens the port itself, its answer is awaited.
+func (p port) handOver(to names.Directory, r names.Record) error {
+	caller, err := connect(to)
+	if err != nil {
+		return err
+	}
+	defer caller.Close()
+	if p.Sockets == nil {
+		return errors.Join(caller.Tell(r.Owner), caller.Wait())
+	}
+	if err := caller.Adopt(r.Netns, p.UDP, p.TCP); err != nil {
+		return err
+	}
+	return caller.Tell(r.Owner)
 }
 
 // tell tells the resolver of a record that has gone, and does not wait.

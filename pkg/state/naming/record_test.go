@@ -138,6 +138,9 @@ func TestProgramThatEnds(t *testing.T) {
 	if took := time.Since(begun); took > 5*time.Second {
 		t.Errorf("took %s", took)
 	}
+	if out := inside(t, k, "nft", "list", "ruleset"); out != "" {
+		t.Errorf("a redirect to nobody is left in the container:\n%s", out)
+	}
 	if err := r.Remove(k); err != nil {
 		t.Error(err)
 	}
