@@ -2,6 +2,7 @@ package attach
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	types100 "github.com/containernetworking/cni/pkg/types/100"
@@ -24,13 +25,13 @@ func (m mode[C]) add(ctx context.Context, c *call, made *rollback) (*types100.Re
 	if err := draft.Free(r.kernel); err != nil {
 		return nil, err
 	}
-	if err := c.livesElsewhere(r.kernel); err != nil {
+	if err := c.endLastLife(r.kernel); err != nil {
 		return nil, err
 	}
 	if r.addressing.Executed() {
 		return m.addLinksFirst(ctx, c, r, made)
 	}
-	lease, err := leased(ctx, r.addressing, made)
+	lease, keep, err := leased(ctx, r.addressing, made)
 	if err != nil {
 		return nil, err
 	}
@@ -38,25 +39,28 @@ func (m mode[C]) add(ctx context.Context, c *call, made *rollback) (*types100.Re
 	set, planned := m.Plan(r.conf, request, lease)
 	set = append(set, c.record(request.Owner, lease)...)
 	if err := made.apply(r.kernel, set); err != nil {
+		if errors.Is(err, state.ErrOwned) {
+			keep() // the lease is the owner's, and so that of the other ADD
+		}
 		return nil, err
 	}
 	return planned.document(r.kernel, c, r.prev)
 }
 
-// livesElsewhere says whether the container is attached in another namespace, in which a process runs: its host's end would be replaced, and
-// its address given away. Where none runs, a restarted container has the ID, and nobody has run DEL for its last life.
-func (c *call) livesElsewhere(k *Kernel) error {
+// endLastLife deletes what an attachment of the same container in another namespace has left on the host: an ADD that was killed, or a
+// restarted container for whose last life nobody has run DEL. While a process runs there, it lives, and is not to lose its host's end and
+// its address.
+func (c *call) endLastLife(k *Kernel) error {
 	owner := c.request(nil).Owner
-	end, err := k.Host.LinkNow(owner.HostLink())
-	if err != nil {
-		return state.IgnoreNotFound(err)
+	end, err := state.LastEnd(k, owner)
+	if end == nil || err != nil {
+		return err
 	}
-	path, lives := liveness.Inhabited(end.Attrs().NetNsID)
-	if !lives {
-		return nil
+	if path, lives := liveness.Inhabited(end.Attrs().NetNsID); lives {
+		return fmt.Errorf("container %s interface %s of network %s %w in another namespace, where a process runs (%s): run DEL for it first, or give "+
+			"each container an ID of its own", owner.ContainerID, owner.IfName, owner.Network, state.ErrExists, path)
 	}
-	return fmt.Errorf("container %s interface %s of network %s %w in another namespace, where a process runs (%s): run DEL for it first, or give "+
-		"each container an ID of its own", owner.ContainerID, owner.IfName, owner.Network, state.ErrExists, path)
+	return state.DeleteLink(k.Host, end)
 }
 
 // addLinksFirst is ADD for an IPAM plugin that is executed: dhcp asks for the address through the container's link. What
@@ -67,7 +71,7 @@ func (m mode[C]) addLinksFirst(ctx context.Context, c *call, r resolved[C], made
 	if err := made.apply(r.kernel, links); err != nil {
 		return nil, err
 	}
-	lease, err := leased(ctx, r.addressing, made)
+	lease, _, err := leased(ctx, r.addressing, made)
 	if err != nil {
 		return nil, err
 	}
@@ -80,12 +84,18 @@ func (m mode[C]) addLinksFirst(ctx context.Context, c *call, r resolved[C], made
 	return planned.document(r.kernel, c, r.prev)
 }
 
-// leased asks for a lease, which goes back when the ADD fails later.
-func leased(ctx context.Context, r ipam.Request, made *rollback) (Lease, error) {
+// leased asks for a lease, which goes back when the ADD fails later, unless it is kept.
+func leased(ctx context.Context, r ipam.Request, made *rollback) (lease Lease, keep func(), err error) {
 	lease, release, err := ipam.For(r).Add(ctx)
 	if err != nil {
-		return Lease{}, err
+		return Lease{}, nil, err
 	}
-	made.Push(release)
-	return lease.Masked(), nil
+	kept := false
+	made.Push(func() error {
+		if kept {
+			return nil
+		}
+		return release()
+	})
+	return lease.Masked(), func() { kept = true }, nil
 }

@@ -82,6 +82,8 @@ var (
 	ErrDrift = errors.New("drift")
 	// ErrExists says that something else has the name an object needs.
 	ErrExists = errors.New("exists already")
+	// ErrOwned says that another attachment of the same owner has made it at this moment: what else the owner has is that one's.
+	ErrOwned = fmt.Errorf("%w", ErrExists)
 	// ErrConflict says that existing state of somebody else does not allow the declared one.
 	ErrConflict = errors.New("in conflict with the configuration")
 	// ErrUnsupported says that the running kernel lacks a feature.

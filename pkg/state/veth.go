@@ -68,21 +68,14 @@ func (v Veth) String() string {
 	return text
 }
 
-// Ensure makes the pair. A container that has a link of the name already is an error that wraps ErrExists; a host end
-// that an earlier, interrupted ADD of the same owner left is replaced.
+// Ensure makes the pair. An error wraps ErrExists when the container has a link of the name already, and ErrOwned when the host has the
+// other end: that of an earlier attachment, which LastEnd finds before, or of another ADD at this moment.
 func (v Veth) Ensure(k *kernel.Kernel) (bool, error) {
-	err := v.add(k)
-	if errors.Is(err, unix.EEXIST) {
-		if err := v.clearHostEnd(k); err != nil {
-			return false, err
-		}
-		err = v.add(k)
-	}
-	if err != nil {
+	if err := v.add(k); err != nil {
 		return false, err
 	}
 	// The container's end has no carrier before the host's is up.
-	err = v.IPv6.Write(k, v.Owner.IfName)
+	err := v.IPv6.Write(k, v.Owner.IfName)
 	if err == nil {
 		err = v.joinBridge(k)
 	}
@@ -96,19 +89,35 @@ func (v Veth) Ensure(k *kernel.Kernel) (bool, error) {
 func (v Veth) Free(k *kernel.Kernel) error { return LinkFree(k, v.Owner.IfName) }
 
 func (v Veth) add(k *kernel.Kernel) error {
-	return k.AddVeth(kernel.VethPair{
+	err := k.AddVeth(kernel.VethPair{
 		HostName: v.Owner.HostLink(), HostGroup: Group(v.Owner.Network),
 		In: k.Container, ContainerName: v.Owner.IfName, ContainerMAC: v.MAC, ContainerDown: v.Down,
 		MTU: MTUOrPath(k, v.MTU),
 	})
-}
-
-// clearHostEnd finds out which of the two names is taken, and removes a host end left over.
-func (v Veth) clearHostEnd(k *kernel.Kernel) error {
-	if err := v.Free(k); err != nil {
+	if !errors.Is(err, unix.EEXIST) {
 		return err
 	}
-	return RemoveLink(k.Host, v.Owner.HostLink())
+	end, err := LastEnd(k, v.Owner)
+	if err != nil {
+		return err
+	}
+	if end == nil {
+		if err := v.Free(k); err != nil {
+			return err
+		}
+		return fmt.Errorf("the other end of %s was there and is %w", v.Owner.IfName, ErrVanished)
+	}
+	return fmt.Errorf("container %s interface %s of network %s %w, made by another ADD at this moment: run one at a time, and give each "+
+		"container an ID of its own", v.Owner.ContainerID, v.Owner.IfName, v.Owner.Network, ErrOwned)
+}
+
+// LastEnd is the host's end that an earlier attachment of the owner has, nil when there is none.
+func LastEnd(k *kernel.Kernel, owner Owner) (netlink.Link, error) {
+	end, err := k.Host.LinkNow(owner.HostLink())
+	if err != nil {
+		return nil, IgnoreNotFound(err)
+	}
+	return end, nil
 }
 
 func (v Veth) joinBridge(k *kernel.Kernel) error {

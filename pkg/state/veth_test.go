@@ -124,13 +124,26 @@ func TestVethTwice(t *testing.T) {
 	statetest.Verifies(t, container, veth)
 }
 
-// The host end that an earlier ADD of the owner left, for a namespace that is another by now, is replaced.
-func TestVethReplacesLeftover(t *testing.T) {
+// A host's end that the owner has already, for another namespace, is not taken: who knows whether somebody lives there deletes it first.
+func TestVethOfAnotherLife(t *testing.T) {
 	testnet.NewHost(t)
 	before, after := testnet.NewNS(t, "before"), testnet.NewNS(t, "after")
 	veth := state.Veth{Owner: statetest.Owner("a"), MAC: statetest.Owner("a").MAC()}
 	statetest.Ensure(t, statetest.Open(t, before), veth, true)
-	statetest.Ensure(t, statetest.Open(t, after), veth, true)
+	k := statetest.Open(t, after)
+	_, err := veth.Ensure(k)
+	statetest.Fails(t, err, state.ErrExists, "made by another ADD")
+	statetest.Verifies(t, before, veth)
+	statetest.Lacks(t, after.Sh(t, "ip", "link"), "eth0")
+
+	end, err := state.LastEnd(k, veth.Owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := state.DeleteLink(k.Host, end); err != nil {
+		t.Fatal(err)
+	}
+	statetest.Ensure(t, k, veth, true)
 	statetest.Verifies(t, after, veth)
 	statetest.Lacks(t, before.Sh(t, "ip", "link"), "eth0")
 }
