@@ -44,16 +44,6 @@ func (k *Kernel) HasNftables() (bool, error) {
 	return k.has(nftRequest(unix.NFT_MSG_GETGEN, 0, nftables.TableFamilyUnspecified, nil))
 }
 
-// HasTable says whether the host has a table.
-func (k *Kernel) HasTable(table *nftables.Table) (bool, error) {
-	name := appendAttribute(nil, unix.NFTA_TABLE_NAME, append([]byte(table.Name), 0))
-	_, err := k.ask(nftRequest(unix.NFT_MSG_GETTABLE, 0, table.Family, name))
-	if errors.Is(err, unix.ENOENT) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 // attribute is the value of the first attribute of a kind, or nil when there is none.
 func attribute(attributes []byte, kind int) (found []byte) {
 	eachAttribute(attributes, func(k uint16, value []byte) {

@@ -36,7 +36,7 @@ var filterTables = tables{filterTable: ipFamilies}
 // ingressPolicy, which those plugins never remove.
 func (a Admitted) Remove(k *kernel.Kernel) error {
 	return remove(k, filterTables, func(l *listing) (err error) {
-		if len(l.chains) > 0 && len(a.Addrs) == 0 {
+		if len(l.tables) > 0 && len(a.Addrs) == 0 {
 			if a.Addrs, err = addressesOf(k.Container, a.IfName); err != nil {
 				return err
 			}

@@ -17,72 +17,53 @@ import (
 	"github.com/fairway-cni/fairway/pkg/state/nftable"
 )
 
-// listing is the chains of some tables, and what of them is to go in one transaction.
+// listing is some tables, and what of them is to go in one transaction.
 type listing struct {
-	conn   *nftables.Conn
-	chains []*nftables.Chain
+	kernel *kernel.Kernel
+	tables []nftables.Table
 
 	goneRules  []*nftables.Rule
 	goneChains []*nftables.Chain
 	goneTables []*nftables.Table
 }
 
-// list lists the chains of those tables that there are. Where there are none, that has cost one request.
+// list finds those tables that there are. Where there are none, that has cost one request. Chains are asked for by their names: in the
+// table nat of a node, kube-proxy has thousands.
 func list(k *kernel.Kernel, wanted tables) (*listing, error) {
 	there, err := k.Tables()
 	if err != nil {
 		return nil, fmt.Errorf("nft list tables: %w", err)
 	}
-	there = slices.DeleteFunc(there, func(t nftables.Table) bool { return !wanted.has(t) })
-	l := &listing{}
-	if len(there) == 0 {
-		return l, nil
-	}
-	if l.conn, err = k.Nftables(); err != nil {
-		return nil, err
-	}
-	for _, family := range families(there) {
-		chains, err := l.conn.ListChainsOfTableFamily(family)
-		if err != nil {
-			return nil, fmt.Errorf("nft list chains: %w", err)
-		}
-		for _, c := range chains {
-			if wanted.has(nftables.Table{Family: family, Name: c.Table.Name}) {
-				c.Table.Family = family
-				l.chains = append(l.chains, c)
-			}
-		}
-	}
-	return l, nil
-}
-
-// families are those of tables, each once.
-func families(tables []nftables.Table) (found []nftables.TableFamily) {
-	for _, t := range tables {
-		if !slices.Contains(found, t.Family) {
-			found = append(found, t.Family)
-		}
-	}
-	return found
+	return &listing{kernel: k, tables: slices.DeleteFunc(there, func(t nftables.Table) bool { return !wanted.has(t) })}, nil
 }
 
 // chain is a chain, or nil.
-func (l *listing) chain(family nftables.TableFamily, table, name string) *nftables.Chain {
-	for _, c := range l.chains {
-		if c.Table.Family == family && c.Table.Name == table && c.Name == name {
-			return c
-		}
+func (l *listing) chain(family nftables.TableFamily, table, name string) (*nftables.Chain, error) {
+	if name == "" || !slices.ContainsFunc(l.tables, func(t nftables.Table) bool { return t.Family == family && t.Name == table }) {
+		return nil, nil
 	}
-	return nil
+	c := &nftables.Chain{Table: &nftables.Table{Family: family, Name: table}, Name: name}
+	has, err := l.kernel.HasChain(c)
+	if err != nil {
+		return nil, fmt.Errorf("nft list chain %s %s: %w", nftable.TableName(c.Table), name, err)
+	}
+	if !has {
+		return nil, nil
+	}
+	return c, nil
 }
 
 // rules are those of a chain; none of one that does not exist.
 func (l *listing) rules(family nftables.TableFamily, table, chain string) ([]*nftables.Rule, error) {
-	c := l.chain(family, table, chain)
-	if c == nil {
-		return nil, nil
+	c, err := l.chain(family, table, chain)
+	if c == nil || err != nil {
+		return nil, err
 	}
-	rules, err := l.conn.GetRules(c.Table, c)
+	conn, err := l.kernel.Nftables()
+	if err != nil {
+		return nil, err
+	}
+	rules, err := conn.GetRules(c.Table, c)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil
 	}
@@ -110,9 +91,9 @@ func (l *listing) dropRules(family nftables.TableFamily, table, chain string, st
 
 // dropChain lets a chain go, with the rules of others that lead to it.
 func (l *listing) dropChain(family nftables.TableFamily, table, name string, from ...string) error {
-	c := l.chain(family, table, name)
-	if c == nil {
-		return nil
+	c, err := l.chain(family, table, name)
+	if c == nil || err != nil {
+		return err
 	}
 	l.goneChains = append(l.goneChains, c)
 	for _, other := range from {
@@ -136,21 +117,25 @@ func (l *listing) run() error {
 	if !l.goes() {
 		return nil
 	}
+	conn, err := l.kernel.Nftables()
+	if err != nil {
+		return err
+	}
 	for _, r := range l.goneRules {
-		if err := l.conn.DelRule(r); err != nil {
+		if err := conn.DelRule(r); err != nil {
 			return err
 		}
 	}
 	for _, c := range l.goneChains {
-		l.conn.FlushChain(c) // all of them first: they lead to each other
+		conn.FlushChain(c) // all of them first: they lead to each other
 	}
 	for _, c := range l.goneChains {
-		l.conn.DelChain(c)
+		conn.DelChain(c)
 	}
 	for _, t := range l.goneTables {
-		l.conn.DelTable(t)
+		conn.DelTable(t)
 	}
-	if err := l.conn.Flush(); err != nil {
+	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("nft delete rule: %w", err)
 	}
 	return nil

@@ -42,10 +42,11 @@ func (p Published) Remove(k *kernel.Kernel) error {
 // dropChain lets the container's chain of iptables go, and after the last one those that all share.
 func (p Published) dropChain(l *listing, family nftables.TableFamily) error {
 	own := portsChain(p.Owner)
-	if l.chain(family, natTable, own) == nil {
-		return nil
+	chain, err := l.chain(family, natTable, own)
+	if chain == nil || err != nil {
+		return err
 	}
-	l.goneChains = append(l.goneChains, l.chain(family, natTable, own))
+	l.goneChains = append(l.goneChains, chain)
 	left, err := l.dropRules(family, natTable, hostPortChain, func(r *nftables.Rule) bool { return target(r) == own })
 	if err != nil || left > 0 {
 		return err
@@ -91,8 +92,8 @@ func (p Published) Stands(k *kernel.Kernel) (bool, error) {
 		return false, err
 	}
 	for _, family := range ipFamilies {
-		if l.chain(family, natTable, portsChain(p.Owner)) != nil {
-			return true, nil
+		if chain, err := l.chain(family, natTable, portsChain(p.Owner)); chain != nil || err != nil {
+			return err == nil, err
 		}
 		rules, err := l.rules(family, hostPortTable, portChains[0])
 		if err != nil {
