@@ -78,7 +78,8 @@ func (b bench) tables(ctx context.Context, w io.Writer, only *regexp.Regexp) ([]
 	return append(append(append(rows, grown...), more...), names...), errors.Join(err, failure)
 }
 
-func (b bench) besideUpstream() (list []measurement) {
+func (b bench) besideUpstream() []measurement {
+	list := []measurement{{startCase, b.starts}}
 	for _, c := range cases() {
 		list = append(list, measurement{c.Name, func(ctx context.Context) ([]Row, error) {
 			return b.measure(ctx, entrant{b.upstream, c}, entrant{b.ours, c})

@@ -18,9 +18,9 @@ import (
 )
 
 type options struct {
-	ours, upstream, json, scratch string
-	only                          *regexp.Regexp
-	rounds                        int
+	ours, upstream, json, svg, from, scratch string
+	only                                     *regexp.Regexp
+	rounds                                   int
 }
 
 func main() {
@@ -35,12 +35,14 @@ func parseFlags() options {
 	flag.StringVar(&o.ours, "ours", "bin", "`directory` of fairway's plugins")
 	flag.StringVar(&o.upstream, "upstream", ".tools", "`directory` of containernetworking's plugins")
 	flag.StringVar(&o.json, "json", "", "write every sample to this `file` too")
+	flag.StringVar(&o.svg, "svg", "", "draw the ratios into this `file` too")
+	flag.StringVar(&o.from, "from", "", "measure nothing, and draw what an earlier run has written to this `file`")
 	flag.StringVar(&o.scratch, "scratch", "/var/tmp", "`directory` for reservations, on a real disk")
 	flag.IntVar(&o.rounds, "n", 20, "`rounds` per row; slow ones are content with fewer")
 	pattern := flag.String("run", "", "only rows whose name matches this `regexp`")
 	flag.Parse()
 	only, err := regexp.Compile(*pattern)
-	if err != nil || o.rounds < 1 || flag.NArg() > 0 {
+	if err != nil || o.rounds < 1 || flag.NArg() > 0 || o.from != "" && o.svg == "" {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -49,6 +51,9 @@ func parseFlags() options {
 }
 
 func run(o options) error {
+	if o.from != "" {
+		return replot(o.from, o.svg)
+	}
 	upstream, err := openSuite("upstream", o.upstream)
 	if err != nil {
 		return err
@@ -70,6 +75,9 @@ func run(o options) error {
 	rows, err := b.tables(ctx, os.Stdout, o.only)
 	if o.json != "" {
 		err = errors.Join(err, writeJSON(o.json, rows))
+	}
+	if o.svg != "" {
+		err = errors.Join(err, writePlot(o.svg, rows))
 	}
 	return errors.Join(err, os.RemoveAll(scratch))
 }

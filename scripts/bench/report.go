@@ -24,7 +24,7 @@ func printHeading(w io.Writer, b bench) { printColumns(w, "upstream "+b.upstream
 func printOverlayHeading(w io.Writer, b bench) { printColumns(w, "reference", b.ours.name) }
 
 func printColumns(w io.Writer, reference, ours string) {
-	columns := fmt.Sprintf("%6s %6s %6s", "min", "median", "max")
+	columns := fmt.Sprintf("%6s %6s %6s", "min", "median", "p99")
 	fmt.Fprintln(w)
 	printLine(w, "", "", "", reference, ours, "", "")
 	printLine(w, "", "", "", columns, columns, "ratio", "goal")
@@ -57,7 +57,7 @@ func printLine(w io.Writer, cells ...any) {
 	fmt.Fprintln(w, strings.TrimRight(text, " "))
 }
 
-// String is minimum, median and maximum; a single value is its own median and has no others.
+// String is minimum, median and p99; a single value is its own median and has no others.
 func (s Samples) String() string {
 	switch len(s) {
 	case 0:
@@ -65,7 +65,7 @@ func (s Samples) String() string {
 	case 1:
 		return fmt.Sprintf("%6s %6s %6s", "", short(s[0]), "")
 	}
-	return fmt.Sprintf("%6s %6s %6s", short(s.min()), short(s.median()), short(s.max()))
+	return fmt.Sprintf("%6s %6s %6s", short(s.min()), short(s.median()), short(s.p99()))
 }
 
 // short writes two or three significant digits.

@@ -45,13 +45,25 @@ func TestGrowth(t *testing.T) {
 		{Case: onePresent, Verb: del, Reference: Samples{90}, Ours: Samples{20}},
 		{Case: manyPresent, Verb: add, Reference: Samples{50}, Ours: Samples{6}},
 	}
-	want := []Row{{Case: "500 containers present, against 1", Verb: add, Unit: times, Goal: atMost(2), Ratio: 1.5,
+	want := []Row{{Case: "500 containers present, against 1", Verb: add, Unit: times, Goal: atMost(1.5), Ratio: 1.5,
 		Reference: Samples{2.5}, Ours: Samples{1.5}}}
 	if diff := cmp.Diff(want, growth(rows)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if got := growth(rows[:2]); got != nil {
 		t.Errorf("growth without one of its cases: got %v, want none", got)
+	}
+}
+
+func TestP99(t *testing.T) {
+	var s Samples
+	for i := range 200 {
+		s = append(s, float64(200-i))
+	}
+	for count, want := range map[int]float64{200: 198, 100: 199, 99: 200, 1: 200} {
+		if got := s[:count].p99(); got != want {
+			t.Errorf("of %d: %g, want %g", count, got, want)
+		}
 	}
 }
 

@@ -9,7 +9,12 @@ import (
 type Samples []float64
 
 func (s Samples) min() float64 { return slices.Min(s) }
-func (s Samples) max() float64 { return slices.Max(s) }
+
+// p99 is what 99 of 100 do not exceed: the greatest of fewer than 100.
+func (s Samples) p99() float64 {
+	sorted := slices.Sorted(slices.Values(s))
+	return sorted[(len(sorted)*99+99)/100-1]
+}
 
 // median is the mean of the middle two when their number is even.
 func (s Samples) median() float64 {
