@@ -14,6 +14,8 @@ type ContainerLink struct {
 	DAD bool
 	// Autoconfigured lets the interface take addresses and routes from router advertisements, beside those of a lease.
 	Autoconfigured bool
+	// Bridge is the one that the interface leads to. Empty: none.
+	Bridge string
 }
 
 // Autoconfigured is for a network whose containers take addresses from router advertisements: its IPAM plugin gives them none, or
@@ -45,7 +47,7 @@ func (c ContainerLink) Configure(lease Lease) state.Set {
 
 // Announce declares that the segment is told of the lease's addresses. Without one there is nothing to tell.
 func (c ContainerLink) Announce(lease Lease) state.Set {
-	announce := state.Announce{Link: c.Name}
+	announce := state.Announce{Link: c.Name, Bridge: c.Bridge, First: lease.First}
 	for _, ip := range lease.IPs {
 		announce.Addrs = append(announce.Addrs, ip.Prefix.Addr())
 	}

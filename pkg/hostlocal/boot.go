@@ -1,7 +1,6 @@
 package hostlocal
 
 import (
-	"bytes"
 	"log/slog"
 	"strings"
 
@@ -63,7 +62,11 @@ func (s *session) readMark() {
 		return
 	}
 	mark, err := s.side.read(markName)
-	s.current = err == nil && bytes.Equal(mark, []byte(s.boot.String()))
+	if err != nil {
+		return
+	}
+	s.marked.machine, s.marked.id, _ = strings.Cut(string(mark), " ")
+	s.current = s.marked == s.boot
 }
 
 // clearEarlierBoots removes what earlier boots of this machine have reserved. What it cannot do is left to the next call: an
@@ -71,6 +74,14 @@ func (s *session) readMark() {
 func (s *session) clearEarlierBoots() {
 	if !s.boot.known() || s.side == nil || s.current {
 		return
+	}
+	if x := openIndex(s.side, s.mtime); x != nil {
+		// Nobody has changed the directory since this machine's last boot.
+		s.begins = s.begins || s.boot.after(s.marked)
+		x.close()
+	}
+	if !s.begins {
+		s.forgetHistory()
 	}
 	removed, foreign, err := s.void()
 	if err == nil {

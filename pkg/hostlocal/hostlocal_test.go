@@ -123,6 +123,7 @@ func TestLifeOfALease(t *testing.T) {
 		},
 		Routes: []Route{{Dst: netip.MustParsePrefix("0.0.0.0/0")}},
 		Fresh:  []netip.Addr{addr("10.1.0.2"), addr("fd00::2")},
+		First:  true,
 	}
 	if diff := cmp.Diff(want, l, byString, cmpopts.IgnoreUnexported(Lease{})); diff != "" {
 		t.Errorf("lease (-want +got):\n%s", diff)

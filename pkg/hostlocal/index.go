@@ -45,10 +45,13 @@ const (
 
 // prepare finds the index in step, or builds one.
 func (s *session) prepare() error {
-	if s.index = openIndex(s.side, s.mtime); s.index != nil {
-		return nil
+	if s.index = openIndex(s.side, s.mtime); s.index == nil {
+		return s.rebuild()
 	}
-	return s.rebuild()
+	if s.begins {
+		s.beginHistory()
+	}
+	return nil
 }
 
 // rebuild reads every reservation, after somebody else changed the directory.
@@ -70,6 +73,11 @@ func (s *session) rebuild() error {
 		s.index.close()
 	}
 	s.index = buildIndex(s.side, slots)
+	if s.begins && (!s.made || len(entries) == 0) { // who was faster in a new directory may know no history
+		s.beginHistory()
+	} else {
+		s.forgetHistory()
+	}
 	return nil
 }
 

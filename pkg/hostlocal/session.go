@@ -39,42 +39,57 @@ type session struct {
 	index   *index
 	mtime   unix.Timespec // of the directory, as this session knows it
 	apart   bool          // it was changed by others meanwhile, who do not keep to the lock
+	marked  boot          // in which the directory was cleared of earlier ones
 	current bool          // nothing in it is of an earlier boot
+	made    bool          // by this call
+	begins  bool          // all that was given in this boot is known: a history may begin
 }
 
 // create is enter for a network that may not have a directory yet.
 func (st *Store) create(ctx context.Context) (*session, error) {
 	const tries = 1000 // each of them lost to one who removes the directory, which many may do
+	made := false
 	for range tries {
-		s, err := st.enter(ctx)
+		s, err := st.enterNew(ctx, made)
 		if !isNotExist(err) {
 			return s, err
 		}
-		if err := st.makeDir(); err != nil {
+		if made, err = st.makeDir(); err != nil {
 			return nil, err
 		}
 	}
 	return st.enter(ctx)
 }
 
-func (st *Store) makeDir() error {
+// makeDir says whether it was made by this call.
+func (st *Store) makeDir() (made bool, err error) {
 	if err := os.MkdirAll(st.DataDir, 0o755); err != nil {
-		return st.unusable(err)
+		return false, st.unusable(err)
 	}
 	data, err := openFolder(st.sys, st.DataDir)
 	if err != nil {
-		return st.unusable(err)
+		return false, st.unusable(err)
 	}
 	defer data.close()
-	return st.unusable(data.make(st.Network))
+	switch err := data.sys.mkdirat(data.fd, st.Network); {
+	case is(err, unix.EEXIST):
+		return false, nil
+	case err != nil:
+		return false, st.unusable(data.fault("mkdir", st.Network, err))
+	}
+	return true, nil
 }
 
 // enter locks an existing network; without one, the error is fs.ErrNotExist.
-func (st *Store) enter(ctx context.Context) (*session, error) {
+func (st *Store) enter(ctx context.Context) (*session, error) { return st.enterNew(ctx, false) }
+
+// enterNew is enter for a network whose directory this call may have made.
+func (st *Store) enterNew(ctx context.Context, made bool) (*session, error) {
 	s, err := st.open(ctx)
 	if err != nil {
 		return nil, err
 	}
+	s.made, s.begins = made, made
 	s.clearEarlierBoots()
 	if err := s.prepare(); err != nil {
 		s.close()

@@ -41,6 +41,8 @@ type Lease struct {
 	// Fresh is the addresses that this call has reserved. The others belong to an attachment of the owner that may be alive,
 	// and an ADD that fails must not release them.
 	Fresh []netip.Addr
+	// First: all are fresh, and nobody is known to have had one of them in this boot.
+	First bool
 
 	renewed []renewal
 }
@@ -79,8 +81,10 @@ func (st *Store) Add(ctx context.Context, o Owner, netns Netns) (Lease, error) {
 		return Lease{}, st.unusable(err)
 	}
 	lease := Lease{Addresses: g.addresses, Routes: st.Routes, DNS: dns, renewed: g.renewed}
+	lease.First = len(g.fresh) == len(g.addresses)
 	for _, e := range g.fresh {
 		lease.Fresh = append(lease.Fresh, e.addr)
+		lease.First = s.isFirst(e.addr) && lease.First
 	}
 	return lease, nil
 }

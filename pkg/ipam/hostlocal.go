@@ -41,7 +41,7 @@ func (h HostLocal) add(ctx context.Context, conf hostlocal.Config) (Lease, func(
 		return Lease{}, nil, err
 	}
 	release := func() error { return store.Undo(ctx, h.Owner, got) }
-	return Lease{IPs: got.Addresses, Routes: got.Routes, DNS: types.DNS(got.DNS)}, release, nil
+	return Lease{IPs: got.Addresses, Routes: got.Routes, DNS: types.DNS(got.DNS), First: got.First}, release, nil
 }
 
 func (h HostLocal) store(conf hostlocal.Config) *hostlocal.Store {

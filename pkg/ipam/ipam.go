@@ -17,6 +17,8 @@ type Lease struct {
 	IPs    []IP
 	Routes []Route
 	DNS    types.DNS
+	// First: nobody has had one of the addresses since the host was started, as far as it is host-local that gives them.
+	First bool
 }
 
 type (

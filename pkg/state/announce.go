@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,6 +24,12 @@ type Announce struct {
 	Attribute
 	Link  string
 	Addrs []netip.Addr
+	// First: nobody has had the addresses since the host was started. On a bridge that fairway has made since then, nobody can
+	// remember an earlier holder, and what is sent there goes to each of its hundreds of ports. A bridge of others may have a port
+	// to a segment that did not start with the host.
+	First bool
+	// Bridge is the one that the link leads to. Empty: none.
+	Bridge string
 }
 
 func (Announce) Place() Place { return Container }
@@ -76,12 +83,24 @@ func (a Announce) send(k *kernel.Kernel) error {
 	if err := a.awaitPort(k, link); err != nil {
 		return err
 	}
+	if a.needless(k) {
+		return nil
+	}
 	if a.has6() {
 		if err := n.SetSysctl(a.notify6(), "1"); err != nil {
 			return err
 		}
 	}
 	return n.LinkAnnounce(link, a.has4())
+}
+
+// needless says that nobody can remember an earlier holder.
+func (a Announce) needless(k *kernel.Kernel) bool {
+	if !a.First || a.Bridge == "" {
+		return false
+	}
+	bridge, err := k.Host.Link(a.Bridge)
+	return err == nil && bytes.Equal(bridge.Attrs().HardwareAddr, BridgeMAC(a.Bridge))
 }
 
 // awaitPort waits until the host's end of a veth carries frames, which is when the bridge forwards what it sends.

@@ -74,3 +74,24 @@ func TestAnnounceNeverFails(t *testing.T) {
 	statetest.Ensure(t, k, state.Announce{Link: "eth0"}, false)
 	statetest.Shows(t, logged.String(), "level=WARN", "addresses not announced", "link=eth0")
 }
+
+// What nobody had is announced where somebody may remember it all the same: on a bridge of others.
+func TestAnnounceFirst(t *testing.T) {
+	testnet.NewHost(t)
+	neighbour := segment(t)
+	for i, test := range []struct {
+		first, foreign, heard bool
+	}{{true, false, false}, {false, false, true}, {true, true, true}} {
+		if test.foreign {
+			testnet.Sh(t, "ip", "link", "set", "br0", "address", "02:00:00:00:00:77")
+		}
+		set, announce := announced(i)
+		announce.First, announce.Bridge = test.first, "br0"
+		statetest.Apply(t, statetest.Open(t, testnet.NewNS(t, fmt.Sprint(i))), append(set, announce)...)
+		if test.heard {
+			statetest.Hears(t, neighbour, announce)
+		} else {
+			statetest.HearsNothing(t, neighbour, announce)
+		}
+	}
+}

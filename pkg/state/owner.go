@@ -54,6 +54,9 @@ func HostMAC(parts ...string) net.HardwareAddr {
 	return localMAC(sum[:])
 }
 
+// BridgeMAC derives a bridge's address from its name and the host: two hosts may have bridges of one name on one segment.
+func BridgeMAC(name string) net.HardwareAddr { return HostMAC("bridge", name) }
+
 // localMAC makes six bytes a locally administered unicast address (IEEE 802, U/L and I/G bits).
 func localMAC(b []byte) net.HardwareAddr {
 	mac := net.HardwareAddr(append([]byte(nil), b[:6]...))

@@ -17,7 +17,9 @@ func plan(c conf, r attach.Request, lease attach.Lease) (state.Set, attach.Resul
 	if !r.Recorded {
 		lease = c.route(lease)
 	}
-	link := attach.ContainerLink{Name: r.Owner.IfName, DAD: c.EnableDAD, Autoconfigured: attach.Autoconfigured(c.IPAM.Type, c.AcceptRA)}
+	link := attach.ContainerLink{
+		Name: r.Owner.IfName, DAD: c.EnableDAD, Autoconfigured: attach.Autoconfigured(c.IPAM.Type, c.AcceptRA), Bridge: c.Bridge,
+	}
 
 	set := c.shared(r, lease)
 	set = append(set, c.veth(r, link.IPv6()))

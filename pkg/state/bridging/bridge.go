@@ -71,7 +71,7 @@ func (b Bridge) Ensure(k *kernel.Kernel) (bool, error) {
 func (b Bridge) add(k *kernel.Kernel) (bool, error) {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.Group = b.Name, state.MTUOrPath(k, b.MTU), state.BridgeGroup
-	attrs.HardwareAddr, attrs.Flags = BridgeMAC(b.Name), net.FlagUp
+	attrs.HardwareAddr, attrs.Flags = state.BridgeMAC(b.Name), net.FlagUp
 	bridge := &netlink.Bridge{LinkAttrs: attrs}
 	if b.VLANFiltering {
 		bridge.VlanFiltering = &b.VLANFiltering
@@ -123,7 +123,7 @@ func (b Bridge) adopt(k *kernel.Kernel, link netlink.Link) error {
 func (b Bridge) pinAddress(k *kernel.Kernel, bridge *netlink.Bridge) error {
 	mac := bridge.HardwareAddr
 	switch {
-	case bytes.Equal(mac, BridgeMAC(b.Name)), bridge.Group != 0 && !followsPorts(b.Name):
+	case bytes.Equal(mac, state.BridgeMAC(b.Name)), bridge.Group != 0 && !followsPorts(b.Name):
 		return nil
 	case bytes.Equal(mac, make([]byte, len(mac))):
 		mac = state.HostMAC("adopted bridge", b.Name) // not what Discard takes for a bridge that fairway made
@@ -144,7 +144,7 @@ func followsPorts(name string) bool {
 
 // Made says whether fairway made a bridge: its address tells.
 func (b Bridge) Made(link netlink.Link) bool {
-	return link.Type() == "bridge" && bytes.Equal(link.Attrs().HardwareAddr, BridgeMAC(b.Name))
+	return link.Type() == "bridge" && bytes.Equal(link.Attrs().HardwareAddr, state.BridgeMAC(b.Name))
 }
 
 // settleVLANs turns the filter on, or off again.
@@ -328,9 +328,4 @@ func (b Bridge) remove(k *kernel.Kernel) error {
 		}
 	}
 	return state.RemoveLink(k.Host, b.Name)
-}
-
-// BridgeMAC derives a bridge's address from its name and the host: two hosts may have bridges of one name on one segment.
-func BridgeMAC(name string) net.HardwareAddr {
-	return state.HostMAC("bridge", name)
 }

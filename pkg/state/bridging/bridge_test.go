@@ -229,7 +229,7 @@ func TestAdoptedBridgeIsNotOurs(t *testing.T) {
 	testnet.NewHost(t)
 	testnet.Sh(t, "ip", "link", "add", "br0", "type", "bridge")
 	statetest.Ensure(t, statetest.Open(t, nil), bridging.Bridge{Name: "br0"}, false)
-	if got := macOf(t, "br0"); got == bridging.BridgeMAC("br0").String() {
+	if got := macOf(t, "br0"); got == state.BridgeMAC("br0").String() {
 		t.Errorf("%s is the address of a bridge that fairway made", got)
 	}
 }

@@ -134,6 +134,14 @@ func Hears(t *testing.T, c *testnet.Capture, a state.Announce) {
 	}
 }
 
+// HearsNothing is the opposite of Hears, after a time in which it would have.
+func HearsNothing(t *testing.T, c *testnet.Capture, a state.Announce) {
+	t.Helper()
+	if c.Await(t, 300*time.Millisecond, isGratuitousARP(a.Addrs[0])) {
+		t.Errorf("there is gratuitous ARP of %s", a.Addrs[0])
+	}
+}
+
 func Prefixes(texts ...string) []netip.Prefix {
 	var list []netip.Prefix
 	for _, text := range texts {
