@@ -11,6 +11,8 @@ type Host struct {
 	Namespace
 	// Others are the namespaces that are connected with the host, or whose path the caller knew.
 	Others []Namespace
+
+	at map[string]int // position in Others by path; nil: they are looked through
 }
 
 // Namespace is what one network namespace holds.
@@ -26,6 +28,22 @@ type Namespace struct {
 	// Neighbours and Forwards are the entries of VXLAN devices alone.
 	Neighbours []Neighbour
 	Forwards   []Forward
+
+	places *places // of Links; nil: they are looked through
+}
+
+// places are where in a list of links one is.
+type places struct {
+	named   map[string]int
+	indexed map[int]int
+}
+
+// index makes links be found without looking through all of them: a host has thousands, and asks for each.
+func (n *Namespace) index() {
+	n.places = &places{named: make(map[string]int, len(n.Links)), indexed: make(map[int]int, len(n.Links))}
+	for at, l := range n.Links {
+		n.places.named[l.Name], n.places.indexed[l.Index] = at, at
+	}
 }
 
 // None is the number of a namespace that has none.
@@ -94,6 +112,13 @@ func (r Route) Default() bool { return r.Dst.Bits() == 0 && r.Kind == "unicast" 
 
 // Link finds a link by its name.
 func (n Namespace) Link(name string) (Link, bool) {
+	if n.places != nil {
+		at, ok := n.places.named[name]
+		if !ok {
+			return Link{}, false
+		}
+		return n.Links[at], true
+	}
 	for _, l := range n.Links {
 		if l.Name == name {
 			return l, true
@@ -104,6 +129,13 @@ func (n Namespace) Link(name string) (Link, bool) {
 
 // LinkAt finds a link by its index.
 func (n Namespace) LinkAt(index int) (Link, bool) {
+	if n.places != nil {
+		at, ok := n.places.indexed[index]
+		if !ok {
+			return Link{}, false
+		}
+		return n.Links[at], true
+	}
 	for _, l := range n.Links {
 		if l.Index == index {
 			return l, true
@@ -139,6 +171,13 @@ func (l Link) Owned() bool { return strings.HasPrefix(l.Alias, "fairway ") }
 
 // At finds the namespace that a path leads to.
 func (h Host) At(path string) (Namespace, bool) {
+	if h.at != nil {
+		i, ok := h.at[path]
+		if !ok {
+			return Namespace{}, false
+		}
+		return h.Others[i], true
+	}
 	for _, n := range h.Others {
 		for _, p := range n.Paths {
 			if p == path {

@@ -24,8 +24,13 @@ func Read(paths []string) (Host, error) {
 	if h.Hostname, err = os.Hostname(); err != nil {
 		return Host{}, err
 	}
-	s := search{host: k.Host, own: own, seen: map[kernel.NamespaceID]int{}}
+	s := search{host: k.Host, seen: map[kernel.NamespaceID]int{}, referred: map[int]bool{}, read: map[string]reading{}}
+	for _, l := range own.Links {
+		s.referred[l.LowerIn] = true
+	}
+	delete(s.referred, None)
 	s.skipHost()
+	s.readAhead(paths)
 	for _, path := range paths {
 		s.visit(path, true)
 	}
@@ -33,7 +38,14 @@ func Read(paths []string) (Host, error) {
 		s.visit(path, false)
 	}
 	s.visitProcesses()
-	h.Others = s.found
+	h.Others, h.at = s.found, map[string]int{}
+	for i, ns := range h.Others {
+		for _, path := range ns.Paths {
+			if _, twice := h.at[path]; !twice {
+				h.at[path] = i
+			}
+		}
+	}
 	return h, nil
 }
 
@@ -44,6 +56,7 @@ func readNamespace(n *kernel.Namespace) (Namespace, error) {
 		return Namespace{}, err
 	}
 	ns := Namespace{Links: links}
+	ns.index()
 	if ns.Routes, err = readRoutes(n); err != nil {
 		return Namespace{}, err
 	}

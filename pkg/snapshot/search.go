@@ -1,20 +1,66 @@
 package snapshot
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 )
 
 // search collects namespaces, each once.
 type search struct {
-	host  *kernel.Namespace
-	own   Namespace
-	seen  map[kernel.NamespaceID]int // position in found, or passed
-	found []Namespace
+	host   *kernel.Namespace
+	asking sync.Mutex                 // host
+	seen   map[kernel.NamespaceID]int // position in found, or passed
+	found  []Namespace
+	// referred are the IDs that links of the host refer to.
+	referred map[int]bool
+	// read are namespaces that were read ahead, by the path.
+	read map[string]reading
+}
+
+// reading is a namespace that was read, or not.
+type reading struct {
+	ns Namespace
+	ok bool
+}
+
+// readAhead reads the namespaces at paths by as many threads as there are processors, which wait for the kernel for the most part.
+func (s *search) readAhead(paths []string) {
+	var todo []string
+	queued := map[kernel.NamespaceID]bool{}
+	for _, path := range paths {
+		id, err := kernel.NamespaceAt(path)
+		if _, seen := s.seen[id]; err != nil || seen || queued[id] {
+			continue
+		}
+		queued[id] = true
+		todo = append(todo, path)
+	}
+	found := make([]reading, len(todo))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.NumCPU(), len(todo)) {
+		workers.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(todo) {
+					return
+				}
+				found[i] = s.open(todo[i], true)
+			}
+		})
+	}
+	workers.Wait()
+	for i, path := range todo {
+		s.read[path] = found[i]
+	}
 }
 
 const passed = -1
@@ -34,7 +80,7 @@ func (s *search) visit(path string, known bool) {
 	}
 	at, seen := s.seen[id]
 	if !seen {
-		at = s.read(path, known)
+		at = s.take(path, known)
 		s.seen[id] = at
 	}
 	if at != passed && !slices.Contains(s.found[at].Paths, path) {
@@ -42,32 +88,41 @@ func (s *search) visit(path string, known bool) {
 	}
 }
 
-// read gives the position of the namespace, or passed.
-func (s *search) read(path string, known bool) int {
-	k, err := kernel.Open(path)
-	if err != nil {
-		return passed // gone, or no namespace
+// take gives the position of the namespace, or passed.
+func (s *search) take(path string, known bool) int {
+	r, ahead := s.read[path]
+	if !ahead || !known {
+		r = s.open(path, known)
 	}
-	defer k.Close()
-	id, err := s.host.GetNetNsIdByFd(k.Container.Fd())
-	if err != nil {
-		id = None
-	}
-	if !known && !s.refersTo(id) && !hasForeignLower(k.Container) {
+	if !r.ok {
 		return passed
 	}
-	ns, err := readNamespace(k.Container)
-	if err != nil {
-		return passed
-	}
-	ns.ID = id
-	s.found = append(s.found, ns)
+	s.found = append(s.found, r.ns)
 	return len(s.found) - 1
 }
 
-// refersTo says whether a link of the host has its other end in the namespace.
-func (s *search) refersTo(id int) bool {
-	return id != None && slices.ContainsFunc(s.own.Links, func(l Link) bool { return l.LowerIn == id })
+// open reads the namespace at a path, unless it is of no concern.
+func (s *search) open(path string, known bool) reading {
+	k, err := kernel.Open(path)
+	if err != nil {
+		return reading{} // gone, or no namespace
+	}
+	defer k.Close()
+	s.asking.Lock()
+	id, err := s.host.GetNetNsIdByFd(k.Container.Fd())
+	s.asking.Unlock()
+	if err != nil {
+		id = None
+	}
+	if !known && !s.referred[id] && !hasForeignLower(k.Container) {
+		return reading{}
+	}
+	ns, err := readNamespace(k.Container)
+	if err != nil {
+		return reading{}
+	}
+	ns.ID = id
+	return reading{ns, true}
 }
 
 // hasForeignLower says whether a namespace has a link such as a macvlan, which stands on a link elsewhere.
@@ -128,11 +183,7 @@ func (s *search) visitProcesses() {
 
 // missing are the IDs that links of the host refer to and no namespace found has.
 func (s *search) missing() map[int]bool {
-	ids := make(map[int]bool)
-	for _, l := range s.own.Links {
-		ids[l.LowerIn] = true
-	}
-	delete(ids, None)
+	ids := maps.Clone(s.referred)
 	for _, ns := range s.found {
 		delete(ids, ns.ID)
 	}
