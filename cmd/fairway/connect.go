@@ -80,7 +80,7 @@ func (o *dockerEndpoint) apply(to *endpointFlags) error {
 
 // connect attaches the container to the network, as requested.
 func connect(ctx context.Context, e *env, networkRef, containerRef string, request attachment.Request) error {
-	networks, err := e.settled()
+	networks, err := e.settledFor(networkRef)
 	if err != nil {
 		return err
 	}

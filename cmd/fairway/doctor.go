@@ -64,8 +64,8 @@ type doctorFlags struct {
 	json   bool
 }
 
-// mostChecked is for how many attachments plugins are asked unless that is all that is wanted: each takes some 10 ms.
-const mostChecked = 32
+// mostChecked is for how many attachments, and of how many networks, plugins are asked unless that is all that is wanted: each takes some 20 ms.
+const mostChecked = 16
 
 // doctor looks at the host, and prints what is found.
 func (e *env) doctor(ctx context.Context, o doctorFlags, look func(context.Context, *doctor.Host) ([]doctor.Finding, error)) error {

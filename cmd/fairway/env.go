@@ -69,5 +69,16 @@ func (e *env) networks() (conflist.Networks, error) {
 // settled are the networks for who uses them: the predefined bridge has its subnet on this host.
 func (e *env) settled() (conflist.Networks, error) { return e.host().Networks() }
 
+// settledFor are the networks for who uses some of them by name. The host is looked at where one of these is the predefined bridge alone.
+func (e *env) settledFor(refs ...string) (conflist.Networks, error) {
+	networks, err := e.networks()
+	for _, ref := range refs {
+		if n, unknown := networks.Find(ref); unknown == nil && n.File == "" && n.Link != "" {
+			return e.host().Networks()
+		}
+	}
+	return networks, err
+}
+
 // warn tells of something that does not stop the command.
 func (e *env) warn(err error) { fmt.Fprintf(e.stderr, "fairway: warning: %s\n", clean(err.Error())) }

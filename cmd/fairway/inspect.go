@@ -43,7 +43,7 @@ func newInspect(e *env) *cobra.Command {
 
 // inspect describes the networks that there are; the error names those that there are not.
 func inspect(e *env, refs []string, verbose bool) (shown []any, failed error) {
-	networks, err := e.settled()
+	networks, err := e.settledFor(refs...)
 	if err != nil {
 		return nil, err
 	}

@@ -31,23 +31,30 @@ func (r Runtime) List() ([]Attachment, error) {
 
 // Damaged is the files of the caches that cannot be read, as a writer leaves them that was killed.
 func (r Runtime) Damaged() ([]string, error) {
-	_, damaged, err := r.list("")
+	_, damaged, err := r.records("")
 	return damaged, err
 }
 
-// list is List of one network, or for an empty name of all.
-func (r Runtime) list(network string) (all []Attachment, damaged []string, err error) {
-	observer := &liveness.Observer{Release: releaseNames}
+// records are the attachments that are recorded, of one network or for an empty name of all.
+func (r Runtime) records(network string) (all []Attachment, damaged []string, err error) {
 	for i, cache := range r.caches() {
 		found, broken, err := readCache(cache, network)
 		if err != nil && i == 0 {
 			return nil, nil, fmt.Errorf("CNI's result cache: %w", err)
 		}
-		damaged = append(damaged, broken...)
-		for _, a := range found {
-			a.observer = observer
-			all = append(all, a)
-		}
+		all, damaged = append(all, found...), append(damaged, broken...)
+	}
+	return all, damaged, nil
+}
+
+// list is List of one network, or for an empty name of all.
+func (r Runtime) list(network string) (all []Attachment, damaged []string, err error) {
+	observer := &liveness.Observer{Release: releaseNames}
+	if all, damaged, err = r.records(network); err != nil {
+		return nil, nil, err
+	}
+	for i := range all {
+		all[i].observer = observer
 	}
 	all = append(all, r.unrecorded(observer, network, all)...)
 	r.name(all)
@@ -142,12 +149,15 @@ var (
 // readRecord reads a file of the cache. It is not ours when it is no record of an attachment.
 func readRecord(path string) (found record, ours bool, err error) {
 	content, err := os.ReadFile(path)
-	switch {
-	case err != nil:
+	if err != nil {
 		return record{}, false, err
-	case !json.Valid(content):
+	}
+	err = json.Unmarshal(content, &found) // which looks at all of it before it takes anything
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &syntax):
 		return record{}, false, errTorn
-	case json.Unmarshal(content, &found) != nil || found.Kind != libcni.CNICacheV1 || found.IfName == "" || found.NetworkName == "":
+	case err != nil || found.Kind != libcni.CNICacheV1 || found.IfName == "" || found.NetworkName == "":
 		return record{}, false, nil
 	case utils.ValidateNetworkName(found.NetworkName) != nil || utils.ValidateContainerID(found.ContainerID) != nil ||
 		utils.ValidateInterfaceName(found.IfName) != nil:
@@ -212,9 +222,12 @@ func (r Runtime) setAside(path string, why error) {
 	}
 }
 
+// SetAsideDamaged moves all files of caches that cannot be read to where they are in nobody's way, and says so.
+func (r Runtime) SetAsideDamaged() error { return r.setAsideDamaged("") }
+
 // setAsideDamaged does so with those of a network, or for an empty name with all. The name of a file begins with the network's.
 func (r Runtime) setAsideDamaged(network string) error {
-	damaged, err := r.Damaged()
+	_, damaged, err := r.records(network)
 	for _, path := range damaged {
 		if network == "" || strings.HasPrefix(filepath.Base(path), network+"-") {
 			if why := stillDamaged(path); why != nil {

@@ -38,11 +38,16 @@ func (r Runtime) Collect(ctx context.Context, networks []*libcni.NetworkConfigLi
 	if err := r.setAsideDamaged(""); err != nil {
 		return nil, err
 	}
-	lists := map[string]*libcni.NetworkConfigList{} // nil: the network's file has gone
 	all, err := r.List()
 	if err != nil {
 		return nil, err
 	}
+	return r.CollectOf(ctx, networks, all)
+}
+
+// CollectOf is Collect for who has listed all attachments a moment ago, and has damaged records as they are.
+func (r Runtime) CollectOf(ctx context.Context, networks []*libcni.NetworkConfigList, all []Attachment) (removed []Attachment, err error) {
+	lists := map[string]*libcni.NetworkConfigList{} // nil: the network's file has gone
 	interrupted, err := r.Interrupted()
 	errs := []error{err}
 	for _, a := range append(Stale(all), interrupted...) {
@@ -51,8 +56,11 @@ func (r Runtime) Collect(ctx context.Context, networks []*libcni.NetworkConfigLi
 	for _, network := range networks {
 		lists[network.Name] = network
 	}
-	attaching := underway()
-	time.Sleep(recordTime) // for those that have just ended
+	var attaching []types.GCAttachment
+	if len(lists) > 0 {
+		attaching = underway()
+		time.Sleep(recordTime) // for those that have just ended
+	}
 	for _, name := range slices.Sorted(maps.Keys(lists)) {
 		found, err := r.collectOn(ctx, name, lists[name], attaching)
 		removed, errs = append(removed, found...), append(errs, err)

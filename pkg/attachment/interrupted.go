@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/containernetworking/cni/libcni"
 	"golang.org/x/sys/unix"
@@ -135,6 +137,19 @@ func (r Runtime) TakeBack(ctx context.Context, network string) error {
 	defer unlock()
 	_, err = r.takeBackInterrupted(ctx, network)
 	return err
+}
+
+// Touched tells of which networks there is a record that cannot be read, or of an ADD that did not come to its end.
+func (r Runtime) Touched() (func(network string) bool, error) {
+	damaged, err := r.Damaged()
+	if err != nil {
+		return nil, err
+	}
+	interrupted, err := r.Interrupted()
+	return func(network string) bool {
+		return slices.ContainsFunc(damaged, func(path string) bool { return strings.HasPrefix(filepath.Base(path), network+"-") }) ||
+			slices.ContainsFunc(interrupted, func(a Attachment) bool { return a.Network == network })
+	}, err
 }
 
 // Interrupted is what processes were attaching that were killed, of all networks.

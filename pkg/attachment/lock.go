@@ -42,6 +42,27 @@ func (r Runtime) lock(network string, take func(dir int) (int, error)) (unlock f
 	return func() { _ = unix.Close(fd) }, nil // nothing was written
 }
 
+// LockIdle locks those of the networks to which nobody of fairway's attaches at the moment, as long as all of them are looked at together.
+func (r Runtime) LockIdle(networks []string) (locked map[string]bool, unlock func(), err error) {
+	dir, err := r.openDir(locksDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = unix.Close(dir) }() // nothing was written
+	var fds []int
+	locked = map[string]bool{}
+	for _, network := range networks {
+		if fd, err := flock.Try(dir, network); err == nil {
+			fds, locked[network] = append(fds, fd), true
+		}
+	}
+	return locked, func() {
+		for _, fd := range fds {
+			_ = unix.Close(fd) // nothing was written
+		}
+	}, nil
+}
+
 // openDir opens a directory below libcni's, and makes it if need be.
 func (r Runtime) openDir(name string) (fd int, err error) {
 	path := filepath.Join(r.dir(), name)

@@ -133,8 +133,21 @@ func (l *Lock) Remove(n Network) error {
 	if n.File == "" {
 		return fmt.Errorf("network %s is predefined, and in no file", n.Name)
 	}
-	if err := os.Remove(n.File); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("network %s: %w", n.Name, err)
+	return l.RemoveAll([]Network{n})
+}
+
+// RemoveAll is Remove for several, past errors.
+func (l *Lock) RemoveAll(networks []Network) error {
+	var errs []error
+	dirs := map[string]bool{}
+	for _, n := range networks {
+		if err := os.Remove(n.File); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("network %s: %w", n.Name, err))
+		}
+		dirs[filepath.Dir(n.File)] = true
 	}
-	return syncDir(filepath.Dir(n.File))
+	for dir := range dirs {
+		errs = append(errs, syncDir(dir))
+	}
+	return errors.Join(errs...)
 }

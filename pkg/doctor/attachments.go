@@ -21,16 +21,54 @@ func checkAttachments(ctx context.Context, h *Host) ([]Finding, error) {
 	}
 	left := 0
 	if len(asked) > h.MostChecked && h.MostChecked > 0 {
-		left, asked = len(asked)-h.MostChecked, h.sample(asked)
+		all := len(asked)
+		odd, err := h.odd(asked)
+		if err != nil {
+			return nil, err
+		}
+		asked = append(odd, slices.DeleteFunc(h.sample(asked), func(a attachment.Attachment) bool {
+			return slices.ContainsFunc(odd, func(o attachment.Attachment) bool { return o.Owner() == a.Owner() })
+		})...)
+		asked = asked[:min(len(asked), h.MostChecked)]
+		left = all - len(asked)
 	}
-	var findings []Finding
-	for _, a := range asked {
-		findings = append(findings, h.ask(ctx, a)...)
-	}
+	findings := together(asked, func(a attachment.Attachment) []Finding { return h.ask(ctx, a) })
 	if left > 0 {
 		findings = append(findings, Finding{Level: OK, Message: sampled(len(asked), left)})
 	}
 	return findings, nil
+}
+
+// odd are the attachments that have less on the host than most of their network have: of an element that is missing only CHECK knows whether
+// it should be there. One listing tells it of all of them. They are as many as are asked otherwise, at most.
+func (h *Host) odd(all []attachment.Attachment) (odd []attachment.Attachment, err error) {
+	marks, err := h.marked()
+	if err != nil {
+		return nil, err
+	}
+	kinds := make(map[string]int) // how many objects, by the tag
+	for _, holding := range marks.Holdings {
+		kinds[holding.Tag]++
+	}
+	usual := make(map[string]map[int]int) // of a network: how many attachments have so many objects
+	for _, a := range all {
+		if usual[a.Network] == nil {
+			usual[a.Network] = make(map[int]int)
+		}
+		usual[a.Network][kinds[a.Owner().Tag()]]++
+	}
+	for _, a := range all {
+		most := 0
+		for n, times := range usual[a.Network] {
+			if times > usual[a.Network][most] || times == usual[a.Network][most] && n > most {
+				most = n
+			}
+		}
+		if kinds[a.Owner().Tag()] < most && len(odd) < h.MostChecked {
+			odd = append(odd, a)
+		}
+	}
+	return odd, nil
 }
 
 // checkable says whether the network of an attachment has CHECK, and plugins that answer.
@@ -85,5 +123,5 @@ func (h *Host) sample(all []attachment.Attachment) []attachment.Attachment {
 }
 
 func sampled(asked, left int) string {
-	return fmt.Sprintf("%d attachments were asked, some of each network, and %d were not: --check attachments asks all", asked, left)
+	return fmt.Sprintf("%d attachments were asked, some of each network and those that have less than others of it, and %d were not: --check attachments asks all", asked, left)
 }

@@ -1,11 +1,15 @@
 package doctor
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fairway-cni/fairway/pkg/kernel"
 )
 
 // patience is how long a plugin may take to answer.
@@ -32,6 +36,31 @@ func (x *hanging) has(plugin string) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.plugins[plugin]
+}
+
+// together asks plugins for several things, as many at once as there are processors, and gives the findings in the order of the things.
+// Plugins are executed in the network namespace of the thread that asks, which is this one's.
+func together[T any](all []T, ask func(T) []Finding) (findings []Finding) {
+	own, err := kernel.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return []Finding{errorf("plugins could not be asked: %v", err)}
+	}
+	defer own.Close()
+	found := make([][]Finding, len(all))
+	var group errgroup.Group
+	group.SetLimit(runtime.NumCPU())
+	for i, one := range all {
+		group.Go(func() error {
+			return own.Container.Do(func() error {
+				found[i] = ask(one)
+				return nil
+			})
+		})
+	}
+	if err := group.Wait(); err != nil {
+		findings = append(findings, errorf("plugins could not be asked: %v", err))
+	}
+	return append(findings, slices.Concat(found...)...)
 }
 
 // hangs says whether a plugin of a network does not answer.

@@ -12,6 +12,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/pools"
 	"github.com/fairway-cni/fairway/pkg/snapshot"
 	"github.com/fairway-cni/fairway/pkg/state"
+	"github.com/fairway-cni/fairway/pkg/state/sweep"
 	"github.com/fairway-cni/fairway/pkg/topology"
 )
 
@@ -23,7 +24,7 @@ type Places struct {
 	Agent string
 	// Version is this release's, to which plugins are compared. A build without one compares nothing.
 	Version string
-	// MostChecked is for how many attachments CHECK is run when all checks are made. 0: all.
+	// MostChecked is for how many attachments CHECK is run, and for how many networks STATUS, when all checks are made. 0: all.
 	MostChecked int
 	// Resolv are the files that name the host's servers, the first that names any beyond the host itself counts. Nil: none is looked at.
 	Resolv []string
@@ -38,8 +39,11 @@ type Host struct {
 	Snapshot        snapshot.Host
 	Kernel          *kernel.Kernel
 
-	described []topology.Network // those of files, and those in use
-	troubled  []state.Owner      // attachments of which something is said already
+	described []topology.Network                 // those of files, and those in use
+	onNetwork map[string][]attachment.Attachment // of Alive, by the network
+	ownedBy   map[state.Owner]bool               // those of Alive; nil: not collected yet
+	marks     *sweep.Marks                       // nil: not read yet
+	troubled  []state.Owner                      // attachments of which something is said already
 	segments  map[int][]neighbour
 	silent    hanging
 	filter    *packetfilter.Filter // nil: not read yet
@@ -85,8 +89,40 @@ func Examine(p Places) (*Host, error) {
 func (h *Host) Close() { h.Kernel.Close() }
 
 // used says whether a container that is alive is on the network.
-func (h *Host) used(network string) bool {
-	return slices.ContainsFunc(h.Alive, func(a attachment.Attachment) bool { return a.Network == network })
+func (h *Host) used(network string) bool { return len(h.on(network)) > 0 }
+
+// on are the attachments to a network that are alive.
+func (h *Host) on(network string) []attachment.Attachment {
+	if h.onNetwork == nil {
+		h.onNetwork = make(map[string][]attachment.Attachment)
+		for _, a := range h.Alive {
+			h.onNetwork[a.Network] = append(h.onNetwork[a.Network], a)
+		}
+	}
+	return h.onNetwork[network]
+}
+
+// marked is what the host holds in the names of networks.
+func (h *Host) marked() (sweep.Marks, error) {
+	if h.marks == nil {
+		marks, err := sweep.ReadMarks(h.Kernel)
+		if err != nil {
+			return marks, err
+		}
+		h.marks = &marks
+	}
+	return *h.marks, nil
+}
+
+// owners are those of the attachments that are alive.
+func (h *Host) owners() map[state.Owner]bool {
+	if h.ownedBy == nil {
+		h.ownedBy = make(map[state.Owner]bool, len(h.Alive))
+		for _, a := range h.Alive {
+			h.ownedBy[a.Owner()] = true
+		}
+	}
+	return h.ownedBy
 }
 
 // networks are those of files, and those in use.

@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
-	"github.com/fairway-cni/fairway/pkg/conflist"
-	"github.com/fairway-cni/fairway/pkg/state/sweep"
 )
 
 // checkLeftovers looks for what a container has on the host after it has gone, and for attachments that nobody has taken
@@ -35,21 +33,19 @@ func checkLeftovers(_ context.Context, h *Host) ([]Finding, error) {
 				command("fairway disconnect %s %s", shell(a.Network), shell(a.ID)).remedy("unless its runtime keeps records that are not below /var/lib/cni"))
 		}
 	}
-	bridges, err := sweep.OrphanBridges(h.Kernel, func(bridge string) bool {
-		return slices.ContainsFunc(h.Networks.All, func(n conflist.Network) bool { return n.Link == bridge })
-	})
-	for _, bridge := range bridges {
+	ofNetwork := make(map[string]bool)
+	for _, n := range h.Networks.All {
+		ofNetwork[n.Link] = true
+	}
+	marks, err := h.marked()
+	if err != nil {
+		return findings, err
+	}
+	for _, bridge := range marks.OrphanBridges(func(bridge string) bool { return ofNetwork[bridge] }) {
 		findings = append(findings, warningf("bridge %s is of no network: the network's file has gone, and its subnet is taken", bridge).command("fairway gc"))
 	}
-	if err != nil {
-		return findings, err
-	}
-	held, err := sweep.Holdings(h.Kernel)
-	if err != nil {
-		return findings, err
-	}
 	of := make(map[string][]string)
-	for _, holding := range held {
+	for _, holding := range marks.Holdings {
 		if !named[holding.Tag] && !slices.Contains(of[holding.Tag], holding.Object) {
 			of[holding.Tag] = append(of[holding.Tag], holding.Object)
 		}

@@ -29,9 +29,12 @@ func checkNetconf(_ context.Context, h *Host) ([]Finding, error) {
 				remedy("add \"cniVersions\": [%q, \"1.1.0\"] to the file", n.List.CNIVersion))
 		}
 	}
-	for i, a := range bridges {
-		for _, b := range bridges[:i] {
-			if key := contradiction(a, b); key != "" && a.Link == b.Link {
+	sharing := make(map[string][]conflist.Network) // by the bridge
+	for _, a := range bridges {
+		others := sharing[a.Link]
+		sharing[a.Link] = append(others, a)
+		for _, b := range others {
+			if key := contradiction(a, b); key != "" {
 				findings = append(findings, errorf("%s and %s both use bridge %s, with different values of key %s", where(b), where(a), a.Link, key).
 					remedy("give each a bridge of its own in key bridge, or the same settings"))
 			}

@@ -3,15 +3,16 @@ package doctor
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
 
-	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/conflist"
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
+	"github.com/fairway-cni/fairway/pkg/state"
 )
 
 // settling is how long an ADD may take from its reservation to its end, when the runtime records it.
@@ -59,12 +60,15 @@ func addressConfig(n conflist.Network) (hostlocal.Config, error) {
 
 // unreserved finds addresses that containers have, and that the next container may get.
 func (h *Host) unreserved(n conflist.Network, c hostlocal.Config, held []hostlocal.Reservation) []Finding {
+	reserved := make(map[netip.Addr]bool, len(held))
+	for _, r := range held {
+		reserved[r.Addr] = true
+	}
 	var findings []Finding
-	for _, a := range h.Alive {
+	for _, a := range h.on(n.Name) {
 		for _, p := range a.Addresses {
 			ofRange := slices.ContainsFunc(n.IPAM.Pools, func(pool conflist.Pool) bool { return pool.Subnet.Contains(p.Addr()) })
-			reserved := slices.ContainsFunc(held, func(r hostlocal.Reservation) bool { return r.Addr == p.Addr() })
-			if a.Network != n.Name || a.Unrecorded || !ofRange || reserved {
+			if a.Unrecorded || !ofRange || reserved[p.Addr()] {
 				continue
 			}
 			h.troubled = append(h.troubled, a.Owner())
@@ -90,7 +94,5 @@ func (h *Host) stale(n conflist.Network, held []hostlocal.Reservation) (stale []
 
 // holds says whether an attachment that is alive is the owner.
 func (h *Host) holds(network string, o hostlocal.Owner) bool {
-	return slices.ContainsFunc(h.Alive, func(a attachment.Attachment) bool {
-		return a.Network == network && a.ID == o.ContainerID && a.IfName == o.IfName
-	})
+	return h.owners()[state.Owner{Network: network, ContainerID: o.ContainerID, IfName: o.IfName}]
 }

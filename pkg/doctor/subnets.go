@@ -13,11 +13,14 @@ import (
 // can go one way only.
 func checkSubnets(_ context.Context, h *Host) ([]Finding, error) {
 	var findings []Finding
+	foreign := h.foreignRoutes()
 	for i, a := range h.described {
 		for _, b := range h.described[:i] {
 			findings = append(findings, overlap(h, b, a)...)
 		}
-		findings = append(findings, h.foreignRoutes(a)...)
+		for _, r := range foreign {
+			findings = append(findings, h.besideRoute(a, r)...)
+		}
 	}
 	return findings, nil
 }
@@ -42,24 +45,39 @@ func overlap(h *Host, a, b topology.Network) []Finding {
 // onHost says whether the host has the subnets of a network on a link of its own.
 func onHost(n topology.Network) bool { return n.Type == "bridge" || n.Type == "overlay-vxlan" }
 
-// foreignRoutes compares a network with the routes that are not its own.
-func (h *Host) foreignRoutes(n topology.Network) []Finding {
-	if !onHost(n) {
-		return nil
+// foreignRoute is a route of the host's that is of no network.
+type foreignRoute struct {
+	dst  netip.Prefix
+	link string
+}
+
+// foreignRoutes are those by links of no network.
+func (h *Host) foreignRoutes() (foreign []foreignRoute) {
+	ofNetwork := make(map[string]bool) // links which are compared as networks
+	for _, n := range h.described {
+		ofNetwork[n.Link] = ofNetwork[n.Link] || onHost(n)
 	}
-	var findings []Finding
 	for _, r := range h.Snapshot.Routes {
 		link, ok := h.Snapshot.LinkAt(r.Link)
 		// A veth leads to a container; its subnet, if it is another's, is compared with that network.
 		const halves = 1 // 0.0.0.0/1 and 128.0.0.0/1 stand for the default route of a VPN
-		if !ok || r.Dst.Bits() <= halves || link.Name == n.Link || link.Owned() || h.ofNetwork(link) {
-			continue
+		if ok && r.Dst.Bits() > halves && !link.Owned() && !ofNetwork[link.Name] && !r.Dst.Addr().IsLinkLocalUnicast() && !r.Dst.Addr().IsMulticast() {
+			foreign = append(foreign, foreignRoute{r.Dst, link.Name})
 		}
-		for _, s := range n.Subnets {
-			if s.Overlaps(r.Dst) && !r.Dst.Addr().IsLinkLocalUnicast() && !r.Dst.Addr().IsMulticast() {
-				findings = append(findings, overlapped(n, s, r.Dst, link.Name).
-					remedy("give the network another subnet in %s", fileOf(h.Networks, n.Name)))
-			}
+	}
+	return foreign
+}
+
+// besideRoute compares a network with a route that is not its own.
+func (h *Host) besideRoute(n topology.Network, r foreignRoute) []Finding {
+	if !onHost(n) || r.link == n.Link {
+		return nil
+	}
+	var findings []Finding
+	for _, s := range n.Subnets {
+		if s.Overlaps(r.dst) {
+			findings = append(findings, overlapped(n, s, r.dst, r.link).
+				remedy("give the network another subnet in %s", fileOf(h.Networks, n.Name)))
 		}
 	}
 	return findings

@@ -36,53 +36,78 @@ type Leftover struct {
 // networks have left whose files have gone: bridges, and directories of addresses in which nothing is reserved for anybody who may live.
 // It changes nothing. Plugins of others may find more.
 func (h Host) Leftovers(networks conflist.Networks) ([]Leftover, error) {
-	attached, err := h.Runtime.List()
-	if err != nil {
-		return nil, err
-	}
-	valid := map[state.Owner]bool{}
-	tags := map[string]bool{}
-	for _, a := range attached {
-		owner := state.Owner{Network: a.Network, ContainerID: a.ID, IfName: a.IfName}
-		valid[owner], tags[owner.Tag()] = true, true // the stale ones are listed by themselves
+	look, err := h.look(networks)
+	return look.left, err
+}
+
+// look is what one look at the host has found.
+type look struct {
+	attached []attachment.Attachment
+	marks    sweep.Marks
+	left     []Leftover
+}
+
+// look lists attachments, and what is left over.
+func (h Host) look(networks conflist.Networks) (l look, err error) {
+	if l.attached, err = h.Runtime.List(); err != nil {
+		return l, err
 	}
 	k, err := kernel.Open("")
 	if err != nil {
-		return nil, err
+		return l, err
 	}
 	defer k.Close()
-	var all []Leftover
-	held, err := sweep.Holdings(k)
-	errs := []error{err}
-	for _, holding := range held {
+	if l.marks, err = sweep.ReadMarks(k); err != nil {
+		return l, err
+	}
+	var errs []error
+	if l.left, err = h.owned(networks, l); err != nil {
+		errs = append(errs, err)
+	}
+	for _, name := range l.marks.OrphanBridges(func(bridge string) bool { return hasBridge(networks, bridge) }) {
+		l.left = append(l.left, Leftover{Object: "bridge " + name})
+	}
+	for _, name := range orphanDirectories(networks, l.attached) {
+		l.left = append(l.left, Leftover{Network: name, Object: directoryOfAddresses})
+	}
+	return l, errors.Join(errs...)
+}
+
+// directoryOfAddresses is an object that a network has left whose file has gone.
+const directoryOfAddresses = "directory of addresses"
+
+// owned is what owners have that are not attached.
+func (h Host) owned(networks conflist.Networks, l look) (all []Leftover, err error) {
+	valid := map[state.Owner]bool{}
+	tags := map[string]bool{}
+	for _, a := range l.attached {
+		valid[a.Owner()], tags[a.Owner().Tag()] = true, true // the stale ones are listed by themselves
+	}
+	known := map[string]bool{} // a file says what the network is
+	for _, n := range networks.All {
+		known[n.Name] = n.List != nil
+	}
+	for _, holding := range l.marks.Holdings {
 		fields := strings.Split(holding.Tag, " ")
-		if tags[holding.Tag] || len(fields) < 3 || !isKnown(networks, fields[1]) {
+		if tags[holding.Tag] || len(fields) < 3 || !known[fields[1]] {
 			continue
 		}
-		l := Leftover{Network: fields[1], ContainerID: fields[2], Object: holding.Object, inKernel: true}
+		left := Leftover{Network: fields[1], ContainerID: fields[2], Object: holding.Object, inKernel: true}
 		if len(fields) > 3 {
-			l.IfName = fields[3]
+			left.IfName = fields[3]
 		}
-		all = append(all, l)
+		all = append(all, left)
 	}
+	var errs []error
+	observer := &liveness.Observer{}
 	for _, n := range networks.All {
-		if collects(n) {
-			addresses, err := leftAddresses(n, valid)
+		if n.List != nil && n.List.CNIVersion >= "1.1.0" { // whose plugins are asked to collect what is left
+			addresses, err := leftAddresses(n, valid, observer)
 			all, errs = append(all, addresses...), append(errs, err)
 		}
 	}
-	if all, err = h.settled(all); err != nil {
-		return nil, errors.Join(append(errs, err)...)
-	}
-	bridges, err := sweep.OrphanBridges(k, func(bridge string) bool { return hasBridge(networks, bridge) })
-	for _, name := range bridges {
-		all = append(all, Leftover{Object: "bridge " + name})
-	}
-	errs = append(errs, err)
-	for _, name := range orphanDirectories(networks, attached) {
-		all = append(all, Leftover{Network: name, Object: "directory of addresses"})
-	}
-	return all, errors.Join(errs...)
+	all, err = h.settled(all)
+	return all, errors.Join(append(errs, err)...)
 }
 
 // settled is those among leftovers that no attachment owns which was made since the first look: it had no record then.
@@ -100,21 +125,13 @@ func (h Host) settled(all []Leftover) ([]Leftover, error) {
 	}), err
 }
 
-// isKnown says whether a file says what a network is.
-func isKnown(networks conflist.Networks, name string) bool {
-	return slices.ContainsFunc(networks.All, func(n conflist.Network) bool { return n.Name == name && n.List != nil })
-}
-
-// collects says whether the plugins of a network are asked to collect what is left: from CNI 1.1.0 on.
-func collects(n conflist.Network) bool { return n.List != nil && n.List.CNIVersion >= "1.1.0" }
-
 func hasBridge(networks conflist.Networks, bridge string) bool {
 	return slices.ContainsFunc(networks.All, func(n conflist.Network) bool { return n.Link == bridge })
 }
 
 // leftAddresses are what host-local keeps for nobody. An owner of the host's own is none of a container.
-func leftAddresses(n conflist.Network, valid map[state.Owner]bool) ([]Leftover, error) {
-	reserved, err := reservations(n.List)
+func leftAddresses(n conflist.Network, valid map[state.Owner]bool, observer *liveness.Observer) ([]Leftover, error) {
+	reserved, err := reservations(n.List, observer)
 	var left []Leftover
 	for _, r := range reserved {
 		owner := state.Owner{Network: n.Name, ContainerID: r.Owner.ContainerID, IfName: r.Owner.IfName}
@@ -126,7 +143,7 @@ func leftAddresses(n conflist.Network, valid map[state.Owner]bool) ([]Leftover, 
 }
 
 // reservations lists what host-local keeps on a network; with another IPAM plugin, nothing.
-func reservations(list *libcni.NetworkConfigList) ([]hostlocal.Reservation, error) {
+func reservations(list *libcni.NetworkConfigList, observer *liveness.Observer) ([]hostlocal.Reservation, error) {
 	if len(list.Plugins) == 0 {
 		return nil, nil
 	}
@@ -139,14 +156,14 @@ func reservations(list *libcni.NetworkConfigList) ([]hostlocal.Reservation, erro
 		return nil, nil // of another IPAM plugin, or a matter of doctor's
 	}
 	store := hostlocal.NewStore(c)
-	store.Gone = ipam.Gone(&liveness.Observer{})
+	store.Gone = ipam.Gone(observer)
 	return store.Reservations()
 }
 
 // holders are those who have an address on a network and whose namespace lives, whoever attached them and wherever the records of that
 // are.
 func holders(list *libcni.NetworkConfigList) (owners []state.Owner) {
-	reserved, _ := reservations(list) // what cannot be read, the plugins' GC cannot read either
+	reserved, _ := reservations(list, &liveness.Observer{}) // what cannot be read, the plugins' GC cannot read either
 	for _, r := range reserved {
 		if r.Lives {
 			owners = append(owners, state.Owner{Network: list.Name, ContainerID: r.Owner.ContainerID, IfName: r.Owner.IfName})
@@ -182,30 +199,35 @@ func orphanStore(network string) *hostlocal.Store {
 
 // Collect takes away what containers and networks have left, and gives what that was. It goes on past errors.
 func (h Host) Collect(ctx context.Context, networks conflist.Networks) (removed []attachment.Attachment, left []Leftover, err error) {
-	before, err := h.Leftovers(networks)
+	if err := h.Runtime.SetAsideDamaged(); err != nil {
+		return nil, nil, err
+	}
+	before, err := h.look(networks)
 	errs := []error{err}
 	var lists []*libcni.NetworkConfigList
+	quiet := h.newQuiet(ctx, before)
 	for _, n := range networks.All {
-		if n.List != nil && n.Driver != "host" && n.Driver != "null" { // which hold nothing
+		if n.List != nil && n.Driver != "host" && n.Driver != "null" && !quiet.is(n) { // those two hold nothing
 			lists = append(lists, n.List)
 		}
 	}
 	runtime := h.Runtime
 	runtime.Holders = holders
 	runtime.Prune = func(network string, valid []state.Owner) error {
-		if !slices.ContainsFunc(before, func(l Leftover) bool { return l.Network == network && l.inKernel }) {
+		if !slices.ContainsFunc(before.left, func(l Leftover) bool { return l.Network == network && l.inKernel }) {
 			return nil
 		}
 		return pruneKernel(network, valid)
 	}
-	removed, err = runtime.Collect(ctx, lists)
-	errs = append(errs, err, h.discardOrphans(ctx))
-	if len(before) == 0 {
-		return removed, nil, errors.Join(errs...) // to list everything again takes a second where thousands are attached
+	removed, err = runtime.CollectOf(ctx, lists, before.attached)
+	errs = append(errs, err)
+	if len(before.left) == 0 {
+		return removed, nil, errors.Join(errs...)
 	}
+	errs = append(errs, h.discardOrphans(ctx))
 	after, err := h.Leftovers(networks)
 	errs = append(errs, err)
-	left = slices.DeleteFunc(before, func(l Leftover) bool { return slices.Contains(after, l) })
+	left = slices.DeleteFunc(before.left, func(l Leftover) bool { return slices.Contains(after, l) })
 	return removed, left, errors.Join(errs...)
 }
 
@@ -239,9 +261,9 @@ func (h Host) discardOrphans(ctx context.Context) error {
 		return err
 	}
 	defer k.Close()
-	bridges, err := sweep.OrphanBridges(k, func(bridge string) bool { return hasBridge(networks, bridge) })
+	marks, err := sweep.ReadMarks(k)
 	errs := []error{err}
-	for _, bridge := range bridges {
+	for _, bridge := range marks.OrphanBridges(func(bridge string) bool { return hasBridge(networks, bridge) }) {
 		errs = append(errs, sweep.DiscardBridge(k, bridge))
 	}
 	for _, name := range orphanDirectories(networks, attached) {

@@ -82,29 +82,70 @@ func (f PruneFilter) passes(n conflist.Network) bool {
 // Prune removes the networks of fairway's own that no container is on and that pass the filter. It goes on past errors;
 // removed are the names of those that are gone.
 func (h Host) Prune(ctx context.Context, f PruneFilter) (removed []string, err error) {
-	networks, err := conflist.Load(h.Netconf)
-	if err != nil {
-		return nil, err
-	}
-	for _, warning := range networks.Warnings {
-		h.Warn(warning)
-	}
-	all, err := h.Runtime.List()
-	if err != nil {
-		return nil, err
-	}
-	var errs []error
-	for _, n := range networks.All {
-		if n.Maker != conflist.Fairway || n.Predefined() || n.ConfigOnly || !f.passes(n) || len(attachment.Of(n.Name, all)) > 0 {
-			continue
-		}
+	gone, others, err := h.pruneUnused(ctx, f)
+	errs := []error{err}
+	for _, n := range others {
 		switch err := h.Remove(ctx, n); {
 		case errors.Is(err, attachment.ErrInUse): // since a moment, or on another host
 		case err != nil:
 			errs = append(errs, err)
 		default:
-			removed = append(removed, n.Name)
+			gone = append(gone, n)
 		}
 	}
+	for _, n := range gone {
+		removed = append(removed, n.Name)
+	}
 	return removed, errors.Join(errs...)
+}
+
+// pruneUnused removes those networks of which the host has nothing, by one look at all of it; others are the ones to be removed one by one.
+// Nobody of fairway's makes, removes or attaches to any of them meanwhile.
+func (h Host) pruneUnused(ctx context.Context, f PruneFilter) (removed, others []conflist.Network, err error) {
+	lock, err := conflist.Acquire(h.Netconf)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer lock.Release()
+	networks, err := conflist.Load(h.Netconf)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, warning := range networks.Warnings {
+		h.Warn(warning)
+	}
+	var candidates []conflist.Network
+	var names []string
+	for _, n := range networks.All {
+		if n.Maker == conflist.Fairway && !n.Predefined() && !n.ConfigOnly && f.passes(n) {
+			candidates, names = append(candidates, n), append(names, n.Name)
+		}
+	}
+	if len(candidates) == 0 {
+		return nil, nil, nil
+	}
+	locked, unlock, err := h.Runtime.LockIdle(names)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer unlock()
+	seen, err := h.look(networks)
+	if err != nil {
+		return nil, nil, err
+	}
+	recorded, err := h.Runtime.Touched()
+	if err != nil {
+		return nil, nil, err
+	}
+	quiet := h.newQuiet(ctx, seen)
+	for _, n := range candidates {
+		switch {
+		case quiet.alive(n.Name):
+		case n.Agent || !locked[n.Name] || recorded(n.Name) || !quiet.unused(n) || discardReservations(ctx, n) != nil:
+			others = append(others, n)
+		default:
+			removed = append(removed, n)
+		}
+	}
+	return removed, others, lock.RemoveAll(removed)
 }

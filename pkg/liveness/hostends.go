@@ -3,6 +3,7 @@ package liveness
 import (
 	"bytes"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -36,19 +37,23 @@ func (o *Observer) HasHostEnd(owner state.Owner) bool {
 
 // LeadsToPeer says whether a path leads to the namespace with the other end of a veth of the owner, or of one of a name.
 func (o *Observer) LeadsToPeer(path string, owner state.Owner, name string) bool {
-	number, err := numberOf(path)
+	number, err := o.numberOf(path)
 	return err == nil && number >= 0 && slices.ContainsFunc(o.hostEnds().all, func(e HostEnd) bool {
 		return e.Namespace == number && (e.Name == owner.HostLink() || e.Alias == owner.Tag() || e.Name == name)
 	})
 }
 
-func numberOf(path string) (int, error) {
-	k, err := kernel.Open("")
-	if err != nil {
-		return -1, err
+// numberOf asks by a handle that goes with the observer: there may be thousands of questions.
+func (o *Observer) numberOf(path string) (int, error) {
+	if o.host == nil {
+		k, err := kernel.Open("")
+		if err != nil {
+			return -1, err
+		}
+		o.host = k
+		runtime.AddCleanup(o, (*kernel.Kernel).Close, k)
 	}
-	defer k.Close()
-	return k.NumberOf(path)
+	return o.host.NumberOf(path)
 }
 
 // HasVeth says whether the host has a veth of a name or a MAC; an empty one is none. It is true also when the links cannot be listed.

@@ -27,6 +27,7 @@ type Observer struct {
 	// is known.
 	Release func()
 
+	host     *kernel.Kernel // nil: not opened yet
 	view     *view
 	ends     *ends
 	holders  *holders

@@ -23,6 +23,9 @@ func IFB(o state.Owner) string {
 	return ifbPrefix + hex.EncodeToString(sum[:6])
 }
 
+// IsIFB says whether a link is called as such a device.
+func IsIFB(a *netlink.LinkAttrs) bool { return strings.HasPrefix(a.Name, ifbPrefix) }
+
 // upstreamIFB is the name that upstream's plugin v1.9.1 gives it, so that its attachments are checked and removed too.
 func upstreamIFB(o state.Owner) string {
 	sum := sha512.Sum512([]byte(o.Network + o.ContainerID))
@@ -64,7 +67,7 @@ func Prune(k *kernel.Kernel, network string, valid []state.Owner) error {
 	var errs []error
 	for _, link := range links {
 		a := link.Attrs()
-		if link.Type() == "ifb" && strings.HasPrefix(a.Name, ifbPrefix) && a.Group == state.Group(network) && !names[a.Name] {
+		if link.Type() == "ifb" && IsIFB(a) && a.Group == state.Group(network) && !names[a.Name] {
 			errs = append(errs, state.DeleteLink(k.Host, link))
 		}
 	}

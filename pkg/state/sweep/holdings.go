@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/state"
@@ -20,6 +21,10 @@ func Holdings(k *kernel.Kernel) ([]ruleset.Holding, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ip link show: %w", err)
 	}
+	return holdings(k, links)
+}
+
+func holdings(k *kernel.Kernel, links []netlink.Link) ([]ruleset.Holding, error) {
 	var held []ruleset.Holding
 	for _, link := range links {
 		if a := link.Attrs(); state.IsTag(a.Alias) {
