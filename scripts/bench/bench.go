@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 )
 
 // Row is one line of a table.
@@ -75,7 +76,9 @@ func (b bench) tables(ctx context.Context, w io.Writer, only *regexp.Regexp) ([]
 	more, failure := b.run(ctx, w, printOverlayHeading, selected(b.ofOverlay(), only))
 	err = errors.Join(err, failure)
 	names, failure := b.run(ctx, w, printOverlayHeading, selected(b.ofNames(), only))
-	return append(append(append(rows, grown...), more...), names...), errors.Join(err, failure)
+	err = errors.Join(err, failure)
+	commands, failure := b.run(ctx, w, printOverlayHeading, selected(b.ofCommands(), only))
+	return slices.Concat(rows, grown, more, names, commands), errors.Join(err, failure)
 }
 
 func (b bench) besideUpstream() []measurement {
