@@ -1,27 +1,48 @@
 package kernel
 
 import (
-	"bytes"
 	"errors"
 
 	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// Tables lists the tables of nftables, of all families. A kernel without nftables has none.
-func (k *Kernel) Tables() (tables []nftables.Table, err error) {
-	request := nftMessage(unix.NFT_MSG_GETTABLE, unix.NLM_F_DUMP, nftables.TableFamilyUnspecified, nil)
-	err = k.listNetfilter(request, func(reply []byte) {
-		name := bytes.TrimRight(attribute(reply[sizeofGenmsg:], unix.NFTA_TABLE_NAME), "\x00")
-		tables = append(tables, nftables.Table{Family: nftables.TableFamily(reply[0]), Name: string(name)})
-	})
-	if err == nil {
-		return tables, nil
+// TablesOf is those of some tables of nftables that there are. They are asked for one by one, in one datagram: a listing would be
+// interrupted on a busy host. A kernel without nftables has none.
+func (k *Kernel) TablesOf(wanted []nftables.Table) (found []nftables.Table, err error) {
+	requests := make([]Message, 0, len(wanted))
+	for _, t := range wanted {
+		encoder := netlink.NewAttributeEncoder()
+		encoder.String(unix.NFTA_TABLE_NAME, t.Name)
+		attributes, err := encoder.Encode()
+		if err != nil {
+			return nil, err
+		}
+		requests = append(requests, messageOf(nftRequest(unix.NFT_MSG_GETTABLE, 0, t.Family, attributes)))
 	}
-	if has, asked := k.HasNftables(); asked == nil && !has {
-		return nil, nil
+	s, err := k.protocol(unix.NETLINK_NETFILTER)
+	if err != nil {
+		return nil, err
 	}
-	return nil, err
+	all, err := s.ask(requests)
+	if err != nil {
+		return nil, err
+	}
+	for i, a := range all {
+		switch {
+		case a.err == nil:
+			found = append(found, wanted[i])
+		case errors.Is(a.err, unix.EINVAL):
+			if has, err := k.HasNftables(); err != nil || !has {
+				return nil, err
+			}
+			return nil, a.err
+		case !errors.Is(a.err, unix.ENOENT) && !errors.Is(a.err, unix.EAFNOSUPPORT):
+			return nil, a.err
+		}
+	}
+	return found, nil
 }
 
 // HasChain says whether the host has a chain in a table.

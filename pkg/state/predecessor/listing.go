@@ -30,11 +30,11 @@ type listing struct {
 // list finds those tables that there are. Where there are none, that has cost one request. Chains are asked for by their names: in the
 // table nat of a node, kube-proxy has thousands.
 func list(k *kernel.Kernel, wanted tables) (*listing, error) {
-	there, err := k.Tables()
+	there, err := k.TablesOf(wanted.all())
 	if err != nil {
-		return nil, fmt.Errorf("nft list tables: %w", err)
+		return nil, fmt.Errorf("nft list table: %w", err)
 	}
-	return &listing{kernel: k, tables: slices.DeleteFunc(there, func(t nftables.Table) bool { return !wanted.has(t) })}, nil
+	return &listing{kernel: k, tables: there}, nil
 }
 
 // chain is a chain, or nil.

@@ -33,6 +33,15 @@ type tables map[string][]nftables.TableFamily
 
 func (t tables) has(table nftables.Table) bool { return slices.Contains(t[table.Name], table.Family) }
 
+func (t tables) all() (list []nftables.Table) {
+	for name, families := range t {
+		for _, family := range families {
+			list = append(list, nftables.Table{Family: family, Name: name})
+		}
+	}
+	return list
+}
+
 // ipFamilies are those of iptables and ip6tables.
 var ipFamilies = []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6}
 
