@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,7 +24,8 @@ import (
 // call is one request of a runtime, read and found sound.
 type call struct {
 	env   Env
-	stdin []byte
+	given []byte // as it came
+	stdin []byte // with rows of ports joined
 	lean  []byte // stdin without the ports, which modes alone read
 	conf  netConf
 
@@ -55,16 +57,20 @@ type netConf struct {
 
 // read reads the request and checks what all plugins need. On an error, the call still tells the version to report it in.
 func (c *call) read(stdin io.Reader) (err error) {
-	if c.stdin, err = io.ReadAll(stdin); err != nil {
+	var text bytes.Buffer // which grows in larger steps than io.ReadAll
+	if _, err = text.ReadFrom(stdin); err != nil {
 		return fmt.Errorf("network configuration on standard input: %w", err)
 	}
+	c.given = text.Bytes()
+	c.stdin = c.given
 	if c.env.Command == "VERSION" {
 		_ = json.Unmarshal(c.stdin, &c.conf) // whatever it is, or nothing as in CNI 0.1.0: the answer is the same
 		return nil
 	}
 	c.lean = c.stdin
 	const long = 4096 // bytes; a shorter one is read in no time
-	if len(c.stdin) > long {
+	if len(c.given) > long {
+		c.stdin = netconf.JoinRows(c.given)
 		c.lean = netconf.Blank(c.stdin, "runtimeConfig", "portMappings")
 	}
 	if err := c.decode(); err != nil {
@@ -94,6 +100,9 @@ func (c *call) read(stdin io.Reader) (err error) {
 // decode reads the keys. To DEL, one of a wrong type is as none: it may have been written since ADD.
 func (c *call) decode() error {
 	err := Decode(c.lean, &c.conf)
+	if syntax := new(json.SyntaxError); errors.As(err, &syntax) {
+		err = Decode(c.given, &c.conf) // which tells the byte
+	}
 	if err == nil && c.env.Command == "GC" {
 		return c.readValid()
 	}
@@ -169,7 +178,7 @@ func (c *call) addressing() ipam.Request {
 		Owner: ipam.Owner{ContainerID: c.env.ContainerID, IfName: c.env.IfName},
 	}
 	if r.Executed() {
-		r.Stdin = c.stdin // all of it is its business
+		r.Stdin = c.given // all of it is its business
 	}
 	return r
 }

@@ -13,6 +13,8 @@ type PortMapping struct {
 	ContainerPort int    `json:"containerPort"`
 	Protocol      string `json:"protocol"` // tcp, udp or sctp, in any case; empty: tcp
 	HostIP        string `json:"hostIP"`   // empty: every address
+	// More is ours: how many equal ports follow in a row. netconf.JoinRows writes it.
+	More int `json:"more"`
 	// PublishFrom is ours: who may come in by this port. Nil: whoever may by the others.
 	PublishFrom []string `json:"publishFrom"`
 	// HeldBy is ours: sockets that the runtime has opened at the port for this container, by their inodes. They are no conflict.
@@ -22,23 +24,37 @@ type PortMapping struct {
 // PublishedPorts reads the ports of a runtime. Those without a host's address get hostIP, those without sources get from.
 func PublishedPorts(mappings []PortMapping, hostIP netip.Addr, from []netip.Prefix) ([]ports.Port, error) {
 	list := make([]ports.Port, 0, len(mappings))
-	seen := make(map[ports.Key]uint16, len(mappings))
+	rows := false
 	for _, m := range mappings {
 		port, err := m.read(hostIP, from)
 		if err != nil {
 			return nil, err
 		}
+		list, rows = append(list, port), rows || port.More > 0
+	}
+	if rows && ports.Overlap(list) {
+		list = ports.Singles(list)
+	}
+	list, err := once(list)
+	return ports.Join(list), err
+}
+
+// once is the ports without those that are asked for again. One that is to lead to two ports is an error. Rows overlap with nothing.
+func once(list []ports.Port) ([]ports.Port, error) {
+	seen := make(map[ports.Key]uint16, len(list))
+	single := list[:0]
+	for _, port := range list {
 		to, twice := seen[port.Key()]
 		switch {
 		case !twice:
 			seen[port.Key()] = port.ContainerPort
-			list = append(list, port)
+			single = append(single, port)
 		case to != port.ContainerPort:
 			return nil, Invalidf("runtimeConfig.portMappings has port %d/%s of the host for ports %d and %d of the container: publish each by a port of its own",
 				port.HostPort, ports.ProtocolName(port.Protocol), to, port.ContainerPort)
 		}
 	}
-	return ports.Join(list), nil
+	return single, nil
 }
 
 func (m PortMapping) read(hostIP netip.Addr, from []netip.Prefix) (p ports.Port, err error) {
@@ -61,6 +77,10 @@ func (m PortMapping) read(hostIP netip.Addr, from []netip.Prefix) (p ports.Port,
 		}
 		*port.into = uint16(port.value)
 	}
+	if m.More < 0 || m.More > 65535-max(m.HostPort, m.ContainerPort) {
+		return p, Invalidf("runtimeConfig.portMappings has more %d behind port %d: give as many as there are up to 65535", m.More, m.HostPort)
+	}
+	p.More = uint16(m.More)
 	if m.HostIP != "" {
 		if p.HostIP, err = HostIP("runtimeConfig.portMappings has hostIP", m.HostIP); err != nil {
 			return p, err

@@ -47,12 +47,17 @@ func (c Change) TakeBack(k *kernel.Kernel) error {
 	return errors.Join(deleteAll(k, added), k.ReplaceElements(instead, c.Replaced))
 }
 
-// Add adds elements, each of which must be new or of the same owner, and says what it has changed. The error is a *TakenError
-// when one belongs to another; then those added before it are taken back.
+// Add builds the layout unless it stands, and is Put.
 func (l Layout) Add(k *kernel.Kernel, elements []kernel.Element) (Change, error) {
 	if err := l.Ensure(k); err != nil {
 		return Change{}, err
 	}
+	return l.Put(k, elements)
+}
+
+// Put adds elements, each of which must be new or of the same owner, and says what it has changed. The error is a *TakenError
+// when one belongs to another; then those added before it are taken back.
+func (l Layout) Put(k *kernel.Kernel, elements []kernel.Element) (Change, error) {
 	var all Change
 	for chunk := range slices.Chunk(elements, perTransaction) {
 		some, err := l.addChunk(k, chunk)
@@ -64,34 +69,41 @@ func (l Layout) Add(k *kernel.Kernel, elements []kernel.Element) (Change, error)
 	return all, nil
 }
 
-// addChunk adds elements in one transaction.
-func (l Layout) addChunk(k *kernel.Kernel, elements []kernel.Element) (Change, error) {
-	// An element may go between two steps, with its owner's DEL; and so may all, with `nft flush ruleset`.
-	const tries = 8
-	var err error
-	for range tries {
-		err = k.AddElements(elements)
-		if err == nil {
-			return Change{Added: elements}, nil
-		}
-		// A set of intervals says ENOTEMPTY where two overlap in part.
-		if !errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.ENOENT) {
-			return Change{}, Unsupported(err)
-		}
-		var stale, missing []kernel.Element
-		if stale, missing, err = compare(k, elements); err != nil {
-			return Change{}, err
-		}
-		if err = k.ReplaceElements(stale, missing); err == nil {
-			return Change{Added: missing, Replaced: stale}, nil
-		}
+// inTheWay are the errors of the kernel when elements that are to be added are there: a set of intervals says ENOTEMPTY where two overlap in
+// part.
+var inTheWay = []error{unix.EEXIST, unix.ENOTEMPTY}
+
+// addChunk adds elements in one transaction. One may go between two steps, with its owner's DEL; and so may all, with `nft flush ruleset`.
+func (l Layout) addChunk(k *kernel.Kernel, elements []kernel.Element) (change Change, err error) {
+	err = AgainOn(append(inTheWay, unix.ENOENT), func() error {
+		change, err = addOrReplace(k, elements)
 		if errors.Is(err, unix.ENOENT) {
 			if err := l.Ensure(k); err != nil {
-				return Change{}, err
+				return err
 			}
 		}
+		return Unsupported(err)
+	})
+	return change, err
+}
+
+// addOrReplace adds elements, in place of those of the same owner that are otherwise.
+func addOrReplace(k *kernel.Kernel, elements []kernel.Element) (Change, error) {
+	err := k.AddElements(elements)
+	if err == nil {
+		return Change{Added: elements}, nil
 	}
-	return Change{}, err
+	if !isOneOf(err, append(inTheWay, unix.ENOENT)) {
+		return Change{}, err
+	}
+	stale, missing, err := compare(k, elements)
+	if err == nil {
+		err = k.ReplaceElements(stale, missing)
+	}
+	if err != nil {
+		return Change{}, err
+	}
+	return Change{Added: missing, Replaced: stale}, nil
 }
 
 // compare says which elements have to be deleted and which to be added. The error is a *TakenError for one of another owner.
@@ -244,15 +256,21 @@ func DeleteStale(k *kernel.Kernel, elements []kernel.Element) error {
 
 // Again does what consists of several transactions, until nobody has deleted what it needs between two of them: the error that
 // it gives then wraps unix.ENOENT.
-func Again(do func() error) error {
+func Again(do func() error) error { return AgainOn([]error{unix.ENOENT}, do) }
+
+// AgainOn does something until its error is none of those that come from what others do meanwhile. It gives up after a few times.
+func AgainOn(meanwhile []error, do func() error) (err error) {
 	const tries = 8
-	var err error
 	for range tries {
-		if err = do(); !errors.Is(err, unix.ENOENT) {
+		if err = do(); !isOneOf(err, meanwhile) {
 			return err
 		}
 	}
 	return err
+}
+
+func isOneOf(err error, kinds []error) bool {
+	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
 }
 
 // deleteAll takes elements back that were added a moment ago.

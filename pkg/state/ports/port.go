@@ -109,6 +109,30 @@ func follows(a, b Port) bool {
 // isRun says whether a port is an interval element: several in a row that lead to equal ones.
 func (p Port) isRun() bool { return p.More > 0 && p.HostPort == p.ContainerPort }
 
+// Singles is ports with those of each row one by one.
+func Singles(list []Port) []Port {
+	var singles []Port
+	for _, p := range list {
+		singles = append(singles, p.Singles()...)
+	}
+	return singles
+}
+
+// Overlap says whether a row among ports has a port of another row, or one that is given by itself.
+func Overlap(list []Port) bool {
+	for i, row := range list {
+		if row.More == 0 {
+			continue
+		}
+		for j, other := range list {
+			if i != j && row.HostIP == other.HostIP && row.Protocol == other.Protocol && (row.has(other.HostPort) || other.has(row.HostPort)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Singles is the ports of a row one by one.
 func (p Port) Singles() []Port {
 	list := make([]Port, 0, int(p.More)+1)

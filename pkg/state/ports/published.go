@@ -164,7 +164,7 @@ func (p Published) add(k *kernel.Kernel, link string) (change nftable.Change, er
 	if err := nftable.DeleteStale(k, beside); err != nil {
 		return change, err
 	}
-	change, err = layout().Add(k, append(p.elements(), beside...))
+	change, err = layout().Put(k, append(p.elements(), beside...))
 	var taken *nftable.TakenError
 	if errors.As(err, &taken) {
 		return change, asConflict(taken)

@@ -15,24 +15,18 @@ import (
 // missing, the layout is built first.
 func put(k *kernel.Kernel, l func() layout, elements []kernel.Element) error {
 	// Another process may remove a chain it finds unused, or its own element, between two steps.
-	const tries = 8
-	var err error
-	for range tries {
-		if err = k.AddElements(elements); errors.Is(err, unix.EEXIST) {
+	return nftable.AgainOn([]error{unix.ENOENT, unix.EEXIST}, func() error {
+		err := k.AddElements(elements)
+		if errors.Is(err, unix.EEXIST) {
 			err = takeOver(k, elements)
 		}
-		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, unix.ENOENT):
+		if errors.Is(err, unix.ENOENT) {
 			if err := build(k, l()); err != nil {
 				return err
 			}
-		case !errors.Is(err, unix.EEXIST):
-			return nftable.Unsupported(err)
 		}
-	}
-	return err
+		return nftable.Unsupported(err)
+	})
 }
 
 // takeOver makes elements ours that are there already, in one transaction. A leftover of an earlier holder of the same
