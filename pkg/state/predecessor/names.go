@@ -3,7 +3,6 @@ package predecessor
 import (
 	"crypto/sha512"
 	"encoding/hex"
-	"slices"
 
 	"github.com/google/nftables"
 
@@ -30,8 +29,6 @@ const (
 
 // tables is in which families there is a table of which name.
 type tables map[string][]nftables.TableFamily
-
-func (t tables) has(table nftables.Table) bool { return slices.Contains(t[table.Name], table.Family) }
 
 func (t tables) all() (list []nftables.Table) {
 	for name, families := range t {
