@@ -30,6 +30,11 @@ type entered struct {
 	addrs []netip.Addr
 }
 
+// says compares by value: what was kept on disk is read anew from etcd.
+func (e entered) says(name *registry.Name, addrs []netip.Addr) bool {
+	return (e.Name == name || e.Node == name.Node && e.Text() == name.Text()) && slices.Equal(e.addrs, addrs)
+}
+
 // takeNames makes the index equal to what other hosts call their containers, in networks of which names have changed, or anything.
 // A name is looked at again only where it or the network differs: of a network's thousands, one comes or goes at a time.
 func (a *Agent) takeNames(named, changed []string) {
@@ -80,7 +85,7 @@ func (a *Agent) takeNamesOf(n *registry.Network, anew, settling bool) {
 			continue
 		}
 		after[key] = entered{name, addrs}
-		if !known || there.Name != name || !slices.Equal(there.addrs, addrs) {
+		if !known || !there.says(name, addrs) {
 			a.answer(n.Name, key, after[key])
 			a.others.unkept[n.Name] = true
 		}

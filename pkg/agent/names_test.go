@@ -261,3 +261,30 @@ func TestConflistsAskForNames(t *testing.T) {
 		}
 	}
 }
+
+// Names that were kept on disk, and that etcd still has, are not written again by an agent that starts; one that came meanwhile is.
+func TestKeptNamesAreWrittenOnce(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h, other := w.hosts[0], w.hosts[1]
+		h.mustAdd("blue")
+		other.mustAdd("blue")
+		time.Sleep(time.Minute)
+		for _, added := range []bool{false, true} {
+			h.down()
+			before, want := h.keeping, h.keeping
+			if before == 0 {
+				t.Fatal("nothing was kept")
+			}
+			if added {
+				other.mustAdd("blue")
+				want++
+			}
+			h.up()
+			time.Sleep(time.Minute)
+			if h.keeping != want {
+				t.Errorf("with one name more %v: written %d times, then %d, want %d", added, before, h.keeping, want)
+			}
+			w.check()
+		}
+	})
+}

@@ -37,6 +37,7 @@ type simHost struct {
 	disk       map[string]snapshot // documents of all hosts
 	small      map[string][]byte   // documents of the plugin
 	kept       map[string]map[string]keptName
+	keeping    int // how often kept was written
 	who        identity
 	fence      fence.Fence
 	offered    map[string]agentapi.Network
@@ -101,6 +102,7 @@ func (h *simHost) saveNames(network string, all map[string]keptName) error {
 	if h.full {
 		return errFull
 	}
+	h.keeping++
 	h.kept[network] = all
 	return nil
 }
