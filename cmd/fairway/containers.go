@@ -5,7 +5,6 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"slices"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/container"
+	"github.com/fairway-cni/fairway/pkg/interrupt"
 )
 
 // addContainerFlags gives a command the flags by which containers are found.
@@ -42,14 +42,9 @@ func (e *env) finder(attached []attachment.Attachment) container.Finder {
 	return container.Finder{Address: e.containerd, Attached: attached}
 }
 
-// untilInterrupted is a context that ends when the process is asked to, so that what is half done can be taken back. A signal that the
-// caller ignores (nohup, a job in the background of a script) asks for nothing.
+// untilInterrupted is a context that ends when the process is asked to.
 func untilInterrupted(cmd *cobra.Command) (context.Context, context.CancelFunc) {
-	asking := slices.DeleteFunc([]os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP}, signal.Ignored)
-	if len(asking) == 0 { // which would stand for all signals
-		return context.WithCancel(cmd.Context())
-	}
-	return signal.NotifyContext(cmd.Context(), asking...)
+	return interrupt.Context(cmd.Context(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 }
 
 // undisturbed is untilInterrupted for what is done in several steps: a reader who has gone ends no command between two of them, as SIGPIPE

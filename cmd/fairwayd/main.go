@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/agent"
+	"github.com/fairway-cni/fairway/pkg/interrupt"
 )
 
 // version is the release, stamped by the build.
@@ -42,7 +42,7 @@ func run(args []string) int {
 		return 0
 	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: o.level})))
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	ctx, stop := interrupt.Context(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
 	if o.namesOnly {
 		return status(answerAlone(ctx))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
+	"github.com/fairway-cni/fairway/pkg/interrupt"
 )
 
 // rotateKey has the agent that runs replace its key, and waits until it has. Interrupted, the agent goes on.
@@ -31,7 +31,7 @@ func rotateKey(args []string, out io.Writer) int {
 		fmt.Fprintln(os.Stderr, "fairwayd rotate-key:", err)
 		return 2
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	ctx, stop := interrupt.Context(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
 	if err := awaitRotation(ctx, agentapi.New(agentapi.Socket(*runDir)), out); err != nil {
 		fmt.Fprintln(os.Stderr, "fairwayd rotate-key:", err)
