@@ -84,30 +84,47 @@ func (p realPass) findUnderlay(asked string, family int, present netip.Addr) (un
 }
 
 func (p realPass) program(s snapshot, before *snapshot, partial bool) (drift, err error) {
-	o, err := p.declare(s)
+	if before != nil && before.own().Key == s.own().Key && before.own().LastKey() == s.own().LastKey() {
+		ok, err := p.advance(s, *before, partial)
+		if ok {
+			return nil, err
+		}
+	}
+	o, err := p.declarePart(s, partial)
 	if err != nil {
 		return nil, err
-	}
-	o.Peers.Partial, o.Filter.Partial = partial, partial
-	o = vtep.Tunnel(o, func(t *wireguard.Tunnel) {
-		t.Partial = partial
-		if t.Spare != nil {
-			t.Spare.Partial = partial
-		}
-	})
-	if before != nil && before.own().Key == s.own().Key && before.own().LastKey() == s.own().LastKey() {
-		was, err := p.declare(*before)
-		if err == nil {
-			if ok, err := o.Advance(p.k, was); ok {
-				return nil, err
-			}
-		}
 	}
 	if drift = o.Verify(p.k); drift == nil {
 		return nil, pin(o)
 	}
 	_, err = o.Ensure(p.k)
 	return drift, err
+}
+
+// advance writes what differs from what is there, by the peers that differ alone. It is not ok where more has to be looked at.
+func (p realPass) advance(s, before snapshot, partial bool) (ok bool, err error) {
+	before, s = before.differing(s)
+	was, err := p.declare(before)
+	if err != nil {
+		return false, err
+	}
+	o, err := p.declarePart(s, partial)
+	if err != nil {
+		return false, err
+	}
+	return o.Advance(p.k, was)
+}
+
+// declarePart is declare where what is not in the snapshot may be there all the same.
+func (p realPass) declarePart(s snapshot, partial bool) (vxlan.Overlay, error) {
+	o, err := p.declare(s)
+	o.Peers.Partial, o.Filter.Partial = partial, partial
+	return vtep.Tunnel(o, func(t *wireguard.Tunnel) {
+		t.Partial = partial
+		if t.Spare != nil {
+			t.Spare.Partial = partial
+		}
+	}), err
 }
 
 // pin sets back where the peers of an encrypted network are, as the registry has it.

@@ -84,6 +84,41 @@ func (s snapshot) equal(other snapshot) bool {
 		})
 }
 
+// differing are this snapshot and the one after it with the peers alone that are not the same in both, beside this host; both whole
+// where more than peers differs, or a tunnel has to know all.
+func (s snapshot) differing(after snapshot) (was, now snapshot) {
+	if s.definition.Encrypted || !slices.Equal(s.hosts.Pins, after.hosts.Pins) || !s.member() || !after.member() {
+		return s, after
+	}
+	same := make(map[netip.Addr]bool, len(s.hosts.Peers))
+	blocks := make(map[netip.Addr][]netip.Prefix, len(s.hosts.Peers))
+	for _, p := range s.hosts.Peers[1:] {
+		blocks[p.VTEP] = p.Blocks
+	}
+	for _, p := range after.hosts.Peers[1:] {
+		had, there := blocks[p.VTEP]
+		same[p.VTEP] = there && slices.Equal(had, p.Blocks)
+	}
+	return s.without(same), after.without(same)
+}
+
+// without leaves out peers, but not this host.
+func (s snapshot) without(peers map[netip.Addr]bool) snapshot {
+	all := s.hosts
+	s.hosts.Peers, s.hosts.Pins = nil, nil
+	for i, p := range all.Peers {
+		if i == 0 || !peers[p.VTEP] {
+			s.hosts.Peers = append(s.hosts.Peers, p)
+		}
+	}
+	for _, pin := range all.Pins {
+		if pin.VTEP == all.Self || !peers[pin.VTEP] {
+			s.hosts.Pins = append(s.hosts.Pins, pin)
+		}
+	}
+	return s
+}
+
 // at is the snapshot as this host has it with another address on the underlay. A peer that had the address is left out, and
 // so are all of the other family.
 func (s snapshot) at(vtep netip.Addr) snapshot {

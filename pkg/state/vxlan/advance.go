@@ -29,8 +29,8 @@ func (o Overlay) Advance(k *kernel.Kernel, before Overlay) (ok bool, err error) 
 	if err := o.Filter.Advance(k, before.Filter); err != nil {
 		return true, err
 	}
-	if err := o.Peers.Advance(k, before.Peers); err != nil || o.Encrypted == nil {
-		return true, err
+	if ok, err := o.Peers.Advance(k, before.Peers); !ok || err != nil || o.Encrypted == nil {
+		return ok, err
 	}
 	return o.Encrypted.Tunnel.Advance(k, before.Encrypted.Tunnel)
 }
@@ -54,22 +54,18 @@ func (e entries) add(peer *Peer) {
 	}
 }
 
-// Advance writes the difference to a table that is in place.
-func (p PeerTable) Advance(k *kernel.Kernel, before PeerTable) error {
+// Advance writes the difference to a table that is in place. It is not ok where somebody else writes there.
+func (p PeerTable) Advance(k *kernel.Kernel, before PeerTable) (ok bool, err error) {
 	old, now := differing(before, p)
 	if len(old.forwarding)+len(old.routes)+len(now.forwarding)+len(now.routes) == 0 {
-		return nil
+		return true, nil
 	}
 	link, err := p.index(k)
 	if err != nil {
-		return err
+		return true, err
 	}
-	changes := p.changes(link, old, now)
-	again, err := p.write(k, changes)
-	if again && err == nil {
-		_, err = p.Ensure(k) // somebody else writes there
-	}
-	return err
+	again, err := p.write(k, p.changes(link, old, now))
+	return !again, err
 }
 
 // differing are the entries of peers that are not the same in two tables.
