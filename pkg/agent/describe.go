@@ -306,10 +306,14 @@ func (v view) mtu(n *registry.Network) int {
 func fittingBlocks(n *registry.Network) (map[string][]netip.Prefix, []overlay.Fault) {
 	var faults []overlay.Fault
 	blocks := n.BlocksByNode()
-	for _, node := range slices.Sorted(maps.Keys(blocks)) {
-		if !slices.ContainsFunc(blocks[node], func(b netip.Prefix) bool { return !n.Divides(b) }) {
-			continue
+	var wrong []string
+	for node, all := range blocks {
+		if slices.ContainsFunc(all, func(b netip.Prefix) bool { return !n.Divides(b) }) {
+			wrong = append(wrong, node)
 		}
+	}
+	slices.Sort(wrong)
+	for _, node := range wrong {
 		var fitting []netip.Prefix
 		for _, block := range blocks[node] {
 			if n.Divides(block) {

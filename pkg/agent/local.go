@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// auditShare is how much longer an audit's pause is than the audit of one network: audits take a small part of a core.
+	// auditShare is how much longer the pause after an audit is at least than the audit: it takes a small part of a core.
 	auditShare = 20
 	// flushAfter is how long documents that only a restart needs are put off.
-	flushAfter = 2 * time.Second
+	flushAfter = 5 * time.Second
 )
 
 // local is the loop that keeps files and kernel as they have to be. It never waits for etcd, and is used by one goroutine.
@@ -35,12 +35,13 @@ type local struct {
 // retryFailed is how long a network that could not be put right is left, unless something else is to be done.
 const retryFailed = 10 * time.Second
 
-// work reconciles what is asked for, and audits one network after the other.
+// work reconciles what is asked for, and audits all networks now and then.
 func (l *local) work(ctx context.Context) error {
 	audit := time.NewTicker(l.config.Audit)
 	defer audit.Stop()
-	var queue []string
-	var next, flush, retry <-chan time.Time
+	var flush, retry <-chan time.Time
+	var audited time.Time
+	var took time.Duration
 	for {
 		select {
 		case <-ctx.Done():
@@ -48,20 +49,11 @@ func (l *local) work(ctx context.Context) error {
 		case <-audit.C:
 			l.usage.set()
 			l.askRemote()
-			if len(queue) == 0 {
-				queue = l.cache.anywhere()
-				next = time.After(0)
-			}
-		case <-next:
-			start := time.Now()
-			if len(queue) > 0 {
-				l.verify(queue[0])
-				queue = queue[1:]
+			if time.Since(audited) >= auditShare*took {
+				start := time.Now()
+				l.verifyAll()
 				l.reconcile(ctx)
-			}
-			next = nil
-			if len(queue) > 0 {
-				next = time.After(auditShare * time.Since(start))
+				audited, took = time.Now(), time.Since(start)
 			}
 		case <-l.wake:
 			l.reconcile(ctx)
@@ -81,10 +73,10 @@ func (l *local) work(ctx context.Context) error {
 	}
 }
 
-// verify forgets what the kernel has of a network, so that it is compared.
-func (l *local) verify(name string) {
-	delete(l.programmed, name)
-	l.cache.mark(&l.cache.local, name)
+// verifyAll forgets what the kernel has of all networks, so that it is compared: in one pass, as listings cost by all networks.
+func (l *local) verifyAll() {
+	clear(l.programmed)
+	l.cache.mark(&l.cache.local, l.cache.anywhere()...)
 }
 
 // reconcile brings in line the networks that were marked. One that cannot be put right keeps no other from it.
@@ -113,6 +105,9 @@ func (l *local) reconcile(ctx context.Context) {
 	if marked.all {
 		names = l.everything()
 	}
+	if unknown := slices.DeleteFunc(slices.Clone(names), l.knows); len(unknown) > 1 {
+		p.remember()
+	}
 	for _, name := range names {
 		if ctx.Err() != nil {
 			return
@@ -126,6 +121,12 @@ func (l *local) reconcile(ctx context.Context) {
 	}
 	l.problems.forgetAbsent(l.everything())
 	l.metrics.passes.Observe(time.Since(start).Seconds())
+}
+
+// knows says whether it is known what the kernel has of a network.
+func (l *local) knows(name string) bool {
+	_, known := l.programmed[name]
+	return known
 }
 
 func with(names map[string]bool, name string) map[string]bool {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime/debug"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
@@ -33,6 +34,8 @@ type machine interface {
 // pass is one look at the kernel.
 type pass interface {
 	close()
+	// remember has what all networks share be listed once in this pass, for networks that are compared as a whole.
+	remember()
 	// findUnderlay finds the address by which peers reach this host: of a family, unless that is 0.
 	findUnderlay(asked string, family int, present netip.Addr) (underlay, error)
 	// program brings the kernel in line. before is what is there; nil when that is not known, and everything is compared. drift
@@ -77,7 +80,14 @@ type realPass struct {
 	devices *devices
 }
 
-func (p realPass) close() { p.k.Close() }
+func (p realPass) close() {
+	p.k.Close()
+	if p.k.Forget() { // listings of all peers are rare and large, and the memory is not needed until the next
+		debug.FreeOSMemory()
+	}
+}
+
+func (p realPass) remember() { p.k.Remember() }
 
 func (p realPass) findUnderlay(asked string, family int, present netip.Addr) (underlay, error) {
 	return resolveUnderlay(p.k, asked, family, present)
@@ -97,8 +107,10 @@ func (p realPass) program(s snapshot, before *snapshot, partial bool) (drift, er
 	if drift = o.Verify(p.k); drift == nil {
 		return nil, pin(o)
 	}
-	_, err = o.Ensure(p.k)
-	return drift, err
+	return drift, p.k.Afresh(func() error {
+		_, err := o.Ensure(p.k)
+		return err
+	})
 }
 
 // advance writes what differs from what is there, by the peers that differ alone. It is not ok where more has to be looked at.

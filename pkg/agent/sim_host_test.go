@@ -195,7 +195,8 @@ func (m simMachine) answers(_ context.Context, addr netip.Addr) bool {
 
 type simPass struct{ *simHost }
 
-func (p simPass) close() {}
+func (p simPass) close()    {}
+func (p simPass) remember() {}
 
 func (p simPass) findUnderlay(_ string, _ int, _ netip.Addr) (underlay, error) {
 	p.mu.Lock()

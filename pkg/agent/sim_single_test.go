@@ -15,6 +15,8 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
 	"github.com/fairway-cni/fairway/pkg/etcd"
+	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/registry"
 )
 
@@ -457,5 +459,182 @@ func (w *world) del(h *simHost) {
 		for addr := range maps.Clone(addrs) {
 			h.del(network, addr)
 		}
+	}
+}
+
+// A change of which no event was heard is found when everything is read again.
+func TestEventThatWasLost(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		first, second, h := w.hosts[0], w.hosts[1], w.hosts[2]
+		there := first.mustAdd("blue")
+		second.mustAdd("blue")
+		h.mustAdd("blue")
+		time.Sleep(time.Minute)
+		block, _ := there.Prefix(29)
+		first.down()
+		w.del(first)
+		w.etcd.Unheard("/fairway/v1/net/blue/blocks/"+block.String(), second.node)
+		time.Sleep(time.Minute)
+		if to := h.leads("blue", there); to != first.vtep {
+			t.Fatalf("%v is at %v: the event was heard", there, to)
+		}
+		time.Sleep(8 * time.Hour)
+		if to := h.leads("blue", there); to == first.vtep { // the second may have given it back meanwhile
+			t.Errorf("%v is at %v, which has not had its block for hours", there, to)
+		}
+	})
+}
+
+// A host that lost a block with containers in it says which, goes on with all else, and is well again when they have gone.
+func TestContainersInABlockOfAnother(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		h, other, third := w.hosts[0], w.hosts[1], w.hosts[2]
+		stranded, reached := h.mustAdd("blue"), other.mustAdd("blue")
+		time.Sleep(time.Minute)
+		block, _ := stranded.Prefix(29)
+		w.etcd.Put("/fairway/v1/net/blue/blocks/"+block.String(), other.node)
+		time.Sleep(time.Minute)
+		if !h.saysProblem("blue", stranded.String(), "attach") {
+			t.Errorf("it says %q", h.agent.health("").Problems)
+		}
+		late := third.mustAdd("blue")
+		time.Sleep(time.Minute)
+		for addr, want := range map[netip.Addr]netip.Addr{reached: other.vtep, late: third.vtep} {
+			if to := h.leads("blue", addr); to != want {
+				t.Errorf("%v is at %v, want %v", addr, to, want)
+			}
+		}
+		anew := h.mustAdd("blue")
+		if block.Contains(anew) {
+			t.Errorf("%v is given out of a block that is another's", anew)
+		}
+		h.del("blue", stranded)
+		time.Sleep(time.Minute)
+		w.check()
+		w.checkSettled()
+		if to := h.leads("blue", stranded); to != other.vtep {
+			t.Errorf("the block is at %v, want %v", to, other.vtep)
+		}
+	})
+}
+
+// A host that is called otherwise keeps its name as long as it owns something, and has the new one when it does not.
+func TestRenamedHost(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h, other := w.hosts[0], w.hosts[1]
+		there := h.mustAdd("blue")
+		other.mustAdd("blue")
+		time.Sleep(time.Minute)
+		h.down()
+		h.hostname = "renamed"
+		h.up()
+		time.Sleep(2 * simHold)
+		w.check()
+		if h.node != "host0" || other.leads("blue", there) != h.vtep {
+			t.Errorf("it is %s, and %v is at %v", h.node, there, other.leads("blue", there))
+		}
+		w.del(h)
+		for range 3 {
+			h.agent.askRemote()
+			time.Sleep(simLeave + time.Minute)
+		}
+		h.down()
+		h.up()
+		time.Sleep(time.Minute)
+		h.mustAdd("blue")
+		if h.node != "renamed" || !h.agent.health("").Healthy {
+			t.Errorf("it is %s, and says %q", h.node, h.agent.health("").Problems)
+		}
+	})
+}
+
+// A network that is repaired again and again is said to be fought over, and one that was repaired now and then is not.
+func TestRepeatedRepairs(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		l, drift := w.hosts[0].agent.newLocal(), errors.New("something is missing")
+		for range 5 * repairsMax {
+			if err := l.repeated("blue", drift); err != nil {
+				t.Fatalf("now and then: %v", err)
+			}
+			time.Sleep(repairsWithin / (repairsMax - 1))
+		}
+		time.Sleep(2 * repairsWithin)
+		var err error
+		for range repairsMax + 1 {
+			err = l.repeated("blue", drift)
+		}
+		if err == nil || !strings.Contains(err.Error(), "something is missing") {
+			t.Errorf("many at once: %v", err)
+		}
+		if err := l.repeated("red", nil); err != nil {
+			t.Errorf("another network: %v", err)
+		}
+	})
+}
+
+// Links that are not the agent's wake nobody; its own, and the underlay's, do.
+func TestForeignLinks(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		a := w.hosts[0].agent
+		for _, name := range []string{"cali1234", "lxc1", "tap0", "docker0", "veth12", "fw12345"} {
+			passes := a.cache.passes()
+			for range 10 {
+				a.changed(kernel.Event{Link: name})
+			}
+			time.Sleep(time.Second)
+			select {
+			case <-passes:
+				t.Errorf("link %s woke the agent", name)
+			default:
+			}
+		}
+		for _, e := range []kernel.Event{{Link: "fwvx4096"}, {Link: "eth0"}, {}, {Link: "eth7", Default: true}} {
+			passes := a.cache.passes()
+			a.changed(e)
+			time.Sleep(time.Second)
+			select {
+			case <-passes:
+			default:
+				t.Errorf("%+v did not wake the agent", e)
+			}
+		}
+	})
+}
+
+// Containers that come and go on a host that has some are no event to the others.
+func TestContainersAreNoEvent(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h, other := w.hosts[0], w.hosts[1]
+		h.mustAdd("blue")
+		other.mustAdd("blue")
+		time.Sleep(20 * time.Second)
+		w.etcd.SetNoSpace(true) // nobody can write: what is heard would be seen
+		passes := other.agent.cache.passes()
+		before := w.etcd.Keys("/fairway/v1/net/blue/")
+		for range 3 {
+			h.del("blue", h.mustAdd("blue"))
+			time.Sleep(time.Second)
+		}
+		select {
+		case <-passes:
+			t.Error("another host has looked at its networks")
+		default:
+		}
+		if h.saysProblem("blue") || !maps.Equal(before, w.etcd.Keys("/fairway/v1/net/blue/")) {
+			t.Errorf("something was to be written: %q", h.agent.health("").Problems)
+		}
+		w.etcd.SetNoSpace(false)
+	})
+}
+
+// A hundred records that cannot be used are one problem, of a few lines.
+func TestManyFaults(t *testing.T) {
+	var faults []overlay.Fault
+	for i := range 100 {
+		faults = append(faults, overlay.Fault{Entry: fmt.Sprint("host x", i), Reason: "it has an address of the other family"})
+	}
+	err := faultsOf(&registry.Network{Faults: map[string]error{"nodes/y": errors.New("unreadable")}}, faults)
+	if lines := strings.Count(err.Error(), "\n") + 1; lines != 6 || !strings.Contains(err.Error(), "nodes/y") || !strings.Contains(err.Error(), "and 96 more") {
+		t.Errorf("%d lines: %v", lines, err)
 	}
 }

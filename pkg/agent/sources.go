@@ -111,17 +111,20 @@ func (a *Agent) connections(ctx context.Context) error {
 // events is the source that reports the kernel's: what happens to a VXLAN device, or to the underlay, and what of a network is
 // deleted. Other links are no business of the agent.
 func (a *Agent) events(ctx context.Context) error {
-	return kernel.Monitor(ctx, func(e kernel.Event) {
-		under := a.cache.place().link
-		switch {
-		case strings.HasPrefix(e.Link, overlay.LinkPrefix), strings.HasPrefix(e.Link, overlay.TunnelPrefix):
-			a.disturb(e.Link)
-		case e.Link == "", e.Link == under, e.Link == a.config.Underlay, under == "", e.Default:
-		default:
-			return
-		}
-		a.wake.set()
-	}, a.gone)
+	return kernel.Monitor(ctx, a.changed, a.gone)
+}
+
+// changed takes one report of the kernel's.
+func (a *Agent) changed(e kernel.Event) {
+	under := a.cache.place().link
+	switch {
+	case strings.HasPrefix(e.Link, overlay.LinkPrefix), strings.HasPrefix(e.Link, overlay.TunnelPrefix):
+		a.disturb(e.Link)
+	case e.Link == "", e.Link == under, e.Link == a.config.Underlay, under == "", e.Default:
+	default:
+		return
+	}
+	a.wake.set()
 }
 
 // purge removes what the containers of an earlier boot have left.

@@ -137,8 +137,19 @@ func (k *Kernel) EachForwarding(link int, each func(NeighbourEntry)) error {
 }
 
 func (k *Kernel) eachNeighbour(link int, request []byte, fdb bool, each func(NeighbourEntry)) error {
+	if k.remembered != nil {
+		return k.eachRemembered(link, fdb, each)
+	}
+	return k.listNeighbours(request, fdb, func(e NeighbourEntry) {
+		if e.Link == link {
+			each(e)
+		}
+	})
+}
+
+func (k *Kernel) listNeighbours(request []byte, fdb bool, each func(NeighbourEntry)) error {
 	err := k.List(unix.RTM_GETNEIGH, request, func(body []byte) error {
-		if e, ok := decodeNeighbour(body, fdb); ok && e.Link == link {
+		if e, ok := decodeNeighbour(body, fdb); ok {
 			each(e)
 		}
 		return nil

@@ -32,11 +32,13 @@ type Kernel struct {
 	nft     *nftables.Conn
 	sockets map[int]*socket // of the host, by protocol, beside rtnetlink's
 	pathMTU *int            // nil: not asked for yet
-	later   []func() error
-	aside   bool // other processes wait for grace periods
-	held    bool // one of them closes the socket of netfilter
-	sharing sharing
-	lock    int // the descriptor, unless sharing is apart
+	// remembered is what was listed before; nil: nothing is remembered.
+	remembered *listings
+	later      []func() error
+	aside      bool // other processes wait for grace periods
+	held       bool // one of them closes the socket of netfilter
+	sharing    sharing
+	lock       int // the descriptor, unless sharing is apart
 }
 
 // Open opens the host's handles and, unless path is empty, those of the namespace bound to path.

@@ -103,12 +103,20 @@ func (n *Network) BlocksOf(node string) []netip.Prefix {
 
 // BlocksByNode are the blocks of all nodes, sorted: BlocksOf for each of a thousand would look at each block a thousand times.
 func (n *Network) BlocksByNode() map[string][]netip.Prefix {
-	all := make(map[string][]netip.Prefix)
+	all := make(map[string][]netip.Prefix, len(n.Members))
+	first := make([]netip.Prefix, 0, len(n.Blocks)) // memory for those of a node with one, which most are
 	for block, owner := range n.Blocks {
-		all[owner] = append(all[owner], block)
+		if blocks := all[owner]; len(blocks) > 0 {
+			all[owner] = append(blocks, block)
+			continue
+		}
+		first = append(first, block)
+		all[owner] = first[len(first)-1 : len(first) : len(first)]
 	}
 	for _, blocks := range all {
-		slices.SortFunc(blocks, netip.Prefix.Compare)
+		if len(blocks) > 1 {
+			slices.SortFunc(blocks, netip.Prefix.Compare)
+		}
 	}
 	return all
 }

@@ -201,7 +201,7 @@ func (r *records) events() []event {
 
 // auditCost is what comparing all with the kernel takes.
 func auditCost(ctx context.Context, o options, endpoints []string, dir string, a *agent, joined []string) error {
-	const interval, count = 30 * time.Second, 3
+	const interval, count = time.Minute, 2
 	a.stop()
 	audited, err := runAgent(o.fairwayd, dir, endpoints, fmt.Sprint("--audit-interval=", interval), "--join="+strings.Join(joined, ","))
 	if err != nil {

@@ -21,6 +21,7 @@ type Sim struct {
 	clusters uint64
 	granted  int64 // leases, in all stores: no ID comes twice
 	watchers map[*watcher]bool
+	unheard  int64 // the revision of which no watcher hears, 0 for none
 	restored int64 // the revision of the backup that was restored last
 }
 
@@ -131,6 +132,14 @@ func (s *Sim) Put(key, value string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.write([]etcd.Op{etcd.Set(key, value)})
+}
+
+// Unheard writes a key of which no watcher ever hears: an event that is lost.
+func (s *Sim) Unheard(key, value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.write([]etcd.Op{etcd.Set(key, value)})
+	s.unheard = s.data.revision
 }
 
 // Delete deletes a key as a person does.

@@ -84,7 +84,7 @@ func (c *Client) watch(ctx context.Context, r etcd.Range, send func(etcd.Event) 
 	defer progress.Stop()
 	for {
 		c.sim.mu.Lock()
-		event := etcd.Event{Header: c.sim.header(), Changes: w.next(c.sim.data)}
+		event := etcd.Event{Header: c.sim.header(), Changes: w.next(c.sim.data, c.sim.unheard)}
 		c.sim.mu.Unlock()
 		if len(event.Changes) > 0 {
 			if err := sleep(ctx, c.delay()); err != nil || !send(event) {
@@ -108,9 +108,9 @@ func (c *Client) watch(ctx context.Context, r etcd.Range, send func(etcd.Event) 
 }
 
 // next are the changes that it was not told of.
-func (w *watcher) next(d data) (changes []etcd.Change) {
+func (w *watcher) next(d data, unheard int64) (changes []etcd.Change) {
 	for _, ch := range d.history {
-		if ch.Modified > w.seen && (ch.Key == w.keys.Key || w.keys.End != "" && ch.Key >= w.keys.Key && ch.Key < w.keys.End) {
+		if ch.Modified > w.seen && ch.Modified != unheard && (ch.Key == w.keys.Key || w.keys.End != "" && ch.Key >= w.keys.Key && ch.Key < w.keys.End) {
 			changes = append(changes, ch)
 		}
 	}

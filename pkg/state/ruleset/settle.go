@@ -20,8 +20,9 @@ type declared struct {
 	sets []*nftables.Set
 	// chains are those whose rules give the elements their effect.
 	chains []string
-	// own tells which of the sets' elements are this piece's.
+	// own tells which of the sets' elements are this piece's; tag is their comment where that tells, of sets that all networks share.
 	own      func(kernel.Element) bool
+	tag      string
 	elements []kernel.Element
 	// partial leaves its own elements alone that are not declared.
 	partial bool
@@ -75,10 +76,7 @@ func (d declared) compare(k *kernel.Kernel) (missing, surplus []kernel.Element, 
 		want[elementID(e)] = e.Comment
 	}
 	for _, set := range d.sets {
-		err := k.EachElement(set, func(e kernel.Element) {
-			if !d.own(e) {
-				return
-			}
+		err := d.eachOwn(k, set, func(e kernel.Element) {
 			id := elementID(e)
 			switch comment, known := want[id]; {
 			case !known && d.partial:
@@ -101,6 +99,18 @@ func (d declared) compare(k *kernel.Kernel) (missing, surplus []kernel.Element, 
 	}
 	missing, err = d.reallyMissing(k, missing)
 	return missing, surplus, err
+}
+
+// eachOwn lists the elements of a set that are this piece's.
+func (d declared) eachOwn(k *kernel.Kernel, set *nftables.Set, each func(kernel.Element)) error {
+	if d.tag != "" {
+		return k.EachElementOf(set, d.tag, each)
+	}
+	return k.EachElement(set, func(e kernel.Element) {
+		if d.own(e) {
+			each(e)
+		}
+	})
 }
 
 // lookUpMost is how many elements are looked up one by one when a listing lacks them.

@@ -75,7 +75,7 @@ func (f SourceFilter) declared() declared {
 	return declared{
 		sets: []*nftables.Set{elements[0].Set, set4, set6}, elements: elements,
 		chains: []string{chainForward, chainVXLANInput, chainVXLANSource, chainUnreadable, chainUntracked, chainUntrackedIn},
-		own:    func(e kernel.Element) bool { return e.Comment == tag }, partial: f.Partial,
+		own:    func(e kernel.Element) bool { return e.Comment == tag }, tag: tag, partial: f.Partial,
 	}
 }
 

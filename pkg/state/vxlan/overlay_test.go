@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/state/ruleset"
 	"github.com/fairway-cni/fairway/pkg/state/statetest"
 	"github.com/fairway-cni/fairway/pkg/state/vxlan"
@@ -140,7 +141,11 @@ func TestOverlayRepairs(t *testing.T) {
 			before := overlayText(t)
 			testnet.Sh(t, "sh", "-c", test.change)
 			statetest.Drifts(t, nil, o, test.drift)
-			if _, err := o.Ensure(statetest.Open(t, nil)); err != nil {
+			many := statetest.Open(t, nil)
+			many.Remember()
+			_ = other("10.43.0.0/16").Verify(many) // by which is listed
+			statetest.Fails(t, o.Verify(many), state.ErrDrift, test.drift)
+			if err := many.Afresh(func() error { _, err := o.Ensure(many); return err }); err != nil {
 				t.Fatal(err)
 			}
 			statetest.Verifies(t, nil, o)

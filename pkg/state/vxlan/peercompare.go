@@ -144,7 +144,7 @@ func (p PeerTable) compareRoutes(k *kernel.Kernel, link int) (d differences, err
 			m.want[prefix] = &p.Peers[i]
 		}
 	}
-	err = k.EachRoute(state.RouteProtocol, func(r kernel.RouteEntry) {
+	err = k.EachRouteOf(state.RouteProtocol, link, func(r kernel.RouteEntry) {
 		if r.Link == link || r.Type == unix.RTN_UNREACHABLE && r.Metric == p.VNI {
 			m.see(r)
 		}
