@@ -38,7 +38,7 @@ install: build
 	bin/fairway completion fish >$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/fairway.fish
 
 demo: build
-	@command -v busybox >/dev/null && command -v ip >/dev/null || scripts/install-test-tools
+	@command -v busybox >/dev/null && command -v ip >/dev/null && command -v etcd >/dev/null || scripts/install-test-tools
 	@go build -o bin/tools/demo ./scripts/demo
 	@$(SUDO) bin/tools/demo
 

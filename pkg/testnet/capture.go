@@ -20,12 +20,40 @@ type Capture struct {
 // Capture opens a capture on a link of the namespace; the test closes it.
 func (n *Namespace) Capture(t testing.TB, link string) *Capture {
 	t.Helper()
+	c, err := n.OpenCapture(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// OpenCapture opens one that the caller closes.
+func (n *Namespace) OpenCapture(link string) (*Capture, error) {
 	c := &Capture{}
 	if err := n.Do(func() error { return c.open(link) }); err != nil {
-		t.Fatalf("capture on %s: %v", link, err)
+		return nil, fmt.Errorf("capture on %s: %w", link, err)
 	}
-	t.Cleanup(func() { _ = unix.Close(c.fd) }) // nothing is buffered in the socket
-	return c
+	return c, nil
+}
+
+// Close ends the capture.
+func (c *Capture) Close() { _ = unix.Close(c.fd) } // nothing is buffered in the socket
+
+// Drain gives each frame that was received until now.
+func (c *Capture) Drain(each func(frame []byte)) error {
+	frame := make([]byte, 1<<17)
+	for {
+		size, _, err := unix.Recvfrom(c.fd, frame, unix.MSG_DONTWAIT)
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			return nil
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return fmt.Errorf("receiving a frame: %w", err)
+		case err == nil:
+			each(frame[:size])
+		}
+	}
 }
 
 func (c *Capture) open(link string) error {

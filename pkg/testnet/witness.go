@@ -91,7 +91,7 @@ func (w *Witness) read(c *Capture, stop chan struct{}) {
 		if bytes.Contains(frame[:n], []byte(plaintext[:16])) || bytes.Contains(frame[:n], bytes.Repeat([]byte(plaintext[:1]), 32)) {
 			w.note(SawPlaintext, nil)
 		}
-		if vni, ok := vniOf(frame[:n]); ok {
+		if vni, ok := VNIOf(frame[:n]); ok {
 			w.note(SawVXLAN+fmt.Sprint(vni), nil)
 		}
 		if bytes.Contains(frame[:n], []byte(marker)) {
@@ -110,8 +110,8 @@ func (w *Witness) note(what string, err error) {
 	w.seen[what]++
 }
 
-// vniOf reads the VNI of a frame with a VXLAN packet (RFC 7348, 5).
-func vniOf(frame []byte) (vni uint32, ok bool) {
+// VNIOf reads the VNI of a frame with a VXLAN packet (RFC 7348, 5).
+func VNIOf(frame []byte) (vni uint32, ok bool) {
 	const ethernet, port = 14, 4789
 	if len(frame) < ethernet+20 {
 		return 0, false

@@ -23,9 +23,8 @@ func main() {
 	}
 }
 
-func run(plugins string) error {
-	plugins, err := requirements(plugins)
-	if err != nil {
+func run(plugins string) (err error) {
+	if plugins, err = requirements(plugins); err != nil {
 		return err
 	}
 	if err := testnet.Isolate(); err != nil {
@@ -40,6 +39,7 @@ func run(plugins string) error {
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, s.cluster.close()) }()
 	for _, section := range sections() {
 		if err := section.play(s); err != nil {
 			return err
@@ -61,7 +61,7 @@ func requirements(plugins string) (absolute string, err error) {
 		return "", err
 	}
 	for _, needs := range []struct{ program, debian string }{
-		{"ip", "iproute2"}, {"nsenter", "util-linux"}, {"busybox", "busybox-static"},
+		{"ip", "iproute2"}, {"nsenter", "util-linux"}, {"busybox", "busybox-static"}, {"etcd", "etcd-server"},
 	} {
 		if _, err := exec.LookPath(needs.program); err != nil {
 			return "", fmt.Errorf("%s is not installed: apt-get install %s", needs.program, needs.debian)

@@ -51,6 +51,11 @@ func (p *page) typed(command string) {
 	fmt.Fprintf(p.w, "    %s %s\n", p.paint(dim, "$"), p.paint(bold, command))
 }
 
+// typedOn is a command as a person types it on one of several hosts.
+func (p *page) typedOn(host, command string) {
+	fmt.Fprintf(p.w, "    %s %s\n", p.paint(dim, host+" $"), p.paint(bold, command))
+}
+
 // tick is something that was asked for and came about.
 func (p *page) tick(label, text string) { p.line(p.paint(green, "✓"), label, text) }
 

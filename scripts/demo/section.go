@@ -48,6 +48,12 @@ func sections() []section {
 			{"repair", (*stage).repairOverlay},
 			{"DEL and GC", (*stage).detachFromOverlay},
 		}},
+		{mode: "fairwayd", about: "one network over two hosts, by a node agent: in clear, and encrypted", steps: []step{
+			{"the hosts", (*stage).raiseHosts},
+			{"two networks", (*stage).createClearAndSecret},
+			{"what the cable between them shows", (*stage).listenToBoth},
+			{"the end", (*stage).endHosts},
+		}},
 		{mode: "host", about: "a container that shares the host's network", steps: []step{
 			{"ADD", (*stage).attachToHost},
 			{"traffic", (*stage).trafficOfHost},

@@ -23,7 +23,8 @@ type stage struct {
 	outside    *testnet.Namespace
 	far        *testnet.Namespace // the second host; nil until the overlay needs it
 	containers map[string]*container
-	web        server // of the section about the command line
+	web        server  // of the section about the command line
+	cluster    cluster // of the section about encryption
 	// before is what the host held before the first ADD.
 	before inventory
 }
