@@ -162,9 +162,9 @@ func (s *socket) send(requests ...Message) error {
 
 func (s *socket) write(datagram []byte) error {
 	for {
-		_, err := unix.Write(s.fd, datagram)
+		err := unix.Send(s.fd, datagram, 0) // what a trace shows of it is a request
 		if !errors.Is(err, unix.EINTR) {
-			return os.NewSyscallError("write", err)
+			return os.NewSyscallError("sendto", err)
 		}
 	}
 }
