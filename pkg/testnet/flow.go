@@ -100,8 +100,20 @@ func (f *Flow) Stop(patience time.Duration) error {
 		}
 	}
 	_, _ = f.from.Close(), f.to.Close() // all has been read
-	if lost := sent - f.Count(); lost > 0 || sent == 0 {
-		return fmt.Errorf("%d of %d packets were lost", lost, sent)
+	if lost := f.lost(sent); len(lost) > 0 || sent == 0 {
+		return fmt.Errorf("%d of %d packets were lost, one each %v: %v", len(lost), sent, f.every, lost[:min(len(lost), 20)])
 	}
 	return nil
+}
+
+// lost are the numbers of those that have not arrived.
+func (f *Flow) lost(sent int) (numbers []int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for n := range sent {
+		if !f.got[uint32(n)] {
+			numbers = append(numbers, n)
+		}
+	}
+	return numbers
 }

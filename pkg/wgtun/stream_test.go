@@ -20,26 +20,27 @@ import (
 
 func TestMain(m *testing.M) { testnet.Run(m) }
 
-// connected gives both ends of a connection between two hosts that have nothing but WireGuard of this process between them.
-func connected(b *testing.B) (near, far net.Conn) {
-	b.Helper()
-	var hosts [2]*testnet.Namespace
+// Addresses of two hosts behind their WireGuard devices.
+var inside4, inside6 = [2]netip.Addr{netip.MustParseAddr("10.99.0.1"), netip.MustParseAddr("10.99.0.2")}, [2]netip.Addr{netip.MustParseAddr("fd99::1"), netip.MustParseAddr("fd99::2")}
+
+// sealed are two hosts that have nothing but WireGuard of this process between them.
+func sealed(t testing.TB) (hosts [2]*testnet.Namespace) {
+	t.Helper()
 	var keys [2]wgkey.Private
 	for i, name := range []string{"near", "far"} {
-		hosts[i] = testnet.NewNS(b, name)
+		hosts[i] = testnet.NewNS(t, name)
 		key, err := wgkey.Generate()
 		if err != nil {
-			b.Fatal(err)
+			t.Fatal(err)
 		}
 		keys[i] = key
 	}
-	hosts[0].Sh(b, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", filepath.Base(hosts[1].Path))
+	hosts[0].Sh(t, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", filepath.Base(hosts[1].Path))
 	underlay := [2]netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}
-	inside := [2]netip.Addr{netip.MustParseAddr("10.99.0.1"), netip.MustParseAddr("10.99.0.2")}
 	for i, host := range hosts {
-		host.Sh(b, "sh", "-c", "ip link set lo up && ip link set eth0 up && ip addr add "+underlay[i].String()+"/24 dev eth0")
+		host.Sh(t, "sh", "-c", "ip link set lo up && ip link set eth0 up && ip addr add "+underlay[i].String()+"/24 dev eth0")
 		devices, private, port, to := wgtun.New(), wgtypes.Key(keys[i]), overlay.DefaultWireguardPort, 1-i
-		b.Cleanup(devices.Close)
+		t.Cleanup(devices.Close)
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name, attrs.MTU = "wg0", 1440
 		if err := host.Do(func() error {
@@ -48,16 +49,23 @@ func connected(b *testing.B) (near, far net.Conn) {
 			}
 			return devices.Configure("wg0", wgtypes.Config{PrivateKey: &private, ListenPort: &port, Peers: []wgtypes.PeerConfig{{
 				PublicKey: wgtypes.Key(keys[to].Public()), Endpoint: net.UDPAddrFromAddrPort(netip.AddrPortFrom(underlay[to], uint16(port))),
-				AllowedIPs: []net.IPNet{{IP: inside[to].AsSlice(), Mask: net.CIDRMask(32, 32)}},
+				AllowedIPs: []net.IPNet{{IP: inside4[to].AsSlice(), Mask: net.CIDRMask(32, 32)}, {IP: inside6[to].AsSlice(), Mask: net.CIDRMask(128, 128)}},
 			}}})
 		}); err != nil {
-			b.Fatal(err)
+			t.Fatal(err)
 		}
-		host.Sh(b, "sh", "-c", "ip link set wg0 up && ip addr add "+inside[i].String()+"/24 dev wg0")
+		host.Sh(t, "sh", "-c", "ip link set wg0 up && ip addr add "+inside4[i].String()+"/24 dev wg0 && ip addr add "+inside6[i].String()+"/64 dev wg0 nodad")
 	}
+	return hosts
+}
+
+// connected gives both ends of a connection between two hosts.
+func connected(b *testing.B) (near, far net.Conn) {
+	b.Helper()
+	hosts := sealed(b)
 	var listener net.Listener
 	if err := hosts[1].Do(func() (err error) {
-		listener, err = net.Listen("tcp", netip.AddrPortFrom(inside[1], 0).String())
+		listener, err = net.Listen("tcp", netip.AddrPortFrom(inside4[1], 0).String())
 		return err
 	}); err != nil {
 		b.Fatal(err)
