@@ -12,6 +12,7 @@ import (
 	"github.com/containernetworking/cni/libcni"
 
 	"github.com/fairway-cni/fairway/pkg/testnet"
+	"github.com/fairway-cni/fairway/pkg/wgtun"
 )
 
 // networkName is the same for both suites: each has a host of its own.
@@ -25,6 +26,7 @@ type bed struct {
 	runtime *libcni.CNIConfig
 	network *libcni.NetworkConfigList
 	data    string
+	tunnels *wgtun.Devices // of an encrypted network; nil: none
 	// fresh are the containers that were not attached yet.
 	fresh []container
 	all   []container
@@ -55,11 +57,16 @@ func openBed(ctx context.Context, e entrant, scratch string, rounds int) (b *bed
 	if err := reserve(filepath.Join(b.data, networkName), e.Reserved); err != nil {
 		return b, err
 	}
-	if err := writePeers(b.data, e.Peers); err != nil {
+	if err := writePeers(b.data, e.Peers, e.Encrypted); err != nil {
 		return b, err
 	}
 	if b.host, err = newHost(e.name); err != nil {
 		return b, err
+	}
+	if e.Encrypted {
+		if err := b.attend(); err != nil {
+			return b, err
+		}
 	}
 	if err := b.prepareContainers(e.Present + e.width()*(rounds+1)); err != nil {
 		return b, err
@@ -101,6 +108,9 @@ func (b *bed) close() error {
 	var errs []error
 	for _, c := range b.all {
 		errs = append(errs, c.ns.Close())
+	}
+	if b.tunnels != nil {
+		b.tunnels.Close()
 	}
 	if b.host != nil {
 		errs = append(errs, b.settle(), b.host.Close())

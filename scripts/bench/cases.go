@@ -13,6 +13,8 @@ type Case struct {
 	Plugin string
 	// Peers is the number of other hosts in that file.
 	Peers int
+	// Encrypted has the benchmark be the node agent that keeps the tunnel of that network.
+	Encrypted bool
 	// Reserved is the number of addresses that others hold on disk already.
 	Reserved int
 	// Present is the number of containers that are attached already, by the plugin that is measured.

@@ -13,7 +13,11 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
+	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/overlay"
+	"github.com/fairway-cni/fairway/pkg/state/vxlan"
+	"github.com/fairway-cni/fairway/pkg/state/wireguard"
+	"github.com/fairway-cni/fairway/pkg/vtep"
 	"github.com/fairway-cni/fairway/pkg/wgkey"
 	"github.com/fairway-cni/fairway/pkg/wgtun"
 )
@@ -59,6 +63,20 @@ func (p *pair) seal() (devices [2]*wgtun.Devices, err error) {
 		}
 	}
 	return devices, nil
+}
+
+// attend makes of an encrypted network what a node agent keeps on the host.
+func (b *bed) attend() error {
+	key, err := wgkey.Generate()
+	if err != nil {
+		return err
+	}
+	b.tunnels = wgtun.New()
+	return b.host.Do(func() error {
+		return realise(peersFile(b.data), func(o vxlan.Overlay, k *kernel.Kernel) error {
+			return ensure(vtep.Tunnel(o, func(t *wireguard.Tunnel) { t.Key, t.Driver = wgtypes.Key(key), b.tunnels }), k)
+		})
+	})
 }
 
 // encrypted holds packets between two hosts through WireGuard of a process against plain VXLAN: a stream, single requests, and what a

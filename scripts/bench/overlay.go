@@ -36,9 +36,18 @@ func overlayGrowths() []overlayGrowth {
 	return []overlayGrowth{
 		grown("peers in a file", func(int) string { return file }),
 		grown("peers in the conflist", func(peers int) string { return `"peers": ` + listed(overlayHosts(peers)) }),
-		grown("peers, with an agent", func(int) string { return file + `, "agent": "/run/fairway/fairwayd.sock"` }),
+		grown("peers, with an agent", func(int) string { return file + agentKey }),
+		{
+			Base: Case{Plugin: overlayPlugin(file + agentKey)},
+			Over: Case{
+				Name: "encrypted, with an agent", Plugin: fmt.Sprintf(`{"type": "overlay-vxlan", "encrypted": true, %s, "ipam": {"dataDir": "$DATA"}}`, file+agentKey),
+				Encrypted: true, Add: atMost(1.1), Del: atMost(1.1),
+			},
+		},
 	}
 }
+
+const agentKey = `, "agent": "/run/fairway/fairwayd.sock"`
 
 // grown is the same network with and without peers, told by the keys that hosts gives for their number.
 func grown(name string, hosts func(peers int) string) overlayGrowth {

@@ -37,11 +37,16 @@ func overlayBlock(i int) netip.Prefix {
 func peersFile(data string) string { return filepath.Join(filepath.Dir(data), "peers.json") }
 
 // writePeers writes the document that a node agent would keep.
-func writePeers(data string, peers int) error {
+func writePeers(data string, peers int, encrypted bool) error {
 	network := overlayNetwork()
+	if encrypted {
+		network.Encrypted, network.WireguardPort = true, overlay.DefaultWireguardPort
+	}
 	path := peersFile(data)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(path, overlay.Document{Network: &network, Hosts: overlayHosts(peers)}.Encode(), 0o600)
+	hosts := overlayHosts(peers)
+	hosts.Self = hosts.Peers[0].VTEP // an agent says which the host is
+	return os.WriteFile(path, overlay.Document{Network: &network, Hosts: hosts}.Encode(), 0o600)
 }
