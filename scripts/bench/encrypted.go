@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/overlay"
+	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/state/vxlan"
 	"github.com/fairway-cni/fairway/pkg/state/wireguard"
 	"github.com/fairway-cni/fairway/pkg/vtep"
@@ -24,6 +27,8 @@ import (
 
 const (
 	encryptedName = "TCP, encrypted in a process"
+	// kernelName is left out where the kernel has no WireGuard.
+	kernelName = "TCP, encrypted by the kernel"
 
 	answerEach verb = "answer"
 	cost       verb = "cost"
@@ -34,17 +39,16 @@ const (
 // sealed are the hosts' addresses behind their WireGuard devices.
 var sealed = [2]netip.Addr{netip.MustParseAddr("10.99.0.1"), netip.MustParseAddr("10.99.0.2")}
 
-// seal joins the hosts by WireGuard of this process, as fairwayd does where the kernel has none.
-func (p *pair) seal() (devices [2]*wgtun.Devices, err error) {
+// seal joins the hosts by WireGuard: the kernel's, or, as fairwayd does where that has none, of this process.
+func (p *pair) seal(drivers [2]wireguard.Driver) (err error) {
 	var keys [2]wgkey.Private
 	for i := range keys {
 		if keys[i], err = wgkey.Generate(); err != nil {
-			return devices, err
+			return err
 		}
 	}
 	port := overlay.DefaultWireguardPort
 	for i, host := range p.hosts {
-		devices[i] = wgtun.New()
 		private, far := wgtypes.Key(keys[i]), 1-i
 		config := wgtypes.Config{PrivateKey: &private, ListenPort: &port, Peers: []wgtypes.PeerConfig{{
 			PublicKey:  wgtypes.Key(keys[far].Public()),
@@ -54,15 +58,20 @@ func (p *pair) seal() (devices [2]*wgtun.Devices, err error) {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name, attrs.MTU = "wg0", 1440
 		if err := host.Do(func() error {
-			return errors.Join(devices[i].Make(nil, attrs), devices[i].Configure(attrs.Name, config))
+			k, err := kernel.Open("")
+			if err != nil {
+				return err
+			}
+			defer k.Close()
+			return errors.Join(drivers[i].Make(k, attrs), drivers[i].Configure(attrs.Name, config))
 		}); err != nil {
-			return devices, err
+			return err
 		}
 		if err := batch(host, fmt.Sprintf("link set wg0 up\naddr add %s/24 dev wg0", sealed[i])); err != nil {
-			return devices, err
+			return err
 		}
 	}
-	return devices, nil
+	return nil
 }
 
 // attend makes of an encrypted network what a node agent keeps on the host.
@@ -79,9 +88,24 @@ func (b *bed) attend() error {
 	})
 }
 
-// encrypted holds packets between two hosts through WireGuard of a process against plain VXLAN: a stream, single requests, and what a
-// stream takes of a processor.
-func (b bench) encrypted(ctx context.Context) (rows []Row, err error) {
+func (b bench) encryptedInProcess(ctx context.Context) ([]Row, error) {
+	devices := [2]*wgtun.Devices{wgtun.New(), wgtun.New()}
+	defer devices[0].Close()
+	defer devices[1].Close()
+	return b.encrypted(ctx, encryptedName, [2]wireguard.Driver{devices[0], devices[1]}, ownTime)
+}
+
+func (b bench) encryptedByKernel(ctx context.Context) ([]Row, error) {
+	rows, err := b.encrypted(ctx, kernelName, [2]wireguard.Driver{wireguard.Kernel{}, wireguard.Kernel{}}, allProcessors) // threads of the kernel's encrypt
+	if errors.Is(err, state.ErrUnsupported) {
+		return nil, nil
+	}
+	return rows, err
+}
+
+// encrypted holds packets between two hosts through WireGuard against plain VXLAN: a stream, single requests, and what a stream takes of a
+// processor, of which used is what was had so far.
+func (b bench) encrypted(ctx context.Context, name string, drivers [2]wireguard.Driver, used func() (time.Duration, error)) (rows []Row, err error) {
 	p, err := openPair("sealed")
 	if err != nil {
 		return nil, err
@@ -90,13 +114,7 @@ func (b bench) encrypted(ctx context.Context) (rows []Row, err error) {
 	if _, err := p.plain(); err != nil {
 		return nil, err
 	}
-	devices, err := p.seal()
-	for _, d := range devices {
-		if d != nil {
-			defer d.Close()
-		}
-	}
-	if err != nil {
+	if err := p.seal(drivers); err != nil {
 		return nil, err
 	}
 	ways := []way{{p.hosts[0], p.hosts[1], overlay.Gateway(overlayBlock(1))}, {p.hosts[0], p.hosts[1], sealed[1]}}
@@ -107,7 +125,7 @@ func (b bench) encrypted(ctx context.Context) (rows []Row, err error) {
 	}{
 		{send, gigabits, func(w way) (float64, error) { return w.stream(warmUp, streamTime) }},
 		{answerEach, perSecond, func(w way) (float64, error) { return w.exchanges(streamTime) }},
-		{cost, secondsPerGig, way.processing},
+		{cost, secondsPerGig, func(w way) (float64, error) { return w.processing(used) }},
 	}
 	samples, err := streamInTurns(ctx, b.rounds, len(ways)*len(kinds), func(turn int) (float64, error) {
 		return kinds[turn/len(ways)].measure(ways[turn%len(ways)])
@@ -116,16 +134,16 @@ func (b bench) encrypted(ctx context.Context) (rows []Row, err error) {
 		return nil, err
 	}
 	for i, k := range kinds {
-		row := Row{Case: encryptedName, Verb: k.verb, Unit: k.unit, Reference: samples[i*len(ways)], Ours: samples[i*len(ways)+1]}
+		row := Row{Case: name, Verb: k.verb, Unit: k.unit, Reference: samples[i*len(ways)], Ours: samples[i*len(ways)+1]}
 		row.Ratio = row.Ours.median() / row.Reference.median()
 		rows = append(rows, row)
 	}
 	return rows, nil
 }
 
-// processing is what a stream takes of a processor, at both ends and between, as far as it is this process's.
-func (w way) processing() (float64, error) {
-	before, err := processorTime(os.Getpid())
+// processing is what a stream takes of a processor, at both ends and between.
+func (w way) processing(used func() (time.Duration, error)) (float64, error) {
+	before, err := used()
 	if err != nil {
 		return 0, err
 	}
@@ -135,7 +153,7 @@ func (w way) processing() (float64, error) {
 		return 0, err
 	}
 	gigabytes := rate / 8 * time.Since(begin).Seconds()
-	after, err := processorTime(os.Getpid())
+	after, err := used()
 	return (after - before).Seconds() / gigabytes, err
 }
 
@@ -160,4 +178,29 @@ func (w way) exchanges(measured time.Duration) (rate float64, err error) {
 		}
 	}
 	return float64(count) / time.Since(begin).Seconds(), nil
+}
+
+// ownTime is what this process has had of a processor.
+func ownTime() (time.Duration, error) { return processorTime(os.Getpid()) }
+
+// allProcessors is what the processors have done since the machine was started, for whomever, the kernel's threads as well (proc(5), /proc/stat).
+func allProcessors() (time.Duration, error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	const idle, waiting, tick = 4, 5, 10 * time.Millisecond
+	var sum time.Duration
+	for i, field := range strings.Fields(line)[:9] {
+		if i == 0 || i == idle || i == waiting {
+			continue
+		}
+		ticks, err := strconv.Atoi(field)
+		if err != nil {
+			return 0, fmt.Errorf("/proc/stat: %w", err)
+		}
+		sum += time.Duration(ticks) * tick
+	}
+	return sum, nil
 }

@@ -25,7 +25,8 @@ func (b bench) ofOverlay() (list []measurement) {
 			return b.measure(ctx, entrant{alone, g.Base}, entrant{among, g.Over})
 		}})
 	}
-	return append(list, measurement{streamName, b.streams}, measurement{packetsName, b.packets}, measurement{encryptedName, b.encrypted})
+	return append(list, measurement{streamName, b.streams}, measurement{packetsName, b.packets},
+		measurement{encryptedName, b.encryptedInProcess}, measurement{kernelName, b.encryptedByKernel})
 }
 
 // overlayGrowth is what an attachment costs on a host with many peers, held against one that has none.

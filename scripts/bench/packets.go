@@ -58,7 +58,7 @@ func packetKinds() []packetKind {
 		{answerEach, perSecond, atLeast(0.95), func(w way) (float64, error) { return w.exchanges(packetTime) }},
 		{connectEach, perSecond, atLeast(0.90), func(w way) (float64, error) { return w.connections(packetTime) }},
 		{datagrams, perSecond, atLeast(0.90), func(w way) (float64, error) { return w.datagrams(packetTime) }},
-		{cost, secondsPerGig, atMost(1.05), way.processing},
+		{cost, secondsPerGig, atMost(1.05), func(w way) (float64, error) { return w.processing(ownTime) }},
 	}
 }
 

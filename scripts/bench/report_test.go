@@ -123,7 +123,7 @@ func TestSelected(t *testing.T) {
 	list := append(bench{}.besideUpstream(), bench{}.ofOverlay()...)
 	for pattern, want := range map[string][]string{
 		"^macvlan$":    {"macvlan"},
-		"document|TCP": {"document of 1000 peers", "document of 5000 peers", streamName, encryptedName},
+		"document|TCP": {"document of 1000 peers", "document of 5000 peers", streamName, encryptedName, kernelName},
 		"nothing":      nil,
 	} {
 		var got []string
