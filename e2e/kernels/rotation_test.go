@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -110,11 +111,11 @@ func (r *rotating) met(t *testing.T, spare bool) {
 	}
 }
 
-// TestKeyIsRotatedInKernel: packets between hosts leave the first device, and come back to it when it has the new key. None is lost, nor is a
-// connection, though hosts look back the way that a packet came (rp_filter), and a capture shows nothing.
-func TestKeyIsRotatedInKernel(t *testing.T) {
+// newRotating raises the hosts, each with a key and another to replace it, which look back the way that a packet came (rp_filter).
+func newRotating(t *testing.T) (r *rotating, watch *testnet.Witness) {
+	t.Helper()
 	hosts := testnet.NewHosts(t, 2, binDir)
-	r := &rotating{hosts: hosts.All}
+	r = &rotating{hosts: hosts.All}
 	for i, h := range hosts.All {
 		for j := range r.keys[i] {
 			key, err := wgkey.Generate()
@@ -127,26 +128,45 @@ func TestKeyIsRotatedInKernel(t *testing.T) {
 		r.peers = append(r.peers, overlay.Peer{Node: h.Name, VTEP: h.V4, Blocks: []netip.Prefix{block}, Key: r.keys[i][0].Public()})
 		h.Sh(t, "sysctl", "-q", "-w", "net.ipv4.conf.all.rp_filter=1")
 	}
-	watch := hosts.Watch(t)
+	watch = hosts.Watch(t)
 	for i := range r.hosts {
 		r.apply(t, i)
 	}
 	// Of more than 128 packets that wait for the first handshake, WireGuard drops some (drivers/net/wireguard, MAX_STAGED_PACKETS).
 	for i := range r.hosts {
-		answers(t, r.hosts[i].Namespace, overlay.Gateway(r.peers[1-i].Blocks[0]).String())
+		answers(t, r.hosts[i].Namespace, r.address(1-i).String())
 	}
+	return r, watch
+}
+
+// address is a host's own in the network.
+func (r *rotating) address(i int) netip.Addr { return overlay.Gateway(r.peers[i].Blocks[0]) }
+
+// loses says what is lost of packets in both directions, and of a connection, while something is done.
+func (r *rotating) loses(t *testing.T, do func()) (errs []error) {
+	t.Helper()
 	var flows []*testnet.Flow
 	for i := range r.hosts {
-		flow, err := testnet.StartFlowEvery(time.Millisecond, r.hosts[1-i].Namespace, r.hosts[i].Namespace, overlay.Gateway(r.peers[i].Blocks[0]))
+		flow, err := testnet.StartFlowEvery(time.Millisecond, r.hosts[1-i].Namespace, r.hosts[i].Namespace, r.address(i))
 		if err != nil {
 			t.Fatal(err)
 		}
 		flows = append(flows, flow)
 	}
-	stream, err := testnet.StartStream(r.hosts[0].Namespace, r.hosts[1].Namespace, overlay.Gateway(r.peers[1].Blocks[0]))
+	stream, err := testnet.StartStream(r.hosts[0].Namespace, r.hosts[1].Namespace, r.address(1))
 	if err != nil {
 		t.Fatal(err)
 	}
+	do()
+	for _, flow := range flows {
+		errs = append(errs, flow.Stop(5*time.Second))
+	}
+	return append(errs, stream.Stop(5*time.Second))
+}
+
+// rotate replaces the first host's key, each step of which the hosts hear of one after the other.
+func (r *rotating) rotate(t *testing.T) {
+	t.Helper()
 	steps := []func(){
 		func() { r.peers[0].NextKey = r.keys[0][1].Public() }, // leaving
 		func() { r.peers[0].Key = r.keys[0][1].Public() },     // returning
@@ -162,12 +182,45 @@ func TestKeyIsRotatedInKernel(t *testing.T) {
 			time.Sleep(time.Second) // what is under way by the other device
 		}
 	}
-	for i, flow := range flows {
-		if err := flow.Stop(5 * time.Second); err != nil {
-			t.Errorf("flow %d: %v", i, err)
+}
+
+// growAndShrink gives each host a block more, and takes it away.
+func (r *rotating) growAndShrink(t *testing.T) {
+	t.Helper()
+	for i := range r.peers {
+		first := r.peers[i].Blocks[:1]
+		for _, blocks := range [][]netip.Prefix{append(slices.Clone(first), netip.MustParsePrefix(fmt.Sprintf("10.42.%d.0/24", 100+i))), first} {
+			r.peers[i].Blocks = blocks
+			r.apply(t, i)
+			r.apply(t, 1-i)
+			r.verify(t, 1-i)
 		}
 	}
-	if err := stream.Stop(5 * time.Second); err != nil {
+}
+
+// verify looks at what the kernel has, where it was changed by the difference.
+func (r *rotating) verify(t *testing.T, i int) {
+	t.Helper()
+	if err := r.hosts[i].Do(func() error {
+		k, err := kernel.Open("")
+		if err != nil {
+			return err
+		}
+		defer k.Close()
+		return r.declare(i).Verify(k)
+	}); err != nil {
+		t.Errorf("host %d: %v", i+1, err)
+	}
+}
+
+// TestKeyIsRotatedInKernel: packets between hosts leave the first device, and come back to it when it has the new key; blocks come and go. No
+// packet is lost, nor is a connection, and a capture shows nothing.
+func TestKeyIsRotatedInKernel(t *testing.T) {
+	r, watch := newRotating(t)
+	if err := errors.Join(r.loses(t, func() {
+		r.rotate(t)
+		r.growAndShrink(t)
+	})...); err != nil {
 		t.Error(err)
 	}
 	if seen := watch.Seen(t); slices.Contains(seen, testnet.SawPlaintext) {
