@@ -92,7 +92,7 @@ func connect(ctx context.Context, e *env, networkRef, containerRef string, reque
 		return err
 	}
 	runtime := e.runtime()
-	attached, err := runtime.List()
+	attached, err := e.attachedOf(containerRef)
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,16 @@ func (e *env) namesByID() func() map[string]string {
 	return e.names
 }
 
+// attachedOf is the attachments among which a container is to be found: all, or where it is named by its namespace those in it.
+func (e *env) attachedOf(containerRef string) ([]attachment.Attachment, error) {
+	if path, ok := container.PathOf(containerRef); ok {
+		if attached, err := e.runtime().In(path); err == nil { // else the finder says what is wrong with the path
+			return attached, nil
+		}
+	}
+	return e.runtime().List()
+}
+
 // finder looks for containers in containerd, and among those attached.
 func (e *env) finder(attached []attachment.Attachment) container.Finder {
 	return container.Finder{Address: e.containerd, Attached: attached}

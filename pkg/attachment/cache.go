@@ -37,8 +37,13 @@ func (r Runtime) Damaged() ([]string, error) {
 
 // records are the attachments that are recorded, of one network or for an empty name of all.
 func (r Runtime) records(network string) (all []Attachment, damaged []string, err error) {
+	return r.chosen(network, func(string, []byte) bool { return true })
+}
+
+// chosen are those of records whose files are wanted, by name and content: to decode a record takes longer than to read it.
+func (r Runtime) chosen(network string, wanted func(name string, content []byte) bool) (all []Attachment, damaged []string, err error) {
 	for i, cache := range r.caches() {
-		found, broken, err := readCache(cache, network)
+		found, broken, err := readCache(cache, network, wanted)
 		if err != nil && i == 0 {
 			return nil, nil, fmt.Errorf("CNI's result cache: %w", err)
 		}
@@ -118,7 +123,7 @@ type record struct {
 
 // readCache reads the records of one cache, of one network or for an empty name of all; damaged are the files that hold no JSON, or names that
 // no runtime can have given. Other files are another's.
-func readCache(cache, network string) (all []Attachment, damaged []string, err error) {
+func readCache(cache, network string, wanted func(name string, content []byte) bool) (all []Attachment, damaged []string, err error) {
 	dir := filepath.Join(cache, resultsDir)
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -129,7 +134,15 @@ func readCache(cache, network string) (all []Attachment, damaged []string, err e
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
-		found, ours, err := readRecord(path)
+		content, err := os.ReadFile(path)
+		if err == nil && !wanted(e.Name(), content) {
+			continue
+		}
+		var found record
+		var ours bool
+		if err == nil {
+			found, ours, err = decodeRecord(content)
+		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // detached meanwhile
 		case err != nil:
@@ -152,6 +165,10 @@ func readRecord(path string) (found record, ours bool, err error) {
 	if err != nil {
 		return record{}, false, err
 	}
+	return decodeRecord(content)
+}
+
+func decodeRecord(content []byte) (found record, ours bool, err error) {
 	err = json.Unmarshal(content, &found) // which looks at all of it before it takes anything
 	var syntax *json.SyntaxError
 	switch {

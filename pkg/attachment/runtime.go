@@ -160,7 +160,7 @@ func (r Runtime) place(ctx context.Context, network string, request Request) (st
 	if err := r.setAsideDamaged(network); err != nil {
 		return "", err
 	}
-	all, err := r.List()
+	all, err := r.near(request.Netns, network, request.ID)
 	if err != nil {
 		return "", err
 	}

@@ -68,6 +68,17 @@ func RecordedID(ref string) string {
 	return ref
 }
 
+// PathOf is the namespace that a reference names by a process or a path. ok is false for the name or the ID of a container.
+func PathOf(ref string) (path string, ok bool) {
+	if number, is := strings.CutPrefix(ref, "pid:"); is {
+		return "/proc/" + number + "/ns/net", true
+	}
+	if path, is := strings.CutPrefix(ref, "netns:"); is && path != "" {
+		return absolute(path), true
+	}
+	return "", false
+}
+
 // reachable opens a namespace and closes it again.
 func reachable(netns string) error {
 	k, err := kernel.Open(netns)
