@@ -3,6 +3,8 @@ package plugins
 import (
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
@@ -29,6 +31,20 @@ func TestStatusSaysWhatAddDoes(t *testing.T) {
 	withIPAM := func(on func(*testing.T) attachment, key string, value any) func(*testing.T) attachment {
 		return func(t *testing.T) attachment { return on(t).withIPAM(key, value) }
 	}
+	readOnly := func(on func(*testing.T) attachment) func(*testing.T) attachment {
+		return func(t *testing.T) attachment {
+			dir := t.TempDir()
+			if err := unix.Mount("none", dir, "tmpfs", unix.MS_RDONLY, ""); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := unix.Unmount(dir, 0); err != nil {
+					t.Error(err)
+				}
+			})
+			return on(t).withIPAM("dataDir", dir)
+		}
+	}
 	inBridge := "ip link add br9 type bridge; ip link set lan0 master br9"
 	for name, on := range map[string]func(*testing.T) attachment{
 		"bridge":                      bridge,
@@ -42,6 +58,8 @@ func TestStatusSaysWhatAddDoes(t *testing.T) {
 		"VLAN":                            with(bridge, "vlan", 5),
 		"VLAN on a bridge that is there":  with(onHost(bridge, "ip link add br0 type bridge"), "vlan", 5),
 		"resolvConf that is missing":      withIPAM(bridge, "resolvConf", "/nowhere/resolv.conf"),
+		"directory that is read-only":     readOnly(bridge),
+		"ptp":                             everyPlugin()["ptp"],
 		"macvlan":                         macvlan,
 		"macvlan on a bridge's port":      onHost(macvlan, inBridge),
 		"macvlan with hostAccess":         with(macvlan, "hostAccess", true),

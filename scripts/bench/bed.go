@@ -71,6 +71,9 @@ func openBed(ctx context.Context, e entrant, scratch string, rounds int) (b *bed
 	if err := b.prepareContainers(e.Present + e.width()*(rounds+1)); err != nil {
 		return b, err
 	}
+	if err := b.publishOthers(e.Published); err != nil {
+		return b, err
+	}
 	for _, present := range b.take(e.Present) {
 		if _, err := b.do(ctx, add, present); err != nil {
 			return b, err

@@ -78,7 +78,9 @@ func (b bench) tables(ctx context.Context, w io.Writer, only *regexp.Regexp) ([]
 	names, failure := b.run(ctx, w, printOverlayHeading, selected(b.ofNames(), only))
 	err = errors.Join(err, failure)
 	commands, failure := b.run(ctx, w, printOverlayHeading, selected(b.ofCommands(), only))
-	return slices.Concat(rows, grown, more, names, commands), errors.Join(err, failure)
+	err = errors.Join(err, failure)
+	ports, failure := b.run(ctx, w, printOverlayHeading, selected(b.ofPorts(), only))
+	return slices.Concat(rows, grown, more, names, commands, ports), errors.Join(err, failure)
 }
 
 func (b bench) besideUpstream() []measurement {
@@ -88,7 +90,7 @@ func (b bench) besideUpstream() []measurement {
 			return b.measure(ctx, entrant{b.upstream, c}, entrant{b.ours, c})
 		}})
 	}
-	return list
+	return append(list, b.byBridgeAlone())
 }
 
 // entrant is a suite with the case it is measured in.

@@ -8,7 +8,7 @@ import (
 // Case is something a runtime asks for, measured for both suites under the same conditions.
 type Case struct {
 	Name string
-	// Plugin is the configuration of the network's only plugin. $DATA stands for the data directory of host-local,
+	// Plugin is the configuration of the network's only plugin, or of several with commas between. $DATA stands for the data directory of host-local,
 	// $LOOPBACK for the name under which a suite offers loopback, and $PEERS for a file of the hosts of an overlay network.
 	Plugin string
 	// Peers is the number of other hosts in that file.
@@ -19,6 +19,8 @@ type Case struct {
 	Reserved int
 	// Present is the number of containers that are attached already, by the plugin that is measured.
 	Present int
+	// Ports is the number of ports that each container publishes, Published of those that others have published already.
+	Ports, Published int
 	// InFlight is the number of attachments at the same time. The samples of more than one are attachments per second;
 	// those of zero and one are milliseconds.
 	InFlight int
@@ -62,6 +64,7 @@ func cases() []Case {
 		{Name: "masquerade, 50 in flight", Plugin: bridge(masquerade, v4), InFlight: 50, Rounds: 5, Add: atLeast(8)},
 		{Name: "macvlan", Plugin: macvlan(v4), Add: atMost(0.40)},
 		{Name: "macvlan, dual stack", Plugin: macvlan(v4, v6), Rounds: 5, Add: atMost(0.005)},
+		nerdctlCase(),
 		{Name: onePresent, Plugin: bridge(masquerade, v4), Present: 1, Rounds: 10},
 		{Name: manyPresent, Plugin: bridge(masquerade, v4), Present: 500, Rounds: 10},
 	}

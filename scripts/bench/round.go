@@ -72,7 +72,7 @@ func (s span) with(o span) span {
 }
 
 func (b *bed) do(ctx context.Context, v verb, c container) (span, error) {
-	rt := &libcni.RuntimeConf{ContainerID: c.id, NetNS: c.ns.Path, IfName: "eth0"}
+	rt := &libcni.RuntimeConf{ContainerID: c.id, NetNS: c.ns.Path, IfName: "eth0", CapabilityArgs: b.capabilities()}
 	if b.network.Plugins[0].Network.Type == b.suite.loopback {
 		rt.IfName = "lo"
 	}
