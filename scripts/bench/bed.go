@@ -57,7 +57,7 @@ func openBed(ctx context.Context, e entrant, scratch string, rounds int) (b *bed
 	if err := reserve(filepath.Join(b.data, networkName), e.Reserved); err != nil {
 		return b, err
 	}
-	if err := writePeers(b.data, e.Peers, e.Encrypted); err != nil {
+	if err := writePeers(b.data, e.Case); err != nil {
 		return b, err
 	}
 	if b.host, err = newHost(e.name); err != nil {

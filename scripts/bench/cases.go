@@ -11,8 +11,10 @@ type Case struct {
 	// Plugin is the configuration of the network's only plugin, or of several with commas between. $DATA stands for the data directory of host-local,
 	// $LOOPBACK for the name under which a suite offers loopback, and $PEERS for a file of the hosts of an overlay network.
 	Plugin string
-	// Peers is the number of other hosts in that file.
+	// Peers is the number of other hosts in that file. With Agent, it is as an agent writes it: this host's part, and the others in a file
+	// beside, which is read as long as the kernel does not have them.
 	Peers int
+	Agent bool
 	// Encrypted has the benchmark be the node agent that keeps the tunnel of that network.
 	Encrypted bool
 	// Reserved is the number of addresses that others hold on disk already.

@@ -11,6 +11,7 @@ import (
 const (
 	somePeers = 1_000
 	manyPeers = 5_000
+	mostPeers = 20_000
 )
 
 // ofOverlay is the second table.
@@ -34,10 +35,10 @@ type overlayGrowth struct{ Base, Over Case }
 
 func overlayGrowths() []overlayGrowth {
 	file := `"peersFile": "$PEERS"`
-	return []overlayGrowth{
-		grown("peers in a file", func(int) string { return file }),
-		grown("peers in the conflist", func(peers int) string { return `"peers": ` + listed(overlayHosts(peers)) }),
-		grown("peers, with an agent", func(int) string { return file + agentKey }),
+	agent := func(int) string { return file + agentKey }
+	all := []overlayGrowth{
+		grown("peers in a file", somePeers, func(int) string { return file }),
+		grown("peers in the conflist", somePeers, func(peers int) string { return `"peers": ` + listed(overlayHosts(peers)) }),
 		{
 			Base: Case{Plugin: overlayPlugin(file + agentKey)},
 			Over: Case{
@@ -46,19 +47,25 @@ func overlayGrowths() []overlayGrowth {
 			},
 		},
 	}
+	for _, peers := range []int{somePeers, mostPeers} {
+		g := grown("peers, with an agent", peers, agent)
+		g.Base.Agent, g.Over.Agent, g.Over.Add = true, true, atMost(1.1)
+		all = append(all, g)
+	}
+	return all
 }
 
 const agentKey = `, "agent": "/run/fairway/fairwayd.sock"`
 
 // grown is the same network with and without peers, told by the keys that hosts gives for their number.
-func grown(name string, hosts func(peers int) string) overlayGrowth {
+func grown(name string, most int, hosts func(peers int) string) overlayGrowth {
 	of := func(peers int) Case {
 		return Case{
 			Name: fmt.Sprintf("%d %s", peers, name), Peers: peers, Plugin: overlayPlugin(hosts(peers)),
 			Add: atMost(1.3), Del: atMost(1.3),
 		}
 	}
-	return overlayGrowth{Base: of(0), Over: of(somePeers)}
+	return overlayGrowth{Base: of(0), Over: of(most)}
 }
 
 func overlayPlugin(hosts string) string {

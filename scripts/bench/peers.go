@@ -30,23 +30,31 @@ func overlayHosts(peers int) (h overlay.Hosts) {
 
 // overlayBlock is the block of the host with a number.
 func overlayBlock(i int) netip.Prefix {
-	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 64 + byte(i>>8), byte(i), 0}), 24)
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 64 + byte(i>>9), byte(i >> 1), byte(i & 1 << 7)}), 25)
 }
 
 // peersFile is where a bed with a data directory has the hosts of its network.
 func peersFile(data string) string { return filepath.Join(filepath.Dir(data), "peers.json") }
 
 // writePeers writes the document that a node agent would keep.
-func writePeers(data string, peers int, encrypted bool) error {
+func writePeers(data string, c Case) error {
 	network := overlayNetwork()
-	if encrypted {
+	if c.Encrypted {
 		network.Encrypted, network.WireguardPort = true, overlay.DefaultWireguardPort
 	}
 	path := peersFile(data)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	hosts := overlayHosts(peers)
+	hosts := overlayHosts(c.Peers)
 	hosts.Self = hosts.Peers[0].VTEP // an agent says which the host is
-	return os.WriteFile(path, overlay.Document{Network: &network, Hosts: hosts}.Encode(), 0o600)
+	document := overlay.Document{Network: &network, Hosts: hosts, Revision: 1}
+	if c.Agent {
+		full := path + ".full"
+		if err := os.WriteFile(full, document.Encode(), 0o600); err != nil {
+			return err
+		}
+		document.Hosts.Peers, document.Partial, document.Full = hosts.Peers[:1], true, full
+	}
+	return os.WriteFile(path, document.Encode(), 0o600)
 }

@@ -44,7 +44,7 @@ const (
 // program measures each verb on a host of its own for each round.
 func (b bench) program(ctx context.Context, p Programming) ([]Row, error) {
 	data := filepath.Join(b.scratch, "programming", "data")
-	if err := writePeers(data, p.Peers, false); err != nil {
+	if err := writePeers(data, Case{Peers: p.Peers}); err != nil {
 		return nil, err
 	}
 	rows := []Row{

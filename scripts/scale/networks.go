@@ -79,7 +79,11 @@ func (r *records) flush(ctx context.Context) error {
 
 // join makes a host a member of a network.
 func (r *records) join(ctx context.Context, network, host int) {
-	block := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(network), byte(host >> 5), byte(host & 0x1f << 3)}), 29)
+	at := host
+	if at >= r.hosts { // who comes later takes the last: the agent may have the one after those of all
+		at = 1<<13 - 1 - (host - r.hosts)
+	}
+	block := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(network), byte(at >> 5), byte(at & 0x1f << 3)}), 29)
 	r.put(ctx, "net/"+r.networks[network]+"/nodes/"+nodeName(host), `{"version":1}`)
 	r.put(ctx, "net/"+r.networks[network]+"/blocks/"+block.String(), nodeName(host))
 }
