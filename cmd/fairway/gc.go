@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
-	"github.com/fairway-cni/fairway/pkg/format"
 	"github.com/fairway-cni/fairway/pkg/lifecycle"
+	"github.com/fairway-cni/fairway/pkg/show"
 )
 
 func newGC(e *env) *cobra.Command {
@@ -46,7 +46,7 @@ type gcFlags struct {
 
 // gc removes what is stale, and prints which attachments that were.
 func (e *env) gc(ctx context.Context, o gcFlags) error {
-	rows, err := format.NewRows(o.format, []string{"Network", "Container", "Interface", "Addresses"}, map[string]string{
+	rows, err := show.NewRows(o.format, []string{"Network", "Container", "Interface", "Addresses"}, map[string]string{
 		"Network": "NETWORK", "Container": "CONTAINER", "Interface": "INTERFACE", "Addresses": "ADDRESSES", "ID": "CONTAINER ID",
 	})
 	if err != nil {
@@ -73,23 +73,23 @@ func (e *env) gc(ctx context.Context, o gcFlags) error {
 }
 
 // printStale prints nothing, not even headings, when there is nothing stale.
-func (e *env) printStale(rows format.Rows, stale []attachment.Attachment, left []lifecycle.Leftover) error {
+func (e *env) printStale(rows show.Rows, stale []attachment.Attachment, left []lifecycle.Leftover) error {
 	if len(stale)+len(left) == 0 {
 		return nil
 	}
-	lines := make([]format.Row, len(stale))
+	lines := make([]show.Row, len(stale))
 	for i, a := range stale {
 		var addresses []string
 		for _, p := range a.Addresses {
 			addresses = append(addresses, p.String())
 		}
-		lines[i] = format.Row{
+		lines[i] = show.Row{
 			"Network": a.Network, "Container": a.DisplayName(), "ID": a.ID, "Interface": a.IfName,
 			"Addresses": strings.Join(addresses, " "),
 		}
 	}
 	for _, l := range left {
-		lines = append(lines, format.Row{"Network": l.Network, "Container": l.ContainerID, "ID": l.ContainerID, "Interface": l.IfName, "Addresses": l.Object})
+		lines = append(lines, show.Row{"Network": l.Network, "Container": l.ContainerID, "ID": l.ContainerID, "Interface": l.IfName, "Addresses": l.Object})
 	}
 	return rows.Print(e.stdout, lines)
 }

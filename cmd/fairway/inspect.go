@@ -8,9 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
-	"github.com/fairway-cni/fairway/pkg/format"
-	"github.com/fairway-cni/fairway/pkg/inspection"
 	"github.com/fairway-cni/fairway/pkg/kernel"
+	"github.com/fairway-cni/fairway/pkg/show"
 	"github.com/fairway-cni/fairway/pkg/state/naming"
 	"github.com/fairway-cni/fairway/pkg/state/ports"
 )
@@ -27,7 +26,7 @@ func newInspect(e *env) *cobra.Command {
 		Args:              arguments(1, many),
 		ValidArgsFunction: e.completeNetworks(anyNetwork),
 		RunE: func(_ *cobra.Command, args []string) error {
-			objects, err := format.NewObjects(form)
+			objects, err := show.NewObjects(form)
 			if err != nil {
 				return usageError{err}
 			}
@@ -67,11 +66,11 @@ func inspect(e *env, refs []string, verbose bool) (shown []any, failed error) {
 			continue
 		}
 		alive := attachment.Of(n.Name, attached)
-		network := inspection.Publishing(inspection.Named(inspection.New(n, alive), records), alive, func(a attachment.Attachment) map[string][]inspection.Binding {
+		network := show.Publishing(show.Named(show.Inspect(n, alive), records), alive, func(a attachment.Attachment) map[string][]show.Binding {
 			return bindings(published[a.Owner().Tag()])
 		})
 		if verbose {
-			network = inspection.Verbose(network, n)
+			network = show.Verbose(network, n)
 		}
 		shown = append(shown, network)
 	}
@@ -92,12 +91,12 @@ func publishedBy(attached []attachment.Attachment) (map[string][]ports.Port, err
 }
 
 // bindings sorts ports by those of the container.
-func bindings(list []ports.Port) map[string][]inspection.Binding {
-	shown := map[string][]inspection.Binding{}
+func bindings(list []ports.Port) map[string][]show.Binding {
+	shown := map[string][]show.Binding{}
 	for _, p := range list {
 		for _, single := range p.Singles() {
 			name := fmt.Sprintf("%d/%s", single.ContainerPort, ports.ProtocolName(single.Protocol))
-			shown[name] = append(shown[name], inspection.Binding{HostIP: single.HostIP.String(), HostPort: strconv.Itoa(int(single.HostPort))})
+			shown[name] = append(shown[name], show.Binding{HostIP: single.HostIP.String(), HostPort: strconv.Itoa(int(single.HostPort))})
 		}
 	}
 	return shown

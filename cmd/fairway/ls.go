@@ -3,11 +3,11 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/fairway-cni/fairway/pkg/listing"
+	"github.com/fairway-cni/fairway/pkg/show"
 )
 
 func newLs(e *env) *cobra.Command {
-	var o listing.Options
+	var o show.ListOptions
 	cmd := &cobra.Command{
 		Use:     "ls [OPTIONS]",
 		Aliases: []string{"list"},
@@ -19,7 +19,7 @@ func newLs(e *env) *cobra.Command {
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
 			o.Used = e.used
-			list, err := listing.New(o)
+			list, err := show.NewList(o)
 			if err != nil {
 				return usageError{err}
 			}
@@ -34,8 +34,8 @@ func newLs(e *env) *cobra.Command {
 	flags.BoolVarP(&o.Quiet, "quiet", "q", false, "print IDs only")
 	flags.BoolVar(&o.NoTrunc, "no-trunc", false, "print IDs in full")
 	flags.StringVar(&o.Format, "format", "", `"table", "table TEMPLATE", "json", or a Go template`)
-	flags.StringArrayVarP(&o.Filters, "filter", "f", nil, "print only networks that match `KEY=VALUE`: "+listing.FilterKeys)
-	must(cmd.RegisterFlagCompletionFunc("filter", completeKeys(listing.FilterKeys)))
+	flags.StringArrayVarP(&o.Filters, "filter", "f", nil, "print only networks that match `KEY=VALUE`: "+show.FilterKeys)
+	must(cmd.RegisterFlagCompletionFunc("filter", completeKeys(show.FilterKeys)))
 	must(cmd.RegisterFlagCompletionFunc("format", completeFormat("json", "table")))
 	return cmd
 }

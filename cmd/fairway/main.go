@@ -5,13 +5,13 @@ package main
 import (
 	"os"
 
-	"github.com/fairway-cni/fairway/pkg/format"
 	"github.com/fairway-cni/fairway/pkg/sandbox"
+	"github.com/fairway-cni/fairway/pkg/show"
 )
 
 func main() {
 	sandbox.Enter() // this may be a process that `fairway run` has started
-	e := &env{args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, colour: format.Colour(os.Stdout), width: format.Width(os.Stdout)}
+	e := &env{args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, colour: show.Colour(os.Stdout), width: show.Width(os.Stdout)}
 	os.Exit(run(e, os.Args[1:]))
 }
 

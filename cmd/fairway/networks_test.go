@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/conflist"
-	"github.com/fairway-cni/fairway/pkg/inspection"
+	"github.com/fairway-cni/fairway/pkg/show"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
@@ -56,9 +56,9 @@ func TestLifeOfANetwork(t *testing.T) {
 }
 
 // inspected gives the containers that inspect shows.
-func (s shell) inspected(t *testing.T, name string) map[string]inspection.Container {
+func (s shell) inspected(t *testing.T, name string) map[string]show.Container {
 	t.Helper()
-	var shown []inspection.Network
+	var shown []show.Network
 	if err := json.Unmarshal([]byte(s.succeed(t, "inspect", name)), &shown); err != nil || len(shown) != 1 {
 		t.Fatalf("inspect %s: %v, %d networks", name, err, len(shown))
 	}

@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-	"strings"
 
+	"github.com/fairway-cni/fairway/pkg/identifier"
 	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/snapshot"
 	"github.com/fairway-cni/fairway/pkg/state"
@@ -13,7 +13,7 @@ import (
 
 // Build makes the picture. The same facts in another order give the same picture.
 func Build(f Facts) Graph {
-	b := builder{facts: f, host: f.Host.Namespace, at: map[string]int{}, ends: map[int]end{}}
+	b := builder{facts: f, host: f.Host.Namespace, at: map[string]int{}, joined: map[Edge]bool{}, ends: map[int]end{}}
 	b.facts.Networks = withTunnels(f.Networks, b.host.Links)
 	b.graph.Host = f.Host.Hostname
 	b.containers()
@@ -47,12 +47,13 @@ func withTunnels(networks []Network, links []snapshot.Link) []Network {
 
 // builder collects nodes, each once.
 type builder struct {
-	facts Facts
-	host  snapshot.Namespace
-	graph Graph
-	at    map[string]int    // position of a node by its ID
-	ends  map[int]end       // by the index of the link on the host
-	names map[string]string // of containers, by ID, while sorting
+	facts  Facts
+	host   snapshot.Namespace
+	graph  Graph
+	at     map[string]int // position of a node by its ID
+	joined map[Edge]bool
+	ends   map[int]end       // by the index of the link on the host
+	names  map[string]string // of containers, by ID, while sorting
 }
 
 // end is an interface of a container and the network it is of.
@@ -74,7 +75,8 @@ func (b *builder) node(id string) *Node { return &b.graph.Nodes[b.at[id]] }
 
 func (b *builder) join(from, to string, kind EdgeKind, label string) {
 	e := Edge{From: from, To: to, Kind: kind, Label: label}
-	if !slices.Contains(b.graph.Edges, e) {
+	if !b.joined[e] {
+		b.joined[e] = true
 		b.graph.Edges = append(b.graph.Edges, e)
 	}
 }
@@ -93,7 +95,7 @@ func (b *builder) sort() {
 		b.names[n.ID] = n.Name
 	}
 	slices.SortFunc(b.graph.Nodes, func(x, y Node) int {
-		return cmp.Or(cmp.Compare(rank(x.Kind), rank(y.Kind)), compareNatural(b.sortName(x), b.sortName(y)), compareNatural(x.Name, y.Name), compareNatural(x.ID, y.ID))
+		return cmp.Or(cmp.Compare(rank(x.Kind), rank(y.Kind)), identifier.CompareNatural(b.sortName(x), b.sortName(y)), identifier.CompareNatural(x.Name, y.Name), identifier.CompareNatural(x.ID, y.ID))
 	})
 	position := make(map[string]int)
 	for i, n := range b.graph.Nodes {
@@ -125,36 +127,12 @@ func (b *builder) definitions() {
 			b.graph.Networks = append(b.graph.Networks, Definition{Name: n.Name, Type: n.Type, Subnets: n.Subnets, Marks: n.Marks})
 		}
 	}
-	slices.SortFunc(b.graph.Networks, func(x, y Definition) int { return compareNatural(x.Name, y.Name) })
+	slices.SortFunc(b.graph.Networks, func(x, y Definition) int { return identifier.CompareNatural(x.Name, y.Name) })
 }
 
 // rank is how far a kind is from the outside.
 func rank(k Kind) int {
 	return slices.Index([]Kind{Gateway, Peer, Link, Bridge, VXLAN, Segment, Routed, Shared, Unused, Container, Interface}, k)
-}
-
-// compareNatural sorts eth2 before eth10.
-func compareNatural(x, y string) int {
-	for x != "" && y != "" {
-		xDigits, yDigits := leadingDigits(x), leadingDigits(y)
-		if xDigits == "" || yDigits == "" {
-			if x[0] != y[0] {
-				return cmp.Compare(x[0], y[0])
-			}
-			x, y = x[1:], y[1:]
-			continue
-		}
-		a, b := strings.TrimLeft(xDigits, "0"), strings.TrimLeft(yDigits, "0")
-		if c := cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)); c != 0 {
-			return c
-		}
-		x, y = x[len(xDigits):], y[len(yDigits):]
-	}
-	return cmp.Compare(len(x), len(y))
-}
-
-func leadingDigits(s string) string {
-	return s[:len(s)-len(strings.TrimLeft(s, "0123456789"))]
 }
 
 // mark adds a mark once.

@@ -1,5 +1,4 @@
-// Package listing is what `fairway ls` prints: which networks, in which order, and which fields of each.
-package listing
+package show
 
 import (
 	"io"
@@ -8,15 +7,14 @@ import (
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/conflist"
-	"github.com/fairway-cni/fairway/pkg/format"
 	"github.com/fairway-cni/fairway/pkg/identifier"
 )
 
-// Options are those of `docker network ls`.
-type Options struct {
+// ListOptions are those of `docker network ls`.
+type ListOptions struct {
 	Quiet   bool     // IDs only
 	NoTrunc bool     // IDs in full
-	Format  string   // see format.NewRows; empty: a table
+	Format  string   // see NewRows; empty: a table
 	Filters []string // KEY=VALUE each; see FilterKeys
 	// Used gives the names of the networks that containers are on. It is asked when a filter wants to know. Nil: none.
 	Used func() (map[string]bool, error)
@@ -24,22 +22,22 @@ type Options struct {
 
 // List prints networks.
 type List struct {
-	options Options
+	options ListOptions
 	filter  filter
-	rows    format.Rows
+	rows    Rows
 }
 
-// columns and headings are Docker's.
+// listColumns and listHeadings are Docker's.
 var (
-	columns  = []string{"ID", "Name", "Driver", "Scope"}
-	headings = map[string]string{
+	listColumns  = []string{"ID", "Name", "Driver", "Scope"}
+	listHeadings = map[string]string{
 		"ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER", "Scope": "SCOPE", "IPv4": "IPV4", "IPv6": "IPV6",
 		"Internal": "INTERNAL", "Labels": "LABELS", "CreatedAt": "CREATED AT",
 	}
 )
 
-// New reads the options. It fails on a filter or a format that cannot be understood.
-func New(o Options) (List, error) {
+// NewList reads the options. It fails on a filter or a format that cannot be understood.
+func NewList(o ListOptions) (List, error) {
 	switch {
 	case o.Quiet && (o.Format == "" || o.Format == "table"):
 		o.Format = "{{.ID}}"
@@ -52,14 +50,14 @@ func New(o Options) (List, error) {
 	if err != nil {
 		return List{}, err
 	}
-	rows, err := format.NewRows(o.Format, columns, headings)
+	rows, err := NewRows(o.Format, listColumns, listHeadings)
 	return List{options: o, filter: filter, rows: rows}, err
 }
 
 // Print prints the networks that pass the filters, by name, in natural order.
 func (l List) Print(out io.Writer, networks []conflist.Network) error {
 	networks = slices.Clone(networks)
-	slices.SortStableFunc(networks, func(a, b conflist.Network) int { return natural(a.Name, b.Name) })
+	slices.SortStableFunc(networks, func(a, b conflist.Network) int { return identifier.CompareNatural(a.Name, b.Name) })
 	var used map[string]bool
 	if l.filter.dangling != nil && l.options.Used != nil {
 		var err error
@@ -67,7 +65,7 @@ func (l List) Print(out io.Writer, networks []conflist.Network) error {
 			return err
 		}
 	}
-	var rows []format.Row
+	var rows []Row
 	for _, n := range networks {
 		if l.filter.passes(n, used[n.Name]) {
 			rows = append(rows, l.row(n))
@@ -76,12 +74,12 @@ func (l List) Print(out io.Writer, networks []conflist.Network) error {
 	return l.rows.Print(out, rows)
 }
 
-func (l List) row(n conflist.Network) format.Row {
+func (l List) row(n conflist.Network) Row {
 	id := n.ShortID()
 	if l.options.NoTrunc {
 		id = n.ID
 	}
-	row := format.Row{
+	row := Row{
 		"ID": id, "Name": n.Name, "Driver": n.Driver, "Scope": n.Scope, "Labels": labels(n.Labels), "CreatedAt": "",
 		"IPv4": strconv.FormatBool(n.Has4()), "IPv6": strconv.FormatBool(n.Has6()), "Internal": strconv.FormatBool(n.Internal),
 	}

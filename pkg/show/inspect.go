@@ -1,6 +1,4 @@
-// Package inspection is what `fairway inspect` shows: a network in the JSON shape of `docker network inspect`, with the
-// containers that are on it. It is pure.
-package inspection
+package show
 
 import (
 	"crypto/sha256"
@@ -77,8 +75,8 @@ type Binding struct {
 	HostPort string
 }
 
-// New describes a network and those of its attachments that are alive.
-func New(n conflist.Network, alive []attachment.Attachment) Network {
+// Inspect describes a network and those of its attachments that are alive.
+func Inspect(n conflist.Network, alive []attachment.Attachment) Network {
 	shown := Network{
 		Name: n.Name, ID: n.ID, Created: n.Created.UTC(), Scope: n.Scope, Driver: n.Driver, EnableIPv4: n.Has4(), EnableIPv6: n.Has6() || n.IPv6,
 		IPAM: ipam(n.IPAM), Internal: n.Internal, Attachable: n.Attachable, ConfigFrom: ConfigFrom{n.ConfigFrom},

@@ -1,6 +1,4 @@
-// Package format prints rows as Docker's commands do: as an aligned table, as JSON, or by a Go template of the user's.
-// What it prints of the same rows is the same wherever it goes.
-package format
+package show
 
 import (
 	"bytes"

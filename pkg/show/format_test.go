@@ -1,4 +1,4 @@
-package format
+package show
 
 import (
 	"errors"
@@ -12,13 +12,13 @@ import (
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
-type container struct {
+type thing struct {
 	Name   string
 	Labels map[string]string
 }
 
 func TestObjects(t *testing.T) {
-	objects := []any{container{"a", map[string]string{"k": "<v>"}}, container{"b", nil}}
+	objects := []any{thing{"a", map[string]string{"k": "<v>"}}, thing{"b", nil}}
 	for form, want := range map[string]string{
 		"json":                     `[{"Name":"a","Labels":{"k":"<v>"}},{"Name":"b","Labels":null}]` + "\n",
 		"{{.Name}}":                "a\nb\n",
@@ -70,7 +70,7 @@ func TestFunctions(t *testing.T) {
 		`{{truncate .Name 99}}{{truncate .Name -1}}`:      "web ö",
 		`{{join (split .Name " ") "-"}}`:                  "web-ö",
 	} {
-		got := objectsPrinted(t, form, []any{container{Name: "web ö"}})
+		got := objectsPrinted(t, form, []any{thing{Name: "web ö"}})
 		if got != want+"\n" {
 			t.Errorf("%s: got %q, want %q", form, got, want)
 		}
@@ -101,8 +101,8 @@ func TestUnusable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := objects.Print(io.Discard, []any{container{}}); err == nil ||
-		err.Error() != "the format cannot be used: <.Size>: can't evaluate field Size in type format.container" {
+	if err := objects.Print(io.Discard, []any{thing{}}); err == nil ||
+		err.Error() != "the format cannot be used: <.Size>: can't evaluate field Size in type show.thing" {
 		t.Errorf("objects: got %v", err)
 	}
 }

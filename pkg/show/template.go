@@ -1,4 +1,4 @@
-package format
+package show
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package inspection
+package show
 
 import (
 	"net"
@@ -9,7 +9,6 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/conflist"
-	"github.com/fairway-cni/fairway/pkg/format"
 	"github.com/fairway-cni/fairway/pkg/golden"
 )
 
@@ -53,16 +52,16 @@ func TestShape(t *testing.T) {
 		form    string
 		network []any
 	}{
-		"full":       {"", []any{New(lamp(), attached())}},
-		"predefined": {"", []any{New(none, nil)}},
-		"two":        {"json", []any{New(none, nil), New(lamp(), nil)}},
-		"template":   {`{{.Name}} {{range .IPAM.Config}}{{.Subnet}} {{end}}{{range $id, $c := .Containers}}{{$id}}={{$c.IPv4Address}} {{end}}{{json .Labels}}`, []any{New(lamp(), attached())}},
-		"id":         {"{{.ID}} {{.Created.Unix}}", []any{New(lamp(), nil)}},
-		"published":  {`{{range .Containers}}{{json .Ports}}{{println}}{{end}}`, []any{Publishing(New(lamp(), attached()), attached(), published)}},
-		"verbose":    {"{{.Id}} {{.File}}", []any{Verbose(New(lamp(), nil), lamp())}},
+		"full":       {"", []any{Inspect(lamp(), attached())}},
+		"predefined": {"", []any{Inspect(none, nil)}},
+		"two":        {"json", []any{Inspect(none, nil), Inspect(lamp(), nil)}},
+		"template":   {`{{.Name}} {{range .IPAM.Config}}{{.Subnet}} {{end}}{{range $id, $c := .Containers}}{{$id}}={{$c.IPv4Address}} {{end}}{{json .Labels}}`, []any{Inspect(lamp(), attached())}},
+		"id":         {"{{.ID}} {{.Created.Unix}}", []any{Inspect(lamp(), nil)}},
+		"published":  {`{{range .Containers}}{{json .Ports}}{{println}}{{end}}`, []any{Publishing(Inspect(lamp(), attached()), attached(), published)}},
+		"verbose":    {"{{.Id}} {{.File}}", []any{Verbose(Inspect(lamp(), nil), lamp())}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			objects, err := format.NewObjects(test.form)
+			objects, err := NewObjects(test.form)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,7 +69,7 @@ func TestShape(t *testing.T) {
 			if err := objects.Print(&out, test.network); err != nil {
 				t.Fatal(err)
 			}
-			golden.Compare(t, name+".golden", out.String())
+			golden.Compare(t, "inspect/"+name+".golden", out.String())
 		})
 	}
 }

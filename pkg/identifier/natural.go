@@ -1,12 +1,12 @@
-package listing
+package identifier
 
 import (
 	"cmp"
 	"strings"
 )
 
-// natural compares names as people do: numbers within them by their value, so that web2 comes before web10.
-func natural(a, b string) int {
+// CompareNatural compares names as people do: numbers within them by their value, so that web2 comes before web10.
+func CompareNatural(a, b string) int {
 	wholeA, wholeB := a, b
 	for a != "" && b != "" {
 		numberA, restA := leadingDigits(a)

@@ -1,4 +1,4 @@
-package listing
+package show
 
 import (
 	"net/netip"
@@ -33,9 +33,9 @@ func networks() []conflist.Network {
 	return all
 }
 
-func printed(t *testing.T, o Options) string {
+func printed(t *testing.T, o ListOptions) string {
 	t.Helper()
-	list, err := New(o)
+	list, err := NewList(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func printed(t *testing.T, o Options) string {
 }
 
 func TestForms(t *testing.T) {
-	for name, o := range map[string]Options{
+	for name, o := range map[string]ListOptions{
 		"default":         {},
 		"no-trunc":        {NoTrunc: true},
 		"quiet":           {Quiet: true},
@@ -62,7 +62,7 @@ func TestForms(t *testing.T) {
 		"template-tables": {Format: `{{.Name}} tables`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			golden.Compare(t, name+".golden", printed(t, o))
+			golden.Compare(t, "list/"+name+".golden", printed(t, o))
 		})
 	}
 }
@@ -90,7 +90,7 @@ func TestFilters(t *testing.T) {
 		{"dangling=true", "a-network-with-a-long-name lan web10"},
 		{"dangling=false", "bridge host none web2"},
 	} {
-		got := printed(t, Options{Filters: strings.Fields(test.filters), Used: used, Format: "{{.Name}}"})
+		got := printed(t, ListOptions{Filters: strings.Fields(test.filters), Used: used, Format: "{{.Name}}"})
 		if diff := cmp.Diff(test.want, strings.Join(strings.Fields(got), " ")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.filters, diff)
 		}
@@ -98,7 +98,7 @@ func TestFilters(t *testing.T) {
 }
 
 func TestBadOptions(t *testing.T) {
-	for want, o := range map[string]Options{
+	for want, o := range map[string]ListOptions{
 		"write KEY=VALUE":        {Filters: []string{"driver"}},
 		`there is no key "size"`: {Filters: []string{"size=1"}},
 		"type=builtin":           {Filters: []string{"type=mine"}},
@@ -109,19 +109,8 @@ func TestBadOptions(t *testing.T) {
 		`no entry for key "Nam"`: {Format: "table {{.Nam}}"},
 		`no entry for key "Na"`:  {Format: "{{.Na}}"},
 	} {
-		if _, err := New(o); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := NewList(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: got %v, want %q", o, err, want)
-		}
-	}
-}
-
-func TestNatural(t *testing.T) {
-	sorted := []string{"", "1", "1a", "02", "2", "10", "a", "a1", "a2", "a010", "a10", "a10b", "b", "net-2-9", "net-2-10", "net-10"}
-	for i, a := range sorted {
-		for j, b := range sorted {
-			if got := natural(a, b); (got < 0) != (i < j) || (got > 0) != (i > j) {
-				t.Errorf("natural(%q, %q): got %d", a, b, got)
-			}
 		}
 	}
 }
