@@ -90,6 +90,31 @@ func TestPortsOfTheRouted(t *testing.T) {
 	}
 }
 
+// TestPortsWithoutIPv6: on a host that has turned IPv6 off, a dual-stack network publishes by IPv4, by bridge or by the list, and leaves nothing.
+func TestPortsWithoutIPv6(t *testing.T) {
+	for _, alone := range []bool{true, false} {
+		t.Run(map[bool]string{true: "bridge alone", false: "list"}[alone], func(t *testing.T) {
+			container := testnet.NewNS(t, "c")
+			a := bridgeOn(t, container).with("ipam", hostLocal(t.TempDir(), "10.1.0.0/24", "fd00:1::/64"))
+			outside := outsideOf(t, a.host)
+			a.host.Sh(t, "sh", "-ec", "for i in all default; do echo 1 > /proc/sys/net/ipv6/conf/$i/disable_ipv6; done")
+			list := chainOf{a.withPorts(mapping(8080, 80))}
+			if !alone {
+				list = chainOf{a, a.publishing(nil, mapping(8080, 80)), a.behind(nil, "firewall", map[string]any{"ingressPolicy": "same-bridge"})}
+			}
+			result := list.add(t)
+			list.check(t, result)
+			listen(t, container, ":80")
+			wantText(t, "who answers outside", "c", whoAnswers(outside, "192.0.2.1:8080", 10*time.Second))
+			wantText(t, "who answers the host's loopback", "c", whoAnswers(a.host, "127.0.0.1:8080", 10*time.Second))
+			list.del(t, result)
+			if left := a.rulesLeft(t); strings.Contains(left, "fairway net") || len(a.reservations(t)) > 0 {
+				t.Errorf("left: %v\n%s", a.reservations(t), left)
+			}
+		})
+	}
+}
+
 // TestPortsAfterGC: what a lost DEL has left goes with GC, and the ports are free again.
 func TestPortsAfterGC(t *testing.T) {
 	a := bridgeOn(t, testnet.NewNS(t, "c")).withPorts(mapping(8080, 80))

@@ -29,13 +29,13 @@ func (p Published) conflict(k *kernel.Kernel) error {
 // publishedByOther looks for containers that have published a port in a form with which the kernel sees no conflict: alone and
 // as one of a run, or as one of a run within this one. It sees the others itself, when they are added.
 func (p Published) publishedByOther(k *kernel.Kernel) error {
-	tag := p.Owner.Tag()
+	tag, each, listed := p.Owner.Tag(), p.eachPort(), listings{}
 	for _, addr := range p.Addrs {
-		for _, port := range p.eachPort() {
+		for _, port := range each {
 			if !port.serves(addr) {
 				continue
 			}
-			others, err := port.overlapping(k, addr)
+			others, err := port.overlapping(k, addr, listed, len(each) >= shortestRun)
 			if err != nil {
 				return err
 			}
@@ -49,9 +49,23 @@ func (p Published) publishedByOther(k *kernel.Kernel) error {
 	return nil
 }
 
-// overlapping is the elements that have the port as one of a run; for a run, all that have one of its ports.
-func (p Port) overlapping(k *kernel.Kernel, addr netip.Addr) (found []kernel.Element, err error) {
-	if !p.isRun() {
+// listings are the elements of maps that were listed already, by the maps' names.
+type listings map[string][]kernel.Element
+
+func (l listings) of(k *kernel.Kernel, kind kind) (elements []kernel.Element, err error) {
+	name := kind.published().Name
+	elements, known := l[name]
+	if !known {
+		elements, err = nftable.ElementsOf(k, kind.published())
+		l[name] = elements
+	}
+	return elements, err
+}
+
+// overlapping is the elements that have the port as one of a run; for a run, all that have one of its ports. One of many is not looked up by
+// itself: runs are few.
+func (p Port) overlapping(k *kernel.Kernel, addr netip.Addr, listed listings, many bool) (found []kernel.Element, err error) {
+	if !p.isRun() && !many {
 		of := kind{of: addr, anywhere: p.anywhere(), ports: true}
 		held, err := nftable.LookUp(k, kernel.Element{Set: of.published(), Key: p.key(of, p.HostPort)})
 		if held.Key != nil {
@@ -60,8 +74,11 @@ func (p Port) overlapping(k *kernel.Kernel, addr netip.Addr) (found []kernel.Ele
 		return found, err
 	}
 	for _, runs := range []bool{false, true} {
+		if !p.isRun() && !runs {
+			continue // the kernel sees these itself
+		}
 		of := kind{of: addr, anywhere: p.anywhere(), ports: runs}
-		elements, err := nftable.ElementsOf(k, of.published())
+		elements, err := listed.of(k, of)
 		if err != nil {
 			return nil, err
 		}

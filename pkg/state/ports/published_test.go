@@ -70,6 +70,10 @@ func TestConflict(t *testing.T) {
 		{"ranges around", at("a", "10.1.0.2", span(unix.IPPROTO_TCP, 120, 150)), at("b", "10.1.0.3", span(unix.IPPROTO_TCP, 100, 200)), "port 100-200/tcp is already published by container a of network net" + stop},
 		{"ranges side by side", at("a", "10.1.0.2", span(unix.IPPROTO_TCP, 100, 199)), at("b", "10.1.0.3", span(unix.IPPROTO_TCP, 200, 300)), ""},
 		{"ranges of another protocol", at("a", "10.1.0.2", span(unix.IPPROTO_TCP, 100, 199)), at("b", "10.1.0.3", span(unix.IPPROTO_UDP, 100, 199)), ""},
+		{"many ports, one of a range", at("a", "10.1.0.2", span(unix.IPPROTO_TCP, 100, 200)), at("b", "10.1.0.3", many(181, 40)...), "port 181/tcp is already published by container a of network net" + stop},
+		{"many ports beside a range", at("a", "10.1.0.2", span(unix.IPPROTO_TCP, 100, 200)), at("b", "10.1.0.3", many(201, 40)...), ""},
+		{"many ports at one address beside a range at all", at("a", "10.1.0.2", span(unix.IPPROTO_TCP, 100, 200)), at("b", "10.1.0.3", onHost("192.0.2.1").many(181, 40)...), ""},
+		{"many ports, one of another's", at("a", "10.1.0.2", tcp(190, 80)), at("b", "10.1.0.3", many(181, 40)...), "port 190/tcp is already published by container a of network net" + stop},
 		{"the same container again", at("a", "10.1.0.2", tcp(80, 80), span(unix.IPPROTO_TCP, 100, 199)), at("a", "10.1.0.9", tcp(80, 81), span(unix.IPPROTO_TCP, 100, 199)), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -91,6 +95,22 @@ func TestConflict(t *testing.T) {
 			statetest.Verifies(t, nil, tt.first)
 		})
 	}
+}
+
+// many are ports in a row that lead to other ports.
+func many(first uint16, n int) (list []ports.Port) {
+	for i := range uint16(n) {
+		list = append(list, tcp(first+i, first+i+1000))
+	}
+	return list
+}
+
+func (o onHost) many(first uint16, n int) []ports.Port {
+	list := many(first, n)
+	for i := range list {
+		list[i].HostIP = netip.MustParseAddr(string(o))
+	}
+	return list
 }
 
 // TestListeningProgram: a program of the host that waits at a port keeps it, where it waits at the same address and family.
