@@ -14,7 +14,7 @@ import (
 const (
 	plotLine, plotName, plotScale, plotRight = 20, 330, 420, 130
 	plotTop                                  = 56
-	plotLeast, plotMost                      = 0.005, 4.0 // the ends of the scale of ratios
+	plotLeast, plotMost                      = 0.005, 30.0 // the ends of the scale of ratios
 )
 
 // plot draws the rows that are held against something: one bar from 1 to the ratio, on a scale in which twice as long is as far
@@ -29,7 +29,7 @@ func plot(w io.Writer, rows []Row) error {
 		"<style>text{fill:#1f2328}.scale{stroke:#d0d7de}.one{stroke:#57606a}.bar{fill:#6e7781}.met{fill:#1a7f37}.missed{fill:#bc4c00}.goal{stroke:#1f2328;stroke-width:2}" +
 		"@media (prefers-color-scheme:dark){text{fill:#e6edf3}.scale{stroke:#30363d}.one{stroke:#8b949e}.bar{fill:#8b949e}.met{fill:#3fb950}.missed{fill:#f0883e}.goal{stroke:#e6edf3}}</style>\n")
 	fmt.Fprintf(&s, `<text x="8" y="18" font-size="14">Ratio of the medians to the reference; a line marks the goal</text>`+"\n")
-	for _, tick := range []float64{0.01, 0.03, 0.1, 0.3, 1, 3} {
+	for _, tick := range []float64{0.01, 0.03, 0.1, 0.3, 1, 3, 10} {
 		class := "scale"
 		if tick == 1 {
 			class = "one"
