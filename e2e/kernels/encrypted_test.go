@@ -106,23 +106,8 @@ func encryptedOverlay(t *testing.T, underlay string) {
 		t.Errorf("not %s: %s", mtu, link)
 	}
 
-	// AllowedIPs: a valid key that sends from another's block.
-	ip(t, two.Namespace, "addr add 10.42.77.7/32 dev fwwg43")
-	ip(t, one.Namespace, "route add 10.42.77.7/32 dev fwwg43")
-	if out, err := two.Command("busybox", "ping", "-c", "1", "-W", "2", "-I", "10.42.77.7", a.result.IPs[0].Address.IP.String()).CombinedOutput(); err == nil {
-		t.Errorf("a host sends from an address that is not its own:\n%s", out)
-	}
-	ip(t, one.Namespace, "route del 10.42.77.7/32 dev fwwg43")
-
-	// What is left when parts are taken away refuses.
-	for _, damage := range []string{"ip link del fwwg43", "ip route flush proto 250 dev fwwg43; ip -6 route flush proto 250 dev fwwg43 || true", "ip link set fwwg43 down"} {
-		one.Sh(t, "sh", "-c", damage)
-		speak(t, a, b, false)
-		if out, err := a.call("CHECK", nil); err != nil { // which repairs, and says so
-			t.Errorf("after %s CHECK: %v\n%s", damage, err, out)
-		}
-		speak(t, a, b, true)
-	}
+	foreignSource(t, one, two, a)
+	damaged(t, one, a, b)
 	if seen := watch.Seen(t); len(seen) > 0 {
 		t.Errorf("of an encrypted network the underlay shows %v", seen)
 	}
@@ -135,7 +120,37 @@ func encryptedOverlay(t *testing.T, underlay string) {
 	}
 	speak(t, a, b, true)
 
-	for _, gone := range []*attachment{a, x} {
+	removed(t, one, a, x)
+}
+
+// foreignSource: a host with a valid key sends from an address of no block of its own.
+func foreignSource(t *testing.T, one, two *testnet.Host, to *attachment) {
+	t.Helper()
+	ip(t, two.Namespace, "addr add 10.42.77.7/32 dev fwwg43")
+	ip(t, one.Namespace, "route add 10.42.77.7/32 dev fwwg43")
+	if out, err := two.Command("busybox", "ping", "-c", "1", "-W", "2", "-I", "10.42.77.7", to.result.IPs[0].Address.IP.String()).CombinedOutput(); err == nil {
+		t.Errorf("a host sends from an address that is not its own:\n%s", out)
+	}
+	ip(t, one.Namespace, "route del 10.42.77.7/32 dev fwwg43")
+}
+
+// damaged: what is left when parts are taken away refuses, and CHECK puts them back.
+func damaged(t *testing.T, one *testnet.Host, a, b *attachment) {
+	t.Helper()
+	for _, damage := range []string{"ip link del fwwg43", "ip route flush proto 250 dev fwwg43; ip -6 route flush proto 250 dev fwwg43 || true", "ip link set fwwg43 down"} {
+		one.Sh(t, "sh", "-c", damage)
+		speak(t, a, b, false)
+		if out, err := a.call("CHECK", nil); err != nil { // which repairs, and says so
+			t.Errorf("after %s CHECK: %v\n%s", damage, err, out)
+		}
+		speak(t, a, b, true)
+	}
+}
+
+// removed: nothing is left of networks without containers.
+func removed(t *testing.T, one *testnet.Host, all ...*attachment) {
+	t.Helper()
+	for _, gone := range all {
 		gone.succeed(t, "DEL")
 		gone.collect(t)
 		leavesNothing(t, one.Namespace, gone.conf["name"].(string))

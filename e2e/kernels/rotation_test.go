@@ -226,6 +226,15 @@ func TestKeyIsRotatedInKernel(t *testing.T) {
 	if seen := watch.Seen(t); slices.Contains(seen, testnet.SawPlaintext) {
 		t.Errorf("the underlay shows %v", seen)
 	}
+	// The same packets by the hosts' addresses on the underlay are seen.
+	clear, err := testnet.StartFlow(r.hosts[0].Namespace, r.hosts[1].Namespace, r.hosts[1].V4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * time.Millisecond)
+	if err := clear.Stop(5 * time.Second); err != nil || !slices.Contains(watch.Seen(t), testnet.SawPlaintext) {
+		t.Errorf("what is not encrypted is not seen: the test proves nothing (%v)", err)
+	}
 	for _, h := range r.hosts {
 		if links := h.Sh(t, "ip", "-o", "link"); strings.Contains(links, overlay.SpareTunnelName(rotated.VNI)) {
 			t.Errorf("left: %s", links)
