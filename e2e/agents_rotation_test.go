@@ -116,9 +116,11 @@ func TestKeyIsRotatedThroughCrashes(t *testing.T) {
 		t.Errorf("a second time: %v", err)
 	}
 	eventually(t, "host2 knows", func() bool {
-		_, err := c.h2.Agent().RotateKey(t.Context())
-		return err != nil && strings.Contains(err.Error(), "host host1 replaces its key")
+		return strings.Contains(c.h2.try("ip", "-o", "link"), fmt.Sprintf("fwwgs%d", c.network.VNI))
 	})
+	if _, err := c.h2.Agent().RotateKey(t.Context()); err == nil || !strings.Contains(err.Error(), "host host1 replaces its key") {
+		t.Errorf("another host meanwhile: %v", err)
+	}
 	c.h1.kill(t)
 	c.h1.start(t)
 	c.h2.kill(t)
@@ -159,6 +161,27 @@ func TestKeyIsRotatedWithoutThem(t *testing.T) {
 		return err == nil && health.Rotation == nil
 	})
 	c.h3.start(t)
+	c.speak(t)
+	c.sawNothing(t)
+}
+
+// TestKeysAreRotatedAtOnce: two hosts begin to replace their keys before either has heard of the other.
+func TestKeysAreRotatedAtOnce(t *testing.T) {
+	t.Parallel()
+	c := newConfidants(t)
+	s := c.stream(t)
+	for _, h := range []*member{c.h1, c.h2} {
+		if _, err := h.Agent().RotateKey(t.Context()); err != nil {
+			t.Log(err) // it has heard of it
+		}
+	}
+	for _, h := range []*member{c.h1, c.h2} {
+		eventually(t, h.Name+" has done", func() bool {
+			health, err := h.Agent().Health(t.Context())
+			return err == nil && health.Rotation == nil
+		})
+	}
+	s.lostNothing(t)
 	c.speak(t)
 	c.sawNothing(t)
 }

@@ -211,7 +211,7 @@ func (a *Agent) lanes(s snapshot) snapshot {
 		case overlay.Leaving:
 			p.Spare = met(spare, p.LastKey())
 		case overlay.Returning:
-			p.Spare = met(spare, p.LastKey()) && !met(ours, p.Key)
+			p.Spare = !met(ours, p.Key) // which has the first device begin: both may have been started anew, and have nothing to say
 		}
 		s.hosts.Peers[i] = p
 	}
