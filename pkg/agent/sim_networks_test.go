@@ -109,7 +109,8 @@ var visitorVTEP = netip.AddrFrom4([4]byte{192, 0, 2, 60})
 func (w *world) visitOfClone(h *simHost) {
 	alive := h.agent != nil && !h.cut && h.agent.cache.connected() && w.etcd.Keys("/fairway/v1/alive/")["/fairway/v1/alive/"+h.node] == h.bootID()
 	record := w.etcd.Keys("/fairway/v1/nodes/")["/fairway/v1/nodes/"+h.node]
-	if h.former != nil || h.without || !alive && (h.agent != nil || !strings.Contains(record, `"`+h.vtep.String()+`"`) || h.who.Address != h.vtep) {
+	owns := slices.Contains(slices.Collect(maps.Values(w.etcd.Keys("/fairway/v1/net/"))), h.node) // or its name is free after the hold
+	if h.former != nil || h.without || !alive && (h.agent != nil || !owns || !strings.Contains(record, `"`+h.vtep.String()+`"`) || h.who.Address != h.vtep) {
 		return
 	}
 	clone := w.newHost(h.node, 50+len(w.steps), w.random.Uint64())
