@@ -13,7 +13,8 @@ import (
 // It is a line that names the boot, and a table of bits, one for each address by its hash: two addresses of one bit are announced for
 // nothing. A history begins where all that was given is known, and only there: with the network's directory, and in a new boot of a
 // directory that nobody else has changed since the last (indexState inStep). Without one, or after a change by others, each address may
-// have had a holder. A killed call has marked its address, or has told nobody of it.
+// have had a holder. A killed call has marked its address, or has told nobody of it. A release
+// that keeps no history, installed again between two that do, marks nothing until the next boot.
 const (
 	historyName   = "history"
 	historyHeader = 256     // bytes, of which the line takes some
