@@ -10,7 +10,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/blueprint"
 	"github.com/fairway-cni/fairway/pkg/conflist"
 	"github.com/fairway-cni/fairway/pkg/container"
-	"github.com/fairway-cni/fairway/pkg/pluginpath"
+	"github.com/fairway-cni/fairway/pkg/driver"
 )
 
 // completed are proposals without the files of the directory among them.
@@ -64,7 +64,7 @@ func (e *env) completeNetworks(wanted func(conflist.Network) bool) cobra.Complet
 
 func anyNetwork(conflist.Network) bool    { return true }
 func removable(n conflist.Network) bool   { return !n.Predefined() }
-func connectable(n conflist.Network) bool { return n.Driver != "host" && n.Driver != "null" }
+func connectable(n conflist.Network) bool { return driver.Of(n.Driver).Fixed == "" }
 
 func (e *env) networkNames(wanted func(conflist.Network) bool) (names []cobra.Completion) {
 	networks, err := conflist.Load(e.netconfDir) // warnings would disturb the line that is typed
@@ -135,9 +135,9 @@ func boundNamespaces(typed string) (names []cobra.Completion) {
 
 // completeDriver proposes Docker's drivers and the plugins that are installed, but for those that are no driver.
 func (e *env) completeDriver(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	drivers := []cobra.Completion{"bridge", "macvlan", "overlay"}
-	for _, kind := range pluginpath.Path(e.pluginDirs()).Types() {
-		if blueprint.IsDriver(kind) && !slices.Contains(drivers, kind) {
+	drivers := driver.Proposed()
+	for _, kind := range driver.Path(e.pluginDirs()).Types() {
+		if driver.Makes(kind) && !slices.Contains(drivers, driver.Of(kind).Name) {
 			drivers = append(drivers, kind)
 		}
 	}
@@ -146,9 +146,9 @@ func (e *env) completeDriver(*cobra.Command, []string, string) ([]cobra.Completi
 
 // completeOption proposes the options of the driver that is given.
 func completeOption(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	driver, _ := cmd.Flags().GetString("driver") // a command without the flag has no options either
+	name, _ := cmd.Flags().GetString("driver") // a command without the flag has no options either
 	var names []cobra.Completion
-	for _, option := range blueprint.Options(cmp.Or(driver, "bridge")) {
+	for _, option := range blueprint.Options(cmp.Or(name, driver.Default)) {
 		names = append(names, option+"=")
 	}
 	return names, completed | cobra.ShellCompDirectiveNoSpace

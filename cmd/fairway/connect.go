@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/driver"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 )
 
@@ -114,10 +115,8 @@ func fits(n conflist.Network, request attachment.Request) error {
 	switch {
 	case n.ConfigOnly:
 		return fmt.Errorf("network %s holds a configuration for others: it cannot be connected to", n.Name)
-	case n.Driver == "host":
-		return fmt.Errorf("network %s: a container is on the host's network from its start, or never", n.Name)
-	case n.Driver == "null":
-		return fmt.Errorf("network %s connects a container to nothing", n.Name)
+	case !connectable(n):
+		return fmt.Errorf("network %s%s", n.Name, driver.Of(n.Driver).Fixed)
 	}
 	for _, ip := range request.IPs {
 		if err := fitsIn(n, ip); err != nil {

@@ -10,15 +10,16 @@ import (
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/driver"
 	"github.com/fairway-cni/fairway/pkg/sandbox"
 )
 
 // endpoints finds the networks of the flags. What is asked by flags of their own is asked of the first.
 func endpoints(networks conflist.Networks, flags []string, first endpointFlags) (all []sandbox.Endpoint, host bool, err error) {
 	if len(flags) == 0 {
-		flags = []string{"bridge"}
+		flags = []string{conflist.Default}
 	}
-	var drivers []string
+	var drivers []driver.Driver
 	var priorities []int
 	for i, text := range flags {
 		name, asked, err := parseNetworkFlag(text)
@@ -30,7 +31,7 @@ func endpoints(networks conflist.Networks, flags []string, first endpointFlags) 
 				return nil, false, usageError{err}
 			}
 		}
-		endpoint, driver, err := endpointOn(networks, name, asked)
+		endpoint, of, err := endpointOn(networks, name, asked)
 		if err != nil {
 			return nil, false, err
 		}
@@ -39,39 +40,40 @@ func endpoints(networks conflist.Networks, flags []string, first endpointFlags) 
 		if at < 0 {
 			at = len(all)
 		}
-		all, drivers, priorities = slices.Insert(all, at, endpoint), slices.Insert(drivers, at, driver), slices.Insert(priorities, at, asked.priority)
+		all, drivers, priorities = slices.Insert(all, at, endpoint), slices.Insert(drivers, at, of), slices.Insert(priorities, at, asked.priority)
 	}
-	for i, driver := range drivers {
-		if len(all) > 1 && (driver == "host" || driver == "null") {
+	for i, of := range drivers {
+		if len(all) > 1 && of.Fixed != "" {
 			return nil, false, usageError{fmt.Errorf("--network %s cannot be combined with another network", all[i].Network.Name)}
 		}
 	}
-	return all, drivers[0] == "host", nil
+	return all, drivers[0].SharesHost, nil
 }
 
 // endpointOn is a place on one network.
-func endpointOn(networks conflist.Networks, name string, asked endpointFlags) (endpoint sandbox.Endpoint, driver string, err error) {
+func endpointOn(networks conflist.Networks, name string, asked endpointFlags) (endpoint sandbox.Endpoint, of driver.Driver, err error) {
 	request, err := asked.request()
 	if err != nil {
-		return endpoint, "", usageError{err}
+		return endpoint, of, usageError{err}
 	}
 	network, err := networks.Find(name)
 	if err != nil {
-		return endpoint, "", err
+		return endpoint, of, err
 	}
-	switch network.Driver {
-	case "host", "null":
+	of = driver.Of(network.Driver)
+	switch {
+	case of.Fixed != "":
 		if len(request.IPs) > 0 || request.MAC != nil || request.IfName != "" || len(request.Aliases) > 0 {
-			return endpoint, "", usageError{fmt.Errorf("--network %s: there is no address, name or interface to ask for", name)}
+			return endpoint, of, usageError{fmt.Errorf("--network %s: there is no address, name or interface to ask for", name)}
 		}
 		request.IfName = "lo" // the only one that is surely there
 	default:
 		if err := fits(network, request); err != nil {
-			return endpoint, "", err
+			return endpoint, of, err
 		}
 	}
 	request.File = network.File
-	return sandbox.Endpoint{Network: network.List, Request: request}, network.Driver, nil
+	return sandbox.Endpoint{Network: network.List, Request: request}, of, nil
 }
 
 // networkKeys are what may be asked of a network in the flag.

@@ -17,7 +17,7 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/fairway-cni/fairway/pkg/pluginpath"
+	"github.com/fairway-cni/fairway/pkg/driver"
 )
 
 // How a plugin of fairway is told to declare rules again (package attach, RedeclareVariable), and the code of its answer when the
@@ -36,7 +36,7 @@ func (r Runtime) Repair(ctx context.Context, network string) (repaired []Attachm
 		return nil, err
 	}
 	all = slices.DeleteFunc(all, func(a Attachment) bool { return network != "" && a.Network != network || !a.Alive() })
-	fairway := &knownPlugins{path: pluginpath.Path(r.Plugins)}
+	fairway := &knownPlugins{path: driver.Path(r.Plugins)}
 	errs := make([]error, len(all))
 	leaders := make(chan []int, len(all))
 	var group errgroup.Group
@@ -140,7 +140,7 @@ func (r *redeclarer) ExecPlugin(ctx context.Context, path string, stdin []byte, 
 
 // knownPlugins remembers which plugins are fairway's.
 type knownPlugins struct {
-	path pluginpath.Path
+	path driver.Path
 	mu   sync.Mutex
 	of   map[string]bool
 }

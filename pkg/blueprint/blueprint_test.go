@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/driver"
 	"github.com/fairway-cni/fairway/pkg/golden"
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
 	"github.com/fairway-cni/fairway/pkg/pools"
@@ -24,7 +25,7 @@ type installed map[string]string
 func (i installed) Versions(_ context.Context, plugin string) ([]string, error) {
 	versions, ok := i[plugin]
 	if !ok {
-		return nil, fmt.Errorf("%w as %q", ErrNoPlugin, plugin)
+		return nil, fmt.Errorf("%w as %q", driver.ErrNoPlugin, plugin)
 	}
 	return strings.Fields(strings.TrimPrefix(versions, "fairway ")), nil
 }
@@ -322,8 +323,8 @@ func TestForeignBridge(t *testing.T) {
 		}
 	}
 	s.Plugins = installed{"bridge": "1.0.0"}
-	if _, err := Draw(t.Context(), Order{Name: "shop"}, s); !errors.Is(err, ErrNoPlugin) {
-		t.Errorf("without host-local: got %v, want %v", err, ErrNoPlugin)
+	if _, err := Draw(t.Context(), Order{Name: "shop"}, s); !errors.Is(err, driver.ErrNoPlugin) {
+		t.Errorf("without host-local: got %v, want %v", err, driver.ErrNoPlugin)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/driver"
 	"github.com/fairway-cni/fairway/pkg/pools"
 )
 
@@ -53,7 +54,7 @@ func (d *draft) definition(ctx context.Context) (conflist.Definition, error) {
 		return conflist.Definition{}, err
 	}
 	about := d.about()
-	about.Driver = conflist.DriverOf(plugins[0].kind)
+	about.Driver = driver.Of(plugins[0].kind).Name
 	definition := conflist.Definition{Name: d.Name, CNIVersions: versions, Labels: d.labels, About: about}
 	for _, p := range plugins {
 		definition.Plugins = append(definition.Plugins, p)
@@ -90,7 +91,7 @@ func read(o Order, site Site) (*draft, error) {
 		return d, nil // it is for any driver
 	}
 	if d.Driver == "" {
-		d.Driver = "bridge"
+		d.Driver = driver.Default
 	}
 	return d, d.check()
 }
@@ -116,14 +117,13 @@ func checkName(name string, networks conflist.Networks) error {
 }
 
 func (d *draft) check() error {
-	switch d.Driver {
-	case "host", "null", "none":
+	if driver.Of(d.Driver).Fixed != "" {
 		return fmt.Errorf("only one network of driver %s is allowed, the predefined one: use it as it is", d.Driver)
 	}
 	if strings.ContainsAny(d.Driver, "/\\") || strings.HasPrefix(d.Driver, ".") {
 		return fmt.Errorf("driver %q: give the name of a plugin, not a path", d.Driver)
 	}
-	if !IsDriver(d.Driver) && d.Driver != "overlay-vxlan" {
+	if !driver.Makes(d.Driver) {
 		return fmt.Errorf("driver %s: this plugin makes no network by itself: choose bridge, macvlan, overlay, or another one that does", d.Driver)
 	}
 	for _, pool := range d.pools {
@@ -131,27 +131,10 @@ func (d *draft) check() error {
 			return fmt.Errorf("subnet %s has one address, and a bridge needs one for itself and one for a container: give a wider one", pool.Subnet)
 		}
 	}
-	if want := scopeOf(d.Driver); d.Scope != "" && d.Scope != want && !(d.Scope == "swarm" && want == "global") {
+	if want := driver.Of(d.Driver).Scope; d.Scope != "" && d.Scope != want && !(d.Scope == "swarm" && want == "global") {
 		return fmt.Errorf("scope %s: a network of driver %s is %s, leave the scope out", d.Scope, d.Driver, want)
 	}
 	return nil
-}
-
-// noDrivers are plugins that do not make a network by themselves: those of IPAM, those to be chained behind another, and
-// those of which there is one network only.
-var noDrivers = []string{
-	"host-local", "dhcp", "static", "portmap", "firewall", "tuning", "bandwidth", "sbr", "vrf", "loopback", "host", "none",
-	"overlay-vxlan", "fairway", "fairwayd", // the last two are programs that may lie beside the plugins
-}
-
-// IsDriver says whether a plugin's type is one for --driver.
-func IsDriver(plugin string) bool { return !slices.Contains(noDrivers, plugin) }
-
-func scopeOf(driver string) string {
-	if driver == "overlay" {
-		return "global"
-	}
-	return "local"
 }
 
 // about is what the conflist remembers of the order.

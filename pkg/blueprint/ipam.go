@@ -3,6 +3,8 @@ package blueprint
 import (
 	"fmt"
 	"strings"
+
+	"github.com/fairway-cni/fairway/pkg/driver"
 )
 
 // usesHostLocal says whether addresses are given out by host-local.
@@ -18,7 +20,7 @@ func (d *draft) usesHostLocal() bool {
 func (d *draft) layer2() bool { return d.IPAMDriver == "none" || d.IPAMDriver == "null" }
 
 // onParent says whether containers are machines in the subnet of a link of the host.
-func (d *draft) onParent() bool { return d.Driver == "macvlan" || d.Driver == "ipvlan" }
+func (d *draft) onParent() bool { return driver.Of(d.Driver).OnParent }
 
 // choosesPools says whether a family without a subnet gets one. A plugin of others may have its own way of addresses, so
 // that it gets a subnet only where one was asked for.

@@ -2,7 +2,6 @@ package blueprint
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -41,14 +40,11 @@ type Site struct {
 
 // Plugins tells what is installed.
 type Plugins interface {
-	// Versions are the versions of CNI that a plugin knows. The error wraps ErrNoPlugin when there is none of that type.
+	// Versions are the versions of CNI that a plugin knows. The error wraps driver.ErrNoPlugin when there is none of that type.
 	Versions(ctx context.Context, plugin string) ([]string, error)
 	// Fairway says whether the plugin of that type is this project's.
 	Fairway(ctx context.Context, plugin string) bool
 }
-
-// ErrNoPlugin says that no directory has a plugin of a type.
-var ErrNoPlugin = errors.New("no such plugin")
 
 // pairs reads KEY=VALUE each. The second of a key is refused: one of the two would be ignored.
 func pairs(what string, texts []string) (map[string]string, error) {

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/fairway-cni/fairway/pkg/driver"
 )
 
 // wanted are the versions of CNI to write, in ascending order: the one that every runtime of today knows, and the one that
@@ -19,7 +21,7 @@ func (d *draft) versions(ctx context.Context, plugins []plugin) ([]string, error
 	for i, kind := range d.executed(ctx, plugins) {
 		known, err := d.site.Plugins.Versions(ctx, kind)
 		switch {
-		case errors.Is(err, ErrNoPlugin):
+		case errors.Is(err, driver.ErrNoPlugin):
 			return nil, fmt.Errorf("driver %s: %w", d.Driver, err)
 		case err != nil:
 			return nil, err

@@ -99,27 +99,6 @@ func IDOf(name string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// drivers are the plugins to which Docker gives another name.
-var drivers = map[string]string{"none": "null", "overlay-vxlan": "overlay"}
-
-// DriverOf is Docker's name of a plugin's type.
-func DriverOf(plugin string) string {
-	if driver, ok := drivers[plugin]; ok {
-		return driver
-	}
-	return plugin
-}
-
-// PluginOf is the type of the plugin behind Docker's name of a driver.
-func PluginOf(driver string) string {
-	for plugin, name := range drivers {
-		if name == driver {
-			return plugin
-		}
-	}
-	return driver
-}
-
 // HasLabel says whether the network has a label, written KEY, or KEY=VALUE for that value only.
 func (n Network) HasLabel(label string) bool {
 	key, want, exact := strings.Cut(label, "=")

@@ -10,6 +10,8 @@ import (
 	"regexp"
 
 	"github.com/containernetworking/cni/libcni"
+
+	"github.com/fairway-cni/fairway/pkg/driver"
 )
 
 // validName is the CNI specification's rule for names, which is Docker's too.
@@ -122,12 +124,9 @@ func describe(list *libcni.NetworkConfigList) (Network, error) {
 	if err := json.Unmarshal(list.Bytes, &own); err != nil {
 		return Network{}, err
 	}
-	n := Network{Name: list.Name, ID: f.id(), List: list, Scope: "local"}
 	first := list.Plugins[0]
-	n.Driver = DriverOf(first.Network.Type)
-	if n.Driver == "overlay" {
-		n.Scope = "global"
-	}
+	of := driver.Of(first.Network.Type)
+	n := Network{Name: list.Name, ID: f.id(), List: list, Driver: of.Name, Scope: of.Scope}
 	if err := n.readPlugin(first.Bytes); err != nil {
 		return Network{}, err
 	}

@@ -146,7 +146,7 @@ func where(n conflist.Network) string {
 
 // forwards says whether the host forwards packets of a network from one link to another.
 func forwards(n topology.Network) bool {
-	return (n.Type == "bridge" || n.Type == "overlay-vxlan") && !slices.Contains(n.Marks, topology.Internal)
+	return onHost(n) && !slices.Contains(n.Marks, topology.Internal)
 }
 
 // tags are those of the attachments that are alive.

@@ -5,11 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
-	"slices"
 
 	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/driver"
 )
 
 // checkNetconf reports files that cannot be used, networks that want one bridge to be two things, and versions of CNI that
@@ -24,7 +24,7 @@ func checkNetconf(_ context.Context, h *Host) ([]Finding, error) {
 		if n.Driver == "bridge" {
 			bridges = append(bridges, n)
 		}
-		if old, err := version.GreaterThan("1.1.0", n.List.CNIVersion); err == nil && old && n.File != "" && collects(n) {
+		if old, err := version.GreaterThan("1.1.0", n.List.CNIVersion); err == nil && old && n.File != "" && driver.Of(n.Driver).Collects {
 			findings = append(findings, warningf("%s has cniVersion %s: runtimes never call GC and STATUS for it, so that what a crash leaves stays", where(n), n.List.CNIVersion).
 				remedy("add \"cniVersions\": [%q, \"1.1.0\"] to the file", n.List.CNIVersion))
 		}
@@ -41,11 +41,6 @@ func checkNetconf(_ context.Context, h *Host) ([]Finding, error) {
 		}
 	}
 	return findings, nil
-}
-
-// collects says whether a network is of a plugin that has something to collect.
-func collects(n conflist.Network) bool {
-	return slices.Contains([]string{"bridge", "macvlan", "overlay"}, n.Driver)
 }
 
 // ofBridge are the keys that make a bridge what it is for all its networks.

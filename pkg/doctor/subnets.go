@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/fairway-cni/fairway/pkg/driver"
 	"github.com/fairway-cni/fairway/pkg/snapshot"
 	"github.com/fairway-cni/fairway/pkg/topology"
 )
@@ -43,7 +44,7 @@ func overlap(h *Host, a, b topology.Network) []Finding {
 }
 
 // onHost says whether the host has the subnets of a network on a link of its own.
-func onHost(n topology.Network) bool { return n.Type == "bridge" || n.Type == "overlay-vxlan" }
+func onHost(n topology.Network) bool { return driver.Of(n.Type).OnHost }
 
 // foreignRoute is a route of the host's that is of no network.
 type foreignRoute struct {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/driver"
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
 	"github.com/fairway-cni/fairway/pkg/ipam"
 	"github.com/fairway-cni/fairway/pkg/kernel"
@@ -207,7 +208,7 @@ func (h Host) Collect(ctx context.Context, networks conflist.Networks) (removed 
 	var lists []*libcni.NetworkConfigList
 	quiet := h.newQuiet(ctx, before)
 	for _, n := range networks.All {
-		if n.List != nil && n.Driver != "host" && n.Driver != "null" && !quiet.is(n) { // those two hold nothing
+		if n.List != nil && driver.Of(n.Driver).Fixed == "" && !quiet.is(n) { // those two hold nothing
 			lists = append(lists, n.List)
 		}
 	}

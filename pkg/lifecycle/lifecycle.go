@@ -15,7 +15,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/blueprint"
 	"github.com/fairway-cni/fairway/pkg/conflist"
-	"github.com/fairway-cni/fairway/pkg/pluginpath"
+	"github.com/fairway-cni/fairway/pkg/driver"
 	"github.com/fairway-cni/fairway/pkg/pools"
 )
 
@@ -131,7 +131,7 @@ func (h Host) site() (blueprint.Site, error) {
 	if networks, err = blueprint.Settle(networks, host); err != nil {
 		h.Warn(err)
 	}
-	return blueprint.Site{Networks: networks, Host: host, Plugins: pluginpath.Path(h.Runtime.Plugins), Now: time.Now()}, nil
+	return blueprint.Site{Networks: networks, Host: host, Plugins: driver.Path(h.Runtime.Plugins), Now: time.Now()}, nil
 }
 
 // The agent writes the file of a network that it was given, on this host as on all others. That takes it a moment.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/conflist"
-	"github.com/fairway-cni/fairway/pkg/pluginpath"
+	"github.com/fairway-cni/fairway/pkg/driver"
 	"github.com/fairway-cni/fairway/pkg/state"
 )
 
@@ -31,7 +31,7 @@ func (h Host) newQuiet(ctx context.Context, l look) quiet {
 	q.fairway = func(plugin string) bool {
 		is, known := asked[plugin]
 		if !known {
-			is = pluginpath.Path(h.Runtime.Plugins).Fairway(ctx, plugin)
+			is = driver.Path(h.Runtime.Plugins).Fairway(ctx, plugin)
 			asked[plugin] = is
 		}
 		return is

@@ -10,12 +10,11 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/agentapi"
 	"github.com/fairway-cni/fairway/pkg/attachment"
-	"github.com/fairway-cni/fairway/pkg/blueprint"
 	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/driver"
 	"github.com/fairway-cni/fairway/pkg/failure"
 	"github.com/fairway-cni/fairway/pkg/hostlocal"
 	"github.com/fairway-cni/fairway/pkg/kernel"
-	"github.com/fairway-cni/fairway/pkg/pluginpath"
 	"github.com/fairway-cni/fairway/pkg/state/sweep"
 )
 
@@ -113,7 +112,7 @@ func (h Host) discard(ctx context.Context, n conflist.Network, networks conflist
 // missing says whether one of the plugins is not installed.
 func (h Host) missing(ctx context.Context, list *libcni.NetworkConfigList) bool {
 	for _, plugin := range list.Plugins {
-		if _, err := pluginpath.Path(h.Runtime.Plugins).Versions(ctx, plugin.Network.Type); errors.Is(err, blueprint.ErrNoPlugin) {
+		if _, err := driver.Path(h.Runtime.Plugins).Versions(ctx, plugin.Network.Type); errors.Is(err, driver.ErrNoPlugin) {
 			return true
 		}
 	}

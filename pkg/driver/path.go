@@ -1,6 +1,4 @@
-// Package pluginpath asks the CNI plugins of a list of directories what they are. It executes them, with no command or
-// with VERSION, which change nothing.
-package pluginpath
+package driver
 
 import (
 	"context"
@@ -15,14 +13,15 @@ import (
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/version"
-
-	"github.com/fairway-cni/fairway/pkg/blueprint"
 )
+
+// ErrNoPlugin says that no directory has a plugin of a type.
+var ErrNoPlugin = errors.New("no such plugin")
 
 // Path is a list of directories, as in CNI_PATH. The first that has a plugin counts.
 type Path []string
 
-// Versions are the versions of CNI that a plugin knows. The error wraps blueprint.ErrNoPlugin when there is none.
+// Versions are the versions of CNI that a plugin knows. The error wraps ErrNoPlugin when there is none.
 func (p Path) Versions(ctx context.Context, plugin string) ([]string, error) {
 	if _, err := p.find(plugin); err != nil {
 		return nil, err
@@ -68,7 +67,7 @@ func (p Path) Ask(ctx context.Context, plugin string) (fairway bool, err error) 
 func (p Path) find(plugin string) (string, error) {
 	path, err := invoke.FindInPath(plugin, p)
 	if err != nil {
-		return "", fmt.Errorf("%w as %q in %s", blueprint.ErrNoPlugin, plugin, strings.Join(p, ":"))
+		return "", fmt.Errorf("%w as %q in %s", ErrNoPlugin, plugin, strings.Join(p, ":"))
 	}
 	return path, nil
 }

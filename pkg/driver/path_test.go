@@ -1,4 +1,4 @@
-package pluginpath
+package driver
 
 import (
 	"errors"
@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/fairway-cni/fairway/pkg/blueprint"
 )
 
 // script writes an executable into a directory of plugins.
@@ -35,11 +33,11 @@ func TestPath(t *testing.T) {
 		t.Errorf("versions: got %v, %v", versions, err)
 	}
 	for _, name := range []string{"absent", "../ours", ""} {
-		if _, err := p.Versions(t.Context(), name); !errors.Is(err, blueprint.ErrNoPlugin) {
-			t.Errorf("versions of %q: got %v, want %v", name, err, blueprint.ErrNoPlugin)
+		if _, err := p.Versions(t.Context(), name); !errors.Is(err, ErrNoPlugin) {
+			t.Errorf("versions of %q: got %v, want %v", name, err, ErrNoPlugin)
 		}
 	}
-	if _, err := p.Versions(t.Context(), "broken"); err == nil || errors.Is(err, blueprint.ErrNoPlugin) {
+	if _, err := p.Versions(t.Context(), "broken"); err == nil || errors.Is(err, ErrNoPlugin) {
 		t.Errorf("versions of a plugin that fails: got %v", err)
 	}
 	for name, want := range map[string]bool{"ours": true, "other": false, "absent": false, "broken": false, "killed": false} {
