@@ -82,6 +82,11 @@ func TestKeyIsRotated(t *testing.T) {
 	s := c.stream(t)
 	out := c.h1.rotateKey(t)
 	s.lostNothing(t)
+	if t.Failed() {
+		for _, h := range c.hosts {
+			t.Log(h.Name, h.try("sh", "-c", "ip -o link; ip route; curl -s --unix-socket /run/fairway/fairwayd.sock http://fairwayd/metrics | grep ^fairwayd_tunnel"))
+		}
+	}
 	after, err := os.ReadFile(c.h1.keyFile())
 	if err != nil || string(after) == string(before) {
 		t.Errorf("the key file has not changed, %v", err)
