@@ -17,7 +17,7 @@ import (
 // endpoints finds the networks of the flags. What is asked by flags of their own is asked of the first.
 func endpoints(networks conflist.Networks, flags []string, first endpointFlags) (all []sandbox.Endpoint, host bool, err error) {
 	if len(flags) == 0 {
-		flags = []string{conflist.Default}
+		flags = []string{"bridge"} // the predefined one, also where others have made a network called default
 	}
 	var drivers []driver.Driver
 	var priorities []int
