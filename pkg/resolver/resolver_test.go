@@ -168,6 +168,20 @@ func TestRedirectIsRestored(t *testing.T) {
 	}
 }
 
+// TestRedirectIsRestoredAtOnce: also of a container that removes it the moment it starts, before the resolver watches it.
+func TestRedirectIsRestoredAtOnce(t *testing.T) {
+	h := newHost(t)
+	for i := range 10 {
+		name := fmt.Sprint("c", i)
+		c := h.attach("lamp", name, addrs(fmt.Sprint("10.1.0.", 2+i)))
+		c.Sh(t, "nft", "flush", "ruleset")
+		eventually(t, "an answer in "+name, func() bool {
+			_, err := c.tryAsk("udp", query(name, dns.TypeA))
+			return err == nil
+		})
+	}
+}
+
 func TestRestart(t *testing.T) {
 	h := newHost(t)
 	c := h.attach("lamp", "c", addrs("10.1.0.2"))

@@ -81,10 +81,11 @@ func (s *spaces) settle(space names.Space) error {
 // serve begins to answer at a port.
 func (s *spaces) serve(space names.Space, p *place, n names.Netns, opened sockets) {
 	p.netns, p.server, p.foreign = n, newServer(space, opened, s.handler), time.Time{}
-	// A container that is about to start flushes nothing yet, and its ADD needs the processors.
+	// The container's ADD needs the processors first. What it has removed until it is watched is found by one look then.
 	time.AfterFunc(20*time.Millisecond, func() {
 		if p.serves() {
 			s.flushes.watch(space, n)
+			s.restore(space)
 		}
 	})
 }
