@@ -49,6 +49,9 @@ func run(args []string) int {
 	}
 	answerFor(ctx, &o.agent)
 	go keepRules(ctx, filepath.SplitList(o.cniPath))
+	if o.holdPorts {
+		go holdPorts(ctx)
+	}
 	if err := agent.Run(ctx, o.agent, func() { notify(daemon.SdNotifyReady) }); err != nil {
 		return status(err)
 	}

@@ -23,6 +23,8 @@ type options struct {
 	showVersion bool
 	// cniPath is the directories of the plugins, as CNI_PATH has them.
 	cniPath string
+	// holdPorts has sockets hold the host's side of published ports.
+	holdPorts bool
 	// namesOnly: no overlay networks, and so no etcd.
 	namesOnly bool
 }
@@ -57,6 +59,7 @@ func (o *options) flags(t *texts) *pflag.FlagSet {
 	f.StringVar(&c.Node, "node", "", "this host's `name`, which no other has; the host name unless given")
 	f.StringVar(&c.NetconfDir, "netconf-dir", c.NetconfDir, "`directory` where runtimes look for networks")
 	f.StringVar(&o.cniPath, "cni-path", "/opt/cni/bin", "`directories` of the plugins, by which rules are declared again")
+	f.BoolVar(&o.holdPorts, "hold-ports", true, "have sockets, which hear nothing, hold the ports of the host that containers publish")
 	f.StringVar(&c.RunDir, "run-dir", c.RunDir, "`directory` of the socket")
 	f.StringVar(&c.StateDir, "state-dir", c.StateDir, "`directory` of what survives a reboot")
 	f.StringVar(&c.DataDir, "data-dir", c.DataDir, "`directory` where host-local keeps addresses")

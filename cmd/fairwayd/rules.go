@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
+	"github.com/fairway-cni/fairway/pkg/porthold"
 	"github.com/fairway-cni/fairway/pkg/rulewatch"
 )
 
@@ -23,5 +24,12 @@ func keepRules(ctx context.Context, plugins []string) {
 	})
 	if err != nil && !errors.Is(err, context.Canceled) {
 		slog.Warn("deleted rules are not noticed", "error", err)
+	}
+}
+
+// holdPorts holds the host's side of published ports, until the context ends.
+func holdPorts(ctx context.Context) {
+	if err := porthold.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		slog.Warn("published ports are not held", "error", err)
 	}
 }

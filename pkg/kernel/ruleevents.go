@@ -24,7 +24,7 @@ type RuleEvent struct {
 	Chain string
 }
 
-// RuleMonitor hears of what is deleted from the nftables of the host.
+// RuleMonitor hears of what changes in the nftables of the host.
 type RuleMonitor struct{ socket *nl.NetlinkSocket }
 
 // MonitorRules begins to listen, in the namespace of the caller's thread.
@@ -40,9 +40,8 @@ func MonitorRules() (*RuleMonitor, error) {
 // ends, and closes the monitor. What this process deletes is among it only when own says so.
 func (r *RuleMonitor) Run(ctx context.Context, prefix string, own bool, f func(RuleEvent)) error {
 	defer r.socket.Close()
-	const wakeUp = 1 // seconds: a receiver of netlink is woken by nothing else
-	if err := r.socket.SetReceiveTimeout(&unix.Timeval{Sec: wakeUp}); err != nil {
-		return fmt.Errorf("nft monitor: %w", err)
+	if err := r.wakeUp(); err != nil {
+		return err
 	}
 	var lost []RuleEvent // by a transaction whose end is not told yet
 	for ctx.Err() == nil {
@@ -71,6 +70,33 @@ func (r *RuleMonitor) Run(ctx context.Context, prefix string, own bool, f func(R
 		}
 	}
 	return ctx.Err()
+}
+
+// Changes calls f when anything has changed in the nftables of the host, or events were missed, until the context ends, and closes the
+// monitor.
+func (r *RuleMonitor) Changes(ctx context.Context, f func()) error {
+	defer r.socket.Close()
+	if err := r.wakeUp(); err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		switch _, _, err := r.socket.Receive(); {
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		case err == nil, errors.Is(err, unix.ENOBUFS):
+			f()
+		default:
+			return fmt.Errorf("nft monitor: %w", err)
+		}
+	}
+	return ctx.Err()
+}
+
+// wakeUp has a receiver look at its context once a second: nothing else wakes it.
+func (r *RuleMonitor) wakeUp() error {
+	if err := r.socket.SetReceiveTimeout(&unix.Timeval{Sec: 1}); err != nil {
+		return fmt.Errorf("nft monitor: %w", err)
+	}
+	return nil
 }
 
 // tell gives events to f, and leaves none.

@@ -22,14 +22,18 @@ type HostSocket struct {
 const (
 	sockDiagByFamily  = 20
 	inetDiagSKV6Only  = 11
+	inetDiagMark      = 15 // told to those who may set it
 	sizeofInetDiagReq = 56
 	sizeofInetDiagMsg = 72
 	stateClose        = 7  // a UDP socket without a peer (net/tcp_states.h)
 	stateListen       = 10 // TCP_LISTEN
 )
 
-// ListeningSockets lists the host's sockets of a protocol, TCP or UDP, that wait for whoever comes, of both families. A
-// kernel without sock_diag, or a protocol that it does not know, has none.
+// HoldingMark is the mark (SO_MARK) of sockets by which fairwayd holds ports of the host that are published: nobody serves there.
+const HoldingMark = 0x66770050
+
+// ListeningSockets lists the host's sockets of a protocol, TCP or UDP, that wait for whoever comes, of both families, but for those with
+// HoldingMark. A kernel without sock_diag, or a protocol that it does not know, has none.
 func (k *Kernel) ListeningSockets(protocol uint8) ([]HostSocket, error) {
 	state := uint32(1 << stateListen)
 	if protocol == unix.IPPROTO_UDP {
@@ -58,7 +62,7 @@ func (k *Kernel) ListeningSockets(protocol uint8) ([]HostSocket, error) {
 	return found, nil
 }
 
-// decodeSocket reads a struct inet_diag_msg.
+// decodeSocket reads a struct inet_diag_msg. ok is false for a socket that only holds a port.
 func decodeSocket(reply []byte) (s HostSocket, ok bool) {
 	if len(reply) < sizeofInetDiagMsg {
 		return s, false
@@ -70,10 +74,12 @@ func decodeSocket(reply []byte) (s HostSocket, ok bool) {
 	addr, _ := netip.AddrFromSlice(reply[8 : 8+length])
 	s.Local = netip.AddrPortFrom(addr.Unmap(), binary.BigEndian.Uint16(reply[4:]))
 	s.Inode = binary.NativeEndian.Uint32(reply[68:])
+	holding := false
 	eachAttribute(reply[sizeofInetDiagMsg:], func(kind uint16, value []byte) {
 		if kind == inetDiagSKV6Only && len(value) == 1 && value[0] != 0 {
 			s.Dual = false
 		}
+		holding = holding || kind == inetDiagMark && len(value) == 4 && binary.NativeEndian.Uint32(value) == HoldingMark
 	})
-	return s, true
+	return s, !holding
 }
