@@ -222,6 +222,7 @@ func (h Host) Collect(ctx context.Context, networks conflist.Networks) (removed 
 	}
 	removed, err = runtime.CollectOf(ctx, lists, before.attached)
 	errs = append(errs, err)
+	errs = append(errs, pruneShared())
 	if len(before.left) == 0 {
 		return removed, nil, errors.Join(errs...)
 	}
@@ -240,6 +241,16 @@ func pruneKernel(network string, valid []state.Owner) error {
 	}
 	defer k.Close()
 	return sweep.Prune(k, network, valid)
+}
+
+// pruneShared takes away what a network that was removed half-way has left in tables that all share.
+func pruneShared() error {
+	k, err := kernel.Open("")
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	return sweep.PruneShared(k)
 }
 
 // discardOrphans takes away what networks have left whose files have gone. Nobody makes a network meanwhile.

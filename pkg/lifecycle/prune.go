@@ -147,5 +147,8 @@ func (h Host) pruneUnused(ctx context.Context, f PruneFilter) (removed, others [
 			removed = append(removed, n)
 		}
 	}
-	return removed, others, lock.RemoveAll(removed)
+	if len(removed) == 0 {
+		return nil, others, nil
+	}
+	return removed, others, errors.Join(pruneShared(), lock.RemoveAll(removed))
 }
