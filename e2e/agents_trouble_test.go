@@ -232,11 +232,14 @@ func TestTwoHostsOfOneName(t *testing.T) {
 	}
 	awaitHealthy(t, h1)
 
-	// The first is away for so long that the second takes over. Then the first waits.
+	// The first is away for so long that the second takes over: while anything answers where it was, its name stays its own. Then the
+	// first waits.
 	if err := unix.Kill(h1.agent.Pid(), unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	h1.Sh(t, "ip", "link", "set", "eth0", "down")
 	awaitHealthy(t, h2)
+	h1.Sh(t, "ip", "link", "set", "eth0", "up")
 	if err := unix.Kill(h1.agent.Pid(), unix.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
