@@ -59,8 +59,9 @@ func (a Admitted) Add(k *kernel.Kernel, made *state.Rollback) error {
 // replace adds elements in place of those of other owners.
 func replace(k *kernel.Kernel, elements []kernel.Element) (change nftable.Change, err error) {
 	err = nftable.Again(func() error {
-		if err = nftable.DeleteStale(k, elements); err == nil {
-			change, err = layout().Add(k, elements)
+		missing, err := nftable.DeleteStale(k, elements)
+		if err == nil {
+			change, err = layout().Add(k, missing)
 		}
 		return err
 	})

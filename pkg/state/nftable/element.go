@@ -237,21 +237,25 @@ func listing(set *nftables.Set, err error) error {
 	return fmt.Errorf("nft list set %s %s: %w", TableName(set.Table), set.Name, Unsupported(err))
 }
 
-// DeleteStale deletes what other owners have at the keys of elements, as an earlier holder of an address may have left it. The error
-// wraps unix.ENOENT when it goes meanwhile.
-func DeleteStale(k *kernel.Kernel, elements []kernel.Element) error {
+// DeleteStale deletes what other owners have at the keys of elements, as an earlier holder of an address may have left it, and gives those
+// that are not there as they are to be: an attempt to add the others would cost a grace period, in which the kernel takes back its
+// transaction. The error wraps unix.ENOENT when something goes meanwhile.
+func DeleteStale(k *kernel.Kernel, elements []kernel.Element) (missing []kernel.Element, err error) {
 	for _, e := range elements {
 		held, err := LookUp(k, e)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if held.Key != nil && held.Comment != e.Comment {
 			if err := k.DeleteElements([]kernel.Element{held}); err != nil {
-				return err
+				return nil, err
 			}
 		}
+		if held.Key == nil || !same(held, e) {
+			missing = append(missing, e)
+		}
 	}
-	return nil
+	return missing, nil
 }
 
 // Again does what consists of several transactions, until nobody has deleted what it needs between two of them: the error that

@@ -160,8 +160,8 @@ func (p Published) add(k *kernel.Kernel, link string) (change nftable.Change, er
 			}
 		}
 	}
-	beside := p.beside(link)
-	if err := nftable.DeleteStale(k, beside); err != nil {
+	beside, err := nftable.DeleteStale(k, p.beside(link))
+	if err != nil {
 		return change, err
 	}
 	change, err = layout().Put(k, append(p.elements(), beside...))
