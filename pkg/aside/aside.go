@@ -30,6 +30,8 @@ type Task struct {
 	Keep []int
 	To   int // one of Keep
 	Data []byte
+	// Last has it wait for the end of this process first, so that it is the one who closes Keep for good.
+	Last bool
 }
 
 // call is a system call: its number and arguments.
@@ -39,7 +41,7 @@ type call [4]uintptr
 type process struct {
 	calls []call
 	data  []byte
-	stack [64]uintptr // on which nothing is ever put
+	stack [64]uintptr // on which nothing is ever put by the processor
 }
 
 // processes is all that were started. There are few, and this process ends before long.
@@ -57,7 +59,16 @@ func Start(t Task) (pidfd int, err error) {
 		return -1, ErrUnable
 	}
 	p := &process{data: t.Data}
-	p.calls = p.steps(t)
+	end := -1
+	if t.Last {
+		var ends [2]int
+		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+			return -1, fmt.Errorf("%w: %w", ErrUnable, err)
+		}
+		defer unix.Close(ends[0]) // the other end stays open until this process ends
+		end, t.Keep = ends[0], append(slices.Clone(t.Keep), ends[0])
+	}
+	p.calls = p.steps(t, end)
 	processes.Lock()
 	processes.all = append(processes.all, p)
 	processes.Unlock()
@@ -75,8 +86,8 @@ const lastDescriptor = 1<<32 - 1
 // becomes its parent, and knows nothing of it: it would stay a zombie.
 func reaped() bool { return supported && os.Getppid() != 1 }
 
-// steps is the system calls of a task.
-func (p *process) steps(t Task) []call {
+// steps is the system calls of a task. end, unless it is negative, is a descriptor that is at its end when this process is.
+func (p *process) steps(t Task, end int) []call {
 	var calls []call
 	from := uint(0)
 	for _, fd := range slices.Sorted(slices.Values(t.Keep)) {
@@ -88,6 +99,9 @@ func (p *process) steps(t Task) []call {
 	calls = append(calls, call{unix.SYS_CLOSE_RANGE, uintptr(from), lastDescriptor})
 	if len(p.data) > 0 {
 		calls = append(calls, call{unix.SYS_WRITE, uintptr(t.To), uintptr(unsafe.Pointer(&p.data[0])), uintptr(len(p.data))})
+	}
+	if end >= 0 {
+		calls = append(calls, call{unix.SYS_READ, uintptr(end), uintptr(unsafe.Pointer(&p.stack[0])), 1})
 	}
 	return append(calls, call{unix.SYS_EXIT_GROUP, 0})
 }

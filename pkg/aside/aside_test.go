@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -29,7 +30,11 @@ func TestMain(m *testing.M) {
 		testnet.Run(m)
 		return
 	}
-	_, err := Start(Task{Keep: []int{3}, To: 3, Data: []byte("news")})
+	last := os.Getenv(parent) == "last"
+	_, err := Start(Task{Keep: []int{3}, To: 3, Data: []byte("news"), Last: last})
+	if last {
+		_ = unix.Close(3) // the process has it
+	}
 	fmt.Println(err)
 	if err == nil {
 		_, _ = os.Stdin.Read(make([]byte, 1)) // until it is killed
@@ -181,6 +186,44 @@ func TestOutlivesItsParent(t *testing.T) {
 	}
 	if !bytes.HasSuffix(got, []byte("news")) {
 		t.Errorf("written: %q", got[full:])
+	}
+}
+
+// TestLast: a process that is to be the last does not end before its parent.
+func TestLast(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	started := exec.Command("/proc/self/exe")
+	started.Env, started.ExtraFiles = append(os.Environ(), parent+"=last"), []*os.File{write}
+	stdin, err := started.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := started.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = write.Close() // the others have it
+	if _, err := io.ReadFull(read, make([]byte, len("news"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := read.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := read.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("it has ended before its parent: %d, %v", n, err)
+	}
+	_ = stdin.Close() // by which the parent ends
+	if err := started.Wait(); err != nil {
+		t.Error(err)
+	}
+	if err := read.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := read.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("it has not ended after its parent: %d, %v", n, err)
 	}
 }
 

@@ -23,7 +23,7 @@ func (k *Kernel) WaitAside() {
 // waitAside has a process send a request, if there is one. It holds the socket of netfilter as well: whoever closes that last waits
 // for the end of what was deleted by it.
 func (k *Kernel) waitAside(to int, request []byte) (pidfd int, err error) {
-	task := aside.Task{To: to, Data: request}
+	task := aside.Task{To: to, Data: request, Last: len(request) == 0}
 	if len(request) > 0 {
 		task.Keep = append(task.Keep, to)
 	}

@@ -66,7 +66,7 @@ func (p Policy) Ensure(k *kernel.Kernel) (bool, error) {
 	if !p.Apart {
 		return false, nil
 	}
-	if _, err := layout().Add(k, p.elements()); err != nil {
+	if _, err := layout().AddMissing(k, p.elements()); err != nil {
 		return false, err
 	}
 	if p.Isolated {

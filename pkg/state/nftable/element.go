@@ -55,6 +55,16 @@ func (l Layout) Add(k *kernel.Kernel, elements []kernel.Element) (Change, error)
 	return l.Put(k, elements)
 }
 
+// AddMissing adds those of an owner's elements that are not there, and says what it has changed: see DeleteStale for why not all. The
+// error is a *TakenError when one belongs to another.
+func (l Layout) AddMissing(k *kernel.Kernel, elements []kernel.Element) (Change, error) {
+	_, missing, err := compare(k, elements)
+	if err != nil {
+		return Change{}, err
+	}
+	return l.Add(k, missing)
+}
+
 // Put adds elements, each of which must be new or of the same owner, and says what it has changed. The error is a *TakenError
 // when one belongs to another; then those added before it are taken back.
 func (l Layout) Put(k *kernel.Kernel, elements []kernel.Element) (Change, error) {
