@@ -212,6 +212,9 @@ func TestInstall(t *testing.T) {
 	if got, want := s.succeed(t, "install", "bridge"), s.dir+"/fairway-bridge.conflist\n"; got != want {
 		t.Errorf("install: got %q, want %q", got, want)
 	}
+	if got, want := s.succeed(t, "inspect", "bridge", "--format", `{{json .Labels}}`), `{"nerdctl/default-network":"true"}`+"\n"; got != want {
+		t.Errorf("labels: got %q, want %q", got, want)
+	}
 	s.fail(t, "fairway: network with name bridge already exists", "install", "bridge")
 	s.fail(t, "fairway: bridge is a predefined network and cannot be removed", "rm", "bridge")
 	ns := testnet.NewNS(t, "web")

@@ -80,5 +80,9 @@ func DrawPredefined(ctx context.Context, name string, site Site) (conflist.Defin
 	for _, p := range plugins {
 		definition.Plugins = append(definition.Plugins, p)
 	}
+	if name == "bridge" {
+		// By which nerdctl knows its default network; without, each run warns that somebody else made it.
+		definition.Labels = map[string]string{"nerdctl/default-network": "true"}
+	}
 	return definition, nil
 }
