@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fairway-cni/fairway/pkg/testnet"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -78,4 +79,16 @@ func (d delegate) stdin(t *testing.T, verb string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestDelegateThatCannotWork: what an IPAM plugin says of ADD and of the DEL that follows is said once.
+func TestDelegateThatCannotWork(t *testing.T) {
+	a, d := bridgeOn(t, testnet.NewNS(t, "c")).delegated(t)
+	script := "#!/bin/sh\necho '{\"cniVersion\": \"1.1.0\", \"code\": 999, \"msg\": \"the daemon is away\"}'\nexit 1\n"
+	if err := os.WriteFile(filepath.Join(d.dir, "recorder"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.fail(t, "ADD", 999); strings.Count(got, "the daemon is away") != 1 {
+		t.Error(got)
+	}
 }

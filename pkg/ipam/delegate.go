@@ -27,8 +27,12 @@ func (d delegate) Add(ctx context.Context) (lease Lease, release func() error, e
 		return Lease{}, nil, err
 	}
 	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.Del(ctx))
+		if err == nil {
+			return
+		}
+		// A plugin that cannot work at all says the same of both.
+		if cleared := d.Del(ctx); cleared != nil && cleared.Error() != err.Error() {
+			err = errors.Join(err, cleared)
 		}
 	}()
 	defer rescue.Panic(&err)
