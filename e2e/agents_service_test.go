@@ -96,6 +96,7 @@ func TestService(t *testing.T) {
 	blue := c.put(t, h, overlayNet("blue", "10.42.0.0/16"))
 	awaitHealthy(t, h)
 	wantService(t, h)
+	wantHeld(t, h)
 
 	if err := h.agent.Stop(unix.SIGTERM); err != nil {
 		t.Errorf("the end after SIGTERM: %v", err)
@@ -108,6 +109,24 @@ func TestService(t *testing.T) {
 		t.Errorf("health of an agent that was stopped: error %v, want one that is ErrNoAgent", err)
 	}
 	h.agent = nil
+}
+
+// wantHeld publishes a port below 1024, which not everybody may take, and looks whether the agent holds it.
+func wantHeld(t *testing.T, h *member) {
+	t.Helper()
+	call := func(verb string) {
+		h.Sh(t, "sh", "-ec", `printf '{"cniVersion": "1.0.0", "name": "web", "type": "bridge", "bridge": "web0", "isGateway": true,
+			"capabilities": {"portMappings": true}, "runtimeConfig": {"portMappings": [{"hostPort": 80, "containerPort": 80, "protocol": "tcp"}]},
+			"ipam": {"type": "host-local", "subnet": "10.44.0.0/24"}}' |
+			CNI_COMMAND=`+verb+` CNI_CONTAINERID=web CNI_NETNS=/run/netns/web CNI_IFNAME=eth0 CNI_PATH=`+pluginDir+` `+pluginDir+`/bridge`)
+	}
+	listening := func() bool { return strings.Contains(h.Sh(t, "ss", "-Hltn"), "0.0.0.0:80 ") }
+	h.Sh(t, "ip", "netns", "add", "web")
+	call("ADD")
+	eventually(t, "the published port is held", listening)
+	call("DEL")
+	eventually(t, "it is let go", func() bool { return !listening() })
+	h.Sh(t, "sh", "-ec", "ip netns del web; ip link del web0")
 }
 
 // wantService looks at what the agent of one host serves.
