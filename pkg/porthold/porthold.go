@@ -11,7 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,7 +38,7 @@ func Run(ctx context.Context) error {
 		return err
 	}
 	h := holder{held: map[port]int{}}
-	defer h.releaseAll()
+	defer func() { release(h.held) }()
 	changed := make(chan struct{}, 1)
 	changed <- struct{}{} // what is published already
 	failed := make(chan error, 1)
@@ -88,15 +90,17 @@ func (h *holder) hold() error {
 	if err != nil {
 		return err
 	}
-	wanted := each(published)
-	for p, fd := range h.held {
-		if !wanted[p] {
-			_ = unix.Close(fd) // nothing is in it
-			delete(h.held, p)
+	wanted, before := each(published), h.held
+	h.held = make(map[port]int, len(wanted))
+	for _, p := range wanted {
+		if fd, has := before[p]; has {
+			h.held[p] = fd
+			delete(before, p)
 		}
 	}
-	for p := range wanted {
-		if _, has := h.held[p]; has || len(h.held) == most {
+	release(before)
+	for _, p := range wanted {
+		if _, has := h.held[p]; has {
 			continue
 		}
 		fd, err := p.open()
@@ -110,22 +114,21 @@ func (h *holder) hold() error {
 	return nil
 }
 
-func (h *holder) releaseAll() {
-	for _, fd := range h.held {
+func release(held map[port]int) {
+	for _, fd := range held {
 		_ = unix.Close(fd) // nothing is in it
 	}
 }
 
-// each is the single ports of all owners.
-func each(published map[string][]ports.Port) map[port]bool {
-	all := map[port]bool{}
-	for _, list := range published {
-		for _, p := range list {
+// each is the single ports of all owners, in an order that is the same each time.
+func each(published map[string][]ports.Port) (all []port) {
+	for _, tag := range slices.Sorted(maps.Keys(published)) {
+		for _, p := range published[tag] {
 			for n := range int(p.More) + 1 {
 				if len(all) == most {
 					return all
 				}
-				all[port{p.Protocol, netip.AddrPortFrom(p.HostIP, p.HostPort+uint16(n))}] = true
+				all = append(all, port{p.Protocol, netip.AddrPortFrom(p.HostIP, p.HostPort+uint16(n))})
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -107,6 +108,23 @@ func TestHeldPorts(t *testing.T) {
 	await(t, unix.EADDRINUSE, [2]string{"tcp4", "0.0.0.0:80"})
 	stop()
 	await(t, nil, [2]string{"tcp4", "0.0.0.0:80"}, [2]string{"tcp6", "[::]:80"})
+}
+
+// TestMost: of more ports than are held, it is always the same ones.
+func TestMost(t *testing.T) {
+	all := map[string][]ports.Port{}
+	for i := range 8 {
+		all[string(rune('a'+i))] = []ports.Port{{Protocol: unix.IPPROTO_TCP, HostIP: netip.IPv4Unspecified(), HostPort: uint16(1000 * (i + 1)), More: 999}}
+	}
+	first := each(all)
+	if len(first) != most {
+		t.Fatalf("%d ports", len(first))
+	}
+	for range 20 {
+		if !slices.Equal(each(all), first) {
+			t.Fatal("others are held now")
+		}
+	}
 }
 
 // TestHeldPortIsNoProgram: a container may publish a port that is held still, as after another one's end, and what is held takes no
