@@ -58,10 +58,6 @@ func (k *Kernel) HasChain(chain *nftables.Chain) (bool, error) {
 
 // HasTable says whether the host has a table.
 func (k *Kernel) HasTable(table *nftables.Table) (bool, error) {
-	name := appendAttribute(nil, unix.NFTA_TABLE_NAME, append([]byte(table.Name), 0))
-	_, err := k.ask(nftRequest(unix.NFT_MSG_GETTABLE, 0, table.Family, name))
-	if errors.Is(err, unix.ENOENT) {
-		return false, nil
-	}
-	return err == nil, err
+	found, err := k.TablesOf([]nftables.Table{*table})
+	return len(found) > 0, err
 }
