@@ -6,7 +6,6 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/liveness"
-	"github.com/fairway-cni/fairway/pkg/state"
 )
 
 // In is the attachments that may be of the container in a namespace: those recorded for it, and those that the kernel has there without
@@ -76,11 +75,11 @@ func (n near) unrecorded(netns string, recorded []Attachment) (found []Attachmen
 	for _, a := range recorded {
 		known[a.Owner().Tag()] = true
 	}
-	tags, err := ownersOf(netns)
+	ends, err := liveness.HostEndsIn(netns)
 	if err != nil {
 		return nil, err
 	}
-	for _, end := range tags {
+	for _, end := range ends {
 		owner, ok := end.Owner()
 		if known[end.Alias] || owner.Network == "" {
 			continue
@@ -105,32 +104,4 @@ func (n near) unrecorded(netns string, recorded []Attachment) (found []Attachmen
 		}
 	}
 	return found, nil
-}
-
-// ownersOf are the host's ends of the veths in a namespace that fairway made.
-func ownersOf(netns string) (ends []liveness.HostEnd, err error) {
-	k, err := kernel.Open(netns)
-	if err != nil {
-		return nil, err
-	}
-	defer k.Close()
-	links, err := kernel.Dump(k.Container.LinkList)
-	if err != nil {
-		return nil, err
-	}
-	for _, inside := range links {
-		index := inside.Attrs().ParentIndex
-		if inside.Type() != "veth" || index == 0 {
-			continue
-		}
-		outside, err := k.Host.LinkAt(index)
-		if err != nil {
-			continue // its other end is not on the host, or has gone
-		}
-		a := outside.Attrs()
-		if state.IsTag(a.Alias) && a.ParentIndex == inside.Attrs().Index {
-			ends = append(ends, liveness.HostEnd{Name: a.Name, Alias: a.Alias, MAC: a.HardwareAddr, Group: a.Group, Namespace: a.NetNsID})
-		}
-	}
-	return ends, nil
 }
