@@ -19,6 +19,7 @@ import (
 	"github.com/fairway-cni/fairway/pkg/ipam"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/netconf"
+	"github.com/fairway-cni/fairway/pkg/state"
 )
 
 // call is one request of a runtime, read and found sound.
@@ -169,6 +170,15 @@ func (c *call) readValid() error {
 		c.valid = append(c.valid, ipam.Owner{ContainerID: a.ContainerID, IfName: a.IfName})
 	}
 	return nil
+}
+
+// owners are the attachments that are alive, as what is made for them names them.
+func (c *call) owners() []state.Owner {
+	owners := make([]state.Owner, 0, len(c.valid))
+	for _, o := range c.valid {
+		owners = append(owners, state.Owner{Network: c.conf.Name, ContainerID: o.ContainerID, IfName: o.IfName})
+	}
+	return owners
 }
 
 // addressing is the IPAM plugin of the call.

@@ -155,19 +155,14 @@ func (m chained[C]) del(_ context.Context, c *call) error {
 }
 
 func (m chained[C]) gc(_ context.Context, c *call) error {
-	alive := c.valid
-	if m.Prune == nil || alive == nil {
+	if m.Prune == nil || c.valid == nil {
 		return nil
 	}
 	k, err := c.openForRemoval("")
 	if err != nil {
 		return err
 	}
-	valid := make([]state.Owner, 0, len(alive))
-	for _, o := range alive {
-		valid = append(valid, state.Owner{Network: c.conf.Name, ContainerID: o.ContainerID, IfName: o.IfName})
-	}
-	return m.Prune(parseForRemoval(c, m.Parse), k, c.conf.Name, valid)
+	return m.Prune(parseForRemoval(c, m.Parse), k, c.conf.Name, c.owners())
 }
 
 func (m chained[C]) status(_ context.Context, c *call) error {

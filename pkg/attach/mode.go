@@ -11,7 +11,6 @@ import (
 	"github.com/fairway-cni/fairway/pkg/ipam"
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/rescue"
-	"github.com/fairway-cni/fairway/pkg/state"
 	"github.com/fairway-cni/fairway/pkg/state/lan"
 	"github.com/fairway-cni/fairway/pkg/state/sweep"
 )
@@ -141,10 +140,7 @@ func (m mode[C]) prune(c *call, conf C) error {
 	if err != nil {
 		return err
 	}
-	var valid []state.Owner
-	for _, o := range c.valid {
-		valid = append(valid, state.Owner{Network: c.conf.Name, ContainerID: o.ContainerID, IfName: o.IfName})
-	}
+	valid := c.owners()
 	err = errors.Join(sweep.Prune(k, c.conf.Name, valid), lan.PruneClaims(k, c.conf.Name, valid, c.hostLease()))
 	if len(valid) == 0 {
 		set, _ := m.Plan(conf, c.request(nil), Lease{})
