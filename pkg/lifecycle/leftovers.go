@@ -222,7 +222,7 @@ func (h Host) Collect(ctx context.Context, networks conflist.Networks) (removed 
 	}
 	removed, err = runtime.CollectOf(ctx, lists, before.attached)
 	errs = append(errs, err)
-	errs = append(errs, pruneShared())
+	errs = append(errs, onHost(sweep.PruneShared)) // also of a network that was removed half-way
 	if len(before.left) == 0 {
 		return removed, nil, errors.Join(errs...)
 	}
@@ -235,22 +235,17 @@ func (h Host) Collect(ctx context.Context, networks conflist.Networks) (removed 
 
 // pruneKernel takes away what the kernel has of a network's owners that are not valid.
 func pruneKernel(network string, valid []state.Owner) error {
-	k, err := kernel.Open("")
-	if err != nil {
-		return err
-	}
-	defer k.Close()
-	return sweep.Prune(k, network, valid)
+	return onHost(func(k *kernel.Kernel) error { return sweep.Prune(k, network, valid) })
 }
 
-// pruneShared takes away what a network that was removed half-way has left in tables that all share.
-func pruneShared() error {
+// onHost does something with the host's kernel.
+func onHost(f func(*kernel.Kernel) error) error {
 	k, err := kernel.Open("")
 	if err != nil {
 		return err
 	}
 	defer k.Close()
-	return sweep.PruneShared(k)
+	return f(k)
 }
 
 // discardOrphans takes away what networks have left whose files have gone. Nobody makes a network meanwhile.

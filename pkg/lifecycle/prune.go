@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
 	"github.com/fairway-cni/fairway/pkg/conflist"
+	"github.com/fairway-cni/fairway/pkg/state/sweep"
 )
 
 // PruneKeys are what a filter of Prune can ask for.
@@ -150,5 +151,5 @@ func (h Host) pruneUnused(ctx context.Context, f PruneFilter) (removed, others [
 	if len(removed) == 0 {
 		return nil, others, nil
 	}
-	return removed, others, errors.Join(pruneShared(), lock.RemoveAll(removed))
+	return removed, others, errors.Join(onHost(sweep.PruneShared), lock.RemoveAll(removed))
 }

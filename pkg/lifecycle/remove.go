@@ -122,16 +122,11 @@ func (h Host) missing(ctx context.Context, list *libcni.NetworkConfigList) bool 
 // discardState removes what the kernel has of the network. A network of an older CNI version has no GC, so that this is
 // done here as well; absence is success.
 func discardState(n conflist.Network, networks conflist.Networks) error {
-	k, err := kernel.Open("")
-	if err != nil {
-		return err
-	}
-	defer k.Close()
 	bridge := ""
 	if n.Driver == "bridge" && !shared(n, networks) {
 		bridge = n.Link
 	}
-	return sweep.Discard(k, n.Name, bridge)
+	return onHost(func(k *kernel.Kernel) error { return sweep.Discard(k, n.Name, bridge) })
 }
 
 // shared says whether another network has the same bridge.
