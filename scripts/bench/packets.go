@@ -119,11 +119,8 @@ func (b bench) packetsOfOneBuild(ctx context.Context, kinds []packetKind, order 
 
 // connections is how many connections a second are opened, used for a byte each way, and closed, one after the other (TCP_CRR).
 func (w way) connections(measured time.Duration) (rate float64, err error) {
-	var listener net.Listener
-	if err := w.to.Do(func() (err error) {
-		listener, err = net.Listen("tcp", netip.AddrPortFrom(w.addr, 0).String())
-		return err
-	}); err != nil {
+	listener, err := w.listen()
+	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, listener.Close()) }()

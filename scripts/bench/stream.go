@@ -143,11 +143,8 @@ func (w way) connectAndSend(warmUp, measured time.Duration) (rate float64, err e
 
 // connect opens a connection, whose ends stay in their namespaces.
 func (w way) connect() (near, far net.Conn, err error) {
-	var listener net.Listener
-	if err := w.to.Do(func() (err error) {
-		listener, err = net.Listen("tcp", netip.AddrPortFrom(w.addr, 0).String())
-		return err
-	}); err != nil {
+	listener, err := w.listen()
+	if err != nil {
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, listener.Close()) }()
@@ -159,6 +156,15 @@ func (w way) connect() (near, far net.Conn, err error) {
 	}
 	far, err = listener.Accept()
 	return near, far, err
+}
+
+// listen waits for connections at the far end, in its namespace.
+func (w way) listen() (listener net.Listener, err error) {
+	err = w.to.Do(func() (err error) {
+		listener, err = net.Listen("tcp", netip.AddrPortFrom(w.addr, 0).String())
+		return err
+	})
+	return listener, err
 }
 
 // chunk is what is written and read at a time.
