@@ -3,7 +3,6 @@
 package nftable
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 
@@ -39,11 +38,6 @@ type Rule struct {
 	Exprs []expr.Any
 }
 
-// comment is the version, which of how many rules of its chain it is, and the reason.
-func (l Layout) comment(c Chain, i int) string {
-	return fmt.Sprintf("%s %d/%d %s", l.Version, i+1, len(c.Rules), c.Rules[i].Why)
-}
-
 // Ensure builds the layout unless it stands.
 func (l Layout) Ensure(k *kernel.Kernel) error {
 	switch err := l.Verify(k); {
@@ -76,7 +70,7 @@ func (l Layout) build(k *kernel.Kernel) error {
 		for i, r := range c.Rules {
 			conn.AddRule(&nftables.Rule{
 				Table: l.Table, Chain: c.Chain, Exprs: r.Exprs,
-				UserData: userdata.AppendString(nil, userdata.TypeComment, l.comment(c, i)),
+				UserData: userdata.AppendString(nil, userdata.TypeComment, Comment(l.Version, i, len(c.Rules), r.Why)),
 			})
 		}
 	}
@@ -88,34 +82,16 @@ func (l Layout) build(k *kernel.Kernel) error {
 
 // Verify says which chains have not the rules of this version.
 func (l Layout) Verify(k *kernel.Kernel) error {
-	conn, err := k.Nftables()
-	if err != nil {
-		return err
-	}
 	var errs []error
 	for _, c := range l.Chains {
-		rules, err := conn.GetRules(l.Table, c.Chain)
-		if err != nil && !errors.Is(err, unix.ENOENT) {
+		switch ok, err := Standing(k, l.Table, c.Name, l.Version); {
+		case err != nil:
 			return fmt.Errorf("nft list chain inet %s %s: %w", l.Table.Name, c.Name, Unsupported(err))
-		}
-		if !l.stands(c, rules) {
+		case !ok:
 			errs = append(errs, state.Driftf("chain %s of nftables table inet %s has not the rules of this version", c.Name, l.Table.Name))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func (l Layout) stands(c Chain, rules []*nftables.Rule) bool {
-	if len(rules) != len(c.Rules) {
-		return false
-	}
-	for i, r := range rules {
-		comment := bytes.TrimRight(userdata.Get(r.UserData, userdata.TypeComment), "\x00")
-		if string(comment) != l.comment(c, i) {
-			return false
-		}
-	}
-	return true
 }
 
 // Ready says whether nftables can be used, by listing its tables.

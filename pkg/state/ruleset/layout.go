@@ -1,11 +1,9 @@
 package ruleset
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -41,60 +39,14 @@ type rule struct {
 	exprs []expr.Any
 }
 
-// comment is the version, which of how many rules of its chain it is, and the reason.
 func (c chain) comment(i int) string {
-	return fmt.Sprintf("%s %d/%d %s", version, i+1, len(c.rules), c.rules[i].why)
-}
-
-// standing says whether a chain has its rules: those of this version, all of them, and no others.
-func standing(k *kernel.Kernel, table *nftables.Table, chain string) (bool, error) {
-	// Any transaction interrupts a listing, also of another's element. Rules that were all seen are there.
-	const tries = 16
-	for range tries {
-		count, total, sound := 0, 0, true
-		err := k.EachRuleComment(table, chain, func(comment []byte) {
-			count++
-			var place int
-			place, total = placeIn(comment)
-			sound = sound && place == count
-		})
-		if complete := sound && count > 0 && count == total; complete || !errors.Is(err, kernel.ErrInterrupted) {
-			return complete, ignoreInterrupted(err)
-		}
-	}
-	return false, nil // to be written afresh does no harm
-}
-
-func ignoreInterrupted(err error) error {
-	if errors.Is(err, kernel.ErrInterrupted) {
-		return nil
-	}
-	return err
-}
-
-// placeIn reads a comment of this version: which rule of how many. Zero: it is none.
-func placeIn(comment []byte) (place, total int) {
-	rest, ok := bytes.CutPrefix(comment, []byte(version+" "))
-	if !ok {
-		return 0, 0
-	}
-	where, _, _ := bytes.Cut(rest, []byte{' '})
-	first, last, _ := bytes.Cut(where, []byte{'/'})
-	place, err := strconv.Atoi(string(first))
-	if err != nil {
-		return 0, 0
-	}
-	total, err = strconv.Atoi(string(last))
-	if err != nil {
-		return 0, 0
-	}
-	return place, total
+	return nftable.Comment(version, i, len(c.rules), c.rules[i].why)
 }
 
 // allStanding says whether all of some chains have their rules.
 func allStanding(k *kernel.Kernel, table *nftables.Table, chains []string) (bool, error) {
 	for _, name := range chains {
-		if ok, err := standing(k, table, name); !ok || err != nil {
+		if ok, err := nftable.Standing(k, table, name, version); !ok || err != nil {
 			return false, err
 		}
 	}
@@ -105,7 +57,7 @@ func allStanding(k *kernel.Kernel, table *nftables.Table, chains []string) (bool
 func verifyChains(k *kernel.Kernel, table *nftables.Table, chains []string) error {
 	var errs []error
 	for _, name := range chains {
-		switch ok, err := standing(k, table, name); {
+		switch ok, err := nftable.Standing(k, table, name, version); {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("nft list chain %s %s: %w", nftable.TableName(table), name, nftable.Unsupported(err)))
 		case !ok:
