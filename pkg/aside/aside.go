@@ -2,7 +2,7 @@
 //
 // Some requests of netlink are carried out in microseconds, and keep the one who sent them for another 15 ms: the deletion of a link
 // waits for a grace period of RCU once the link is gone (rcu_barrier in netdev_run_todo), the last close of a socket of nftables for
-// the memory of what was deleted by it (nf_tables_trans_destroy_flush_work). A plugin that runs for 5 ms need not: it has a process
+// the memory of what was deleted, by whomever (nf_tables_trans_destroy_flush_work). A plugin that runs for 5 ms need not: it has a process
 // aside send the request, or hold the socket, sees by other means that the kernel has done its part, and exits.
 //
 // The process shares the memory of its parent, so that nothing is copied, and runs no Go: a few system calls, one after the other, from
@@ -24,14 +24,18 @@ import (
 // ErrUnable says that no such process can be had here: the caller waits itself.
 var ErrUnable = errors.New("no process to wait aside")
 
-// Task is what a process does: it closes all descriptors but Keep, writes Data to To unless it is empty, and ends, by which Keep
-// is closed.
+// Task is what a process does: it closes all descriptors but Keep, writes Data to To unless it is empty, waits if Grace says so, and
+// ends, by which Keep is closed.
 type Task struct {
 	Keep []int
 	To   int // one of Keep
 	Data []byte
 	// Last has it wait for the end of this process first, so that it is the one who closes Keep for good.
 	Last bool
+	// Grace has it wait for a grace period of RCU at its end. The kernel waits for one when a socket of nftables is closed while
+	// anybody's deletions are being finished, and has all transactions of the namespace wait as long (nft_rcv_nl_event, with the lock
+	// commit_mutex); afterwards it finds nothing left to wait for.
+	Grace bool
 }
 
 // call is a system call: its number and arguments.
@@ -103,8 +107,15 @@ func (p *process) steps(t Task, end int) []call {
 	if end >= 0 {
 		calls = append(calls, call{unix.SYS_READ, uintptr(end), uintptr(unsafe.Pointer(&p.stack[0])), 1})
 	}
+	if t.Grace {
+		calls = append(calls, call{unix.SYS_MEMBARRIER, membarrierGlobal})
+	}
 	return append(calls, call{unix.SYS_EXIT_GROUP, 0})
 }
+
+// membarrierGlobal is MEMBARRIER_CMD_GLOBAL (linux/membarrier.h): to wait for a grace period, which costs no processor time. A kernel
+// that refuses it does not wait.
+const membarrierGlobal = 1
 
 // start starts the process with all signals blocked: their handlers are this process's.
 func start(p *process, pidfd *int32) unix.Errno {

@@ -227,6 +227,43 @@ func TestLast(t *testing.T) {
 	}
 }
 
+// TestGrace: a process waits for a grace period when it has done all else, and then only closes what it keeps.
+func TestGrace(t *testing.T) {
+	if !slices.Contains([]unix.Errno{0, unix.EINVAL}, membarrier()) { // EINVAL: where nohz_full= keeps processors from it
+		t.Fatal("this kernel has no membarrier(2), by which processes wait")
+	}
+	for _, task := range []Task{{Keep: []int{5}, Grace: true}, {Keep: []int{5, 6}, To: 6, Data: []byte("news"), Grace: true}} {
+		p := &process{data: task.Data}
+		calls := p.steps(task, 7)
+		last := calls[len(calls)-2:]
+		if last[0] != (call{unix.SYS_MEMBARRIER, membarrierGlobal}) || last[1] != (call{unix.SYS_EXIT_GROUP}) {
+			t.Errorf("the last calls are %v", last)
+		}
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	pidfd, err := Start(Task{Keep: []int{int(write.Fd())}, To: int(write.Fd()), Data: []byte("news"), Grace: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info := wait(t, pidfd); info.Code != 1 {
+		t.Errorf("ended with code %d", info.Code)
+	}
+	_ = write.Close()
+	if got, err := io.ReadAll(read); string(got) != "news" || err != nil {
+		t.Errorf("written: %q, %v", got, err)
+	}
+}
+
+// membarrier waits for a grace period.
+func membarrier() unix.Errno {
+	_, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0)
+	return errno
+}
+
 // TestNobodyReaps: under a runtime that is the first process of a container there is none.
 func TestNobodyReaps(t *testing.T) {
 	self, err := os.Executable()

@@ -13,6 +13,7 @@ func (c *call) open(netns string) (*kernel.Kernel, error) {
 	k, err := kernel.Open(netns)
 	if err == nil {
 		c.kernel = k
+		k.LeaveAside()
 	}
 	return k, err
 }

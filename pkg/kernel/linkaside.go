@@ -13,12 +13,17 @@ import (
 // WaitAside has processes of their own wait for the grace periods behind the deletion of links and of what nftables has, from now
 // on: for a process that exits before long. LinkDel returns when the link is gone from its namespace.
 func (k *Kernel) WaitAside() {
-	k.aside = true
+	k.LeaveAside()
 	k.Host.waits = k.waitAside
 	if k.Container != nil {
 		k.Container.waits = k.waitAside
 	}
 }
+
+// LeaveAside has a process of its own close the socket of netfilter, also where nothing was deleted by it: who closes one while anybody's
+// deletions are being finished waits for a grace period, and so do all transactions. It is for a process that exits when it has closed
+// the kernel.
+func (k *Kernel) LeaveAside() { k.aside = true }
 
 // waitAside has a process send a request, if there is one. It holds the socket of netfilter as well: whoever closes that last waits
 // for the end of what was deleted by it.
@@ -29,17 +34,16 @@ func (k *Kernel) waitAside(to int, request []byte) (pidfd int, err error) {
 	}
 	s := k.sockets[unix.NETLINK_NETFILTER]
 	if s != nil {
-		task.Keep = append(task.Keep, s.fd)
+		task.Keep, task.Grace = append(task.Keep, s.fd), true
 	}
 	pidfd, err = aside.Start(task)
 	k.held = k.held || s != nil && err == nil
 	return pidfd, err
 }
 
-// leave has a process close the socket of netfilter last, if it has changed something. Without one, this process waits.
+// leave has a process close the socket of netfilter last. Without one, this process waits.
 func (k *Kernel) leave() {
-	s := k.sockets[unix.NETLINK_NETFILTER]
-	if !k.aside || k.held || s == nil || !s.changed {
+	if !k.aside || k.held || k.sockets[unix.NETLINK_NETFILTER] == nil {
 		return
 	}
 	if pidfd, err := k.waitAside(-1, nil); err == nil {

@@ -143,3 +143,20 @@ func TestLinkDelAsideAfterOtherNews(t *testing.T) {
 		t.Error("no news of the link's deletion")
 	}
 }
+
+// TestLeavesAside: a process that exits leaves the socket of netfilter to another one, whether it has deleted anything or only asked.
+func TestLeavesAside(t *testing.T) {
+	testnet.NewHost(t)
+	k, err := Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.LeaveAside()
+	if _, err := k.HasNftables(); err != nil {
+		t.Error(err)
+	}
+	k.Close()
+	if !k.held {
+		t.Error("nobody else has the socket")
+	}
+}

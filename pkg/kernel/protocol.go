@@ -9,7 +9,8 @@ import (
 )
 
 // protocol is the host's socket of a protocol other than rtnetlink, opened on first use. It stays open to the end: closing one of
-// netfilter after a deletion waits for an RCU grace period, which by then may have passed, or is left to another process (WaitAside).
+// netfilter after a deletion, by whomever, waits for an RCU grace period, which by then may have passed, or is left to another process
+// (LeaveAside).
 func (k *Kernel) protocol(protocol int) (*socket, error) {
 	if k.sockets[protocol] == nil {
 		s, err := openSocket(protocol)
@@ -68,7 +69,6 @@ func (k *Kernel) transact(messages []netlink.Message) error {
 		one := Message{Kind: uint16(m.Header.Type), Flags: uint16(m.Header.Flags), Body: m.Data}
 		batch = one.append(batch, s.seq)
 	}
-	s.changed = true
 	if err := s.write(batch); err != nil {
 		return fmt.Errorf("nfnetlink socket of the host: %w", err)
 	}

@@ -18,8 +18,6 @@ type socket struct {
 	fd     int
 	seq    uint32
 	buffer []byte
-	// changed says that transactions were sent by it.
-	changed bool
 }
 
 // answerSize is what the kernel makes the parts of a listing as large as, at most (netlink_dump, 32 KiB), and more than any
