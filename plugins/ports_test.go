@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -124,4 +125,36 @@ func TestPortsAfterGC(t *testing.T) {
 		t.Errorf("elements after GC (-want +got):\n%s", diff)
 	}
 	a.on(testnet.NewNS(t, "d"), "eth0").add(t)
+}
+
+// TestPortsOfOthersAreNotListed: what a DEL is told by the kernel does not grow with what other containers have published.
+func TestPortsOfOthersAreNotListed(t *testing.T) {
+	few := bridgeOn(t, testnet.NewNS(t, "c")).withPorts(mapping(8080, 80))
+	told := func() (bytes int) {
+		few.add(t)
+		log, _, err := few.traced(t, "DEL", "-e", "trace=recvfrom")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range strings.Split(string(log), "\n") {
+			_, size, _ := strings.Cut(line, ") = ")
+			n, _ := strconv.Atoi(strings.TrimSpace(size))
+			bytes += n
+		}
+		return bytes
+	}
+	alone := told()
+	var mappings []map[string]any
+	for i := range 2000 {
+		mappings = append(mappings, mapping(10000+i, 80))
+	}
+	others := few.on(testnet.NewNS(t, "d"), "eth0").withPorts(mappings...)
+	others.add(t)
+	if beside := told(); alone == 0 || beside > alone+alone/2 {
+		t.Errorf("%d bytes beside 2000 ports of another, %d without", beside, alone)
+	}
+	others.succeed(t, "DEL")
+	if got := few.elements(t); len(got) > 0 {
+		t.Errorf("left after DEL: %v", got)
+	}
 }

@@ -19,7 +19,15 @@ type Element struct {
 	Data    []byte
 	Jump    string
 	Comment string
+	// Note is for fairway alone: it lies beside the comment, and nft passes over it. Both are NoteRoom at most. Nil: none.
+	Note []byte
 }
+
+// NoteRoom is how many bytes a note and a comment may have together: 256 (NFT_USERDATA_MAXLEN) without what they begin and end with.
+const NoteRoom = 256 - 5
+
+// noteType is the type of a note in user data. nft knows 0 and 1 (libnftnl/udata.h).
+const noteType userdata.Type = 0x66
 
 // nftaSetElemKeyEnd is NFTA_SET_ELEM_KEY_END (linux/netfilter/nf_tables.h), which x/sys does not name.
 const nftaSetElemKeyEnd = 10
@@ -64,10 +72,20 @@ func (e Element) encode(element *netlink.AttributeEncoder) error {
 			return nil
 		})
 	}
-	if e.Comment != "" {
-		element.Bytes(unix.NFTA_SET_ELEM_USERDATA, userdata.AppendString(nil, userdata.NFTNL_UDATA_SET_ELEM_COMMENT, e.Comment))
+	if data := e.userdata(); len(data) > 0 {
+		element.Bytes(unix.NFTA_SET_ELEM_USERDATA, data)
 	}
 	return nil
+}
+
+func (e Element) userdata() (data []byte) {
+	if e.Comment != "" {
+		data = userdata.AppendString(data, userdata.NFTNL_UDATA_SET_ELEM_COMMENT, e.Comment)
+	}
+	if e.Note != nil {
+		data = userdata.Append(data, noteType, e.Note)
+	}
+	return data
 }
 
 func (e Element) encodeJump(verdict *netlink.AttributeEncoder) error {
@@ -77,7 +95,7 @@ func (e Element) encodeJump(verdict *netlink.AttributeEncoder) error {
 	return nil
 }
 
-// decoder reads the elements that replies are about. Their keys are parts of these.
+// decoder reads the elements that replies are about. Their keys and the like are parts of these.
 type decoder struct {
 	set  *nftables.Set
 	each func(Element)
@@ -109,6 +127,7 @@ func (d *decoder) element(attributes []byte) {
 				d.comment = string(comment)
 			}
 			e.Comment = d.comment
+			e.Note = userdata.Get(value, noteType)
 		}
 	})
 	d.each(e)

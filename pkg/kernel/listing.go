@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"encoding/binary"
+	"errors"
 	"hash/maphash"
 	"slices"
 
@@ -24,7 +25,7 @@ func (k *Kernel) ElementsWhere(set *nftables.Set, wanted func(Element) bool) (fo
 			return
 		}
 		again = again || try > 0
-		e.Key, e.KeyEnd, e.Data = slices.Clone(e.Key), slices.Clone(e.KeyEnd), slices.Clone(e.Data)
+		e.Key, e.KeyEnd, e.Data, e.Note = slices.Clone(e.Key), slices.Clone(e.KeyEnd), slices.Clone(e.Data), slices.Clone(e.Note)
 		found = append(found, e)
 	})
 	if again {
@@ -118,23 +119,50 @@ func generation(reply []byte) uint16 { return binary.BigEndian.Uint16(reply[2:si
 
 // Element looks up one element of a set by its key. The error wraps unix.ENOENT when there is none, or no such set.
 func (k *Kernel) Element(set *nftables.Set, key []byte) (Element, error) {
-	attributes, err := encodeElements(set, []Element{{Set: set, Key: key}})
+	found, err := k.ElementsAt([]Element{{Set: set, Key: key}})
+	if err == nil && len(found) == 0 {
+		err = unix.ENOENT
+	}
 	if err != nil {
 		return Element{}, err
-	}
-	replies, err := k.ask(nftRequest(unix.NFT_MSG_GETSETELEM, 0, set.Table.Family, attributes))
-	if err != nil {
-		return Element{}, err
-	}
-	var found []Element
-	d := decoder{set: set, each: func(e Element) { found = append(found, e) }}
-	for _, reply := range replies {
-		d.decode(reply)
-	}
-	if len(found) == 0 {
-		return Element{}, unix.ENOENT
 	}
 	return found[0], nil
+}
+
+// perQuestion keeps the answers within a socket's default buffer, of which the kernel takes two pages for each.
+const perQuestion = 16
+
+// ElementsAt looks up elements by their sets and keys, in one datagram for many. Those that are not there, with or without their sets, are
+// left out.
+func (k *Kernel) ElementsAt(wanted []Element) (found []Element, err error) {
+	s, err := k.protocol(unix.NETLINK_NETFILTER)
+	if err != nil {
+		return nil, err
+	}
+	for chunk := range slices.Chunk(wanted, perQuestion) {
+		requests := make([]Message, 0, len(chunk))
+		for _, e := range chunk {
+			attributes, err := encodeElements(e.Set, []Element{{Key: e.Key}})
+			if err != nil {
+				return nil, err
+			}
+			requests = append(requests, messageOf(nftRequest(unix.NFT_MSG_GETSETELEM, 0, e.Set.Table.Family, attributes)))
+		}
+		all, err := s.ask(requests)
+		if err != nil {
+			return nil, err
+		}
+		for i, a := range all {
+			if a.err != nil && !errors.Is(a.err, unix.ENOENT) {
+				return nil, a.err
+			}
+			d := decoder{set: chunk[i].Set, each: func(e Element) { found = append(found, e) }}
+			for _, reply := range a.objects {
+				d.decode(reply)
+			}
+		}
+	}
+	return found, nil
 }
 
 // nftRequest is a request of the subsystem nftables that changes nothing.

@@ -1,8 +1,11 @@
 package kernel
 
 import (
+	"encoding/binary"
+	"fmt"
 	"slices"
 
+	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -23,10 +26,36 @@ func (k *Kernel) DeleteElements(elements []Element) error { return k.ReplaceElem
 //
 // Without elements nothing is sent: to a transaction without a message, only newer kernels give an answer.
 func (k *Kernel) ReplaceElements(old, added []Element) error {
+	return k.replace(batchMark(unix.NFNL_MSG_BATCH_BEGIN), old, added)
+}
+
+// ReplaceUnchanged is ReplaceElements for who has looked at a generation of the ruleset. The error wraps unix.ERESTART when it is another
+// one by now; then nothing was changed.
+func (k *Kernel) ReplaceUnchanged(generation uint32, old, added []Element) error {
+	begin := batchMark(unix.NFNL_MSG_BATCH_BEGIN)
+	begin.Data = appendAttribute(begin.Data, unix.NFNL_BATCH_GENID, binary.BigEndian.AppendUint32(nil, generation))
+	return k.replace(begin, old, added)
+}
+
+// Generation is the number of the ruleset as it is: each transaction makes another one.
+func (k *Kernel) Generation() (uint32, error) {
+	now, err := k.ask(nftRequest(unix.NFT_MSG_GETGEN, 0, nftables.TableFamilyUnspecified, nil))
+	if err != nil {
+		return 0, err
+	}
+	for _, reply := range now {
+		if number := attribute(reply[sizeofGenmsg:], unix.NFTA_GEN_ID); len(number) == 4 {
+			return binary.BigEndian.Uint32(number), nil
+		}
+	}
+	return 0, fmt.Errorf("the kernel does not say which generation its ruleset is: %w", unix.EPROTO)
+}
+
+func (k *Kernel) replace(begin netlink.Message, old, added []Element) error {
 	if len(old)+len(added) == 0 {
 		return nil
 	}
-	messages := []netlink.Message{batchMark(unix.NFNL_MSG_BATCH_BEGIN)}
+	messages := []netlink.Message{begin}
 	var err error
 	if messages, err = appendElements(messages, unix.NFT_MSG_DELSETELEM, 0, keysOf(old)); err != nil {
 		return err

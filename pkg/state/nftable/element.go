@@ -135,7 +135,7 @@ func compare(k *kernel.Kernel, elements []kernel.Element) (stale, missing []kern
 }
 
 func same(a, b kernel.Element) bool {
-	return a.Comment == b.Comment && a.Jump == b.Jump && bytes.Equal(a.Data, b.Data) && bytes.Equal(a.KeyEnd, b.KeyEnd)
+	return a.Comment == b.Comment && a.Jump == b.Jump && bytes.Equal(a.Data, b.Data) && bytes.Equal(a.KeyEnd, b.KeyEnd) && bytes.Equal(a.Note, b.Note)
 }
 
 // LookUp is the element with the same key in the same set, or one without a key when there is none.

@@ -13,7 +13,7 @@ import (
 )
 
 // version is a hash of all sets and rules, which TestLayout computes.
-const version = "8e011bc6"
+const version = "f56f6719"
 
 // UserChain is the administrator's: it is made empty, sees what comes to published ports before it is translated, and is never
 // changed.
@@ -155,8 +155,13 @@ func insideSet() *nftables.Set {
 	return &nftables.Set{Table: Table(), Name: "inside", KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}
 }
 
+// publishersSet is the containers that have elements in other sets, by the names of their links on the host. Rules do not look into it.
+func publishersSet() *nftables.Set {
+	return &nftables.Set{Table: Table(), Name: "publishers", KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}
+}
+
 func sets() []*nftables.Set {
-	list := []*nftables.Set{insideSet()}
+	list := []*nftables.Set{insideSet(), publishersSet()}
 	for _, of := range []netip.Addr{any4, any6} {
 		for _, k := range kinds(of) {
 			list = append(list, k.published(), k.limited())

@@ -107,6 +107,9 @@ func (p Published) beside(link string) []kernel.Element {
 
 // isBeside says whether an element is one that a container has beside its ports.
 func isBeside(e kernel.Element) bool {
+	if e.Set.Name == publishersSet().Name {
+		return true
+	}
 	for _, of := range []netip.Addr{any4, any6} {
 		for _, set := range []*nftables.Set{hairpinSet(of), selfSet(of), hiddenSet(of), directSet(of)} {
 			if e.Set.Name == set.Name {
@@ -134,48 +137,53 @@ func (p Published) Add(k *kernel.Kernel, made *state.Rollback) error {
 		return err
 	}
 	var change nftable.Change
-	err = nftable.Again(func() error {
-		change, err = p.add(k, link)
-		return err
-	})
-	if err != nil {
-		return err
-	}
+	err = nftable.Again(func() error { return p.add(k, link, &change) })
 	if len(change.Added) > 0 {
 		made.Push(func() error { return takeBack(k, change) })
+	}
+	if err != nil {
+		return err
 	}
 	return errors.Join(p.openLoopback(k, link), p.reflect(k), p.forget(k))
 }
 
 // add adds the elements and what they lead to. Those of the owner's ADD that was cut short stay; what is beside the ports may be of an earlier holder
 // of the address.
-func (p Published) add(k *kernel.Kernel, link string) (change nftable.Change, err error) {
+func (p Published) add(k *kernel.Kernel, link string, change *nftable.Change) error {
 	if err := layout().Ensure(k); err != nil {
-		return change, err
+		return err
 	}
 	for _, port := range p.Ports {
 		if len(port.Sources) > 0 {
 			if err := ensureSources(k, port.Sources); err != nil {
-				return change, err
+				return err
 			}
 		}
 	}
+	entered, err := p.enter(k, link)
+	if err != nil {
+		return err
+	}
+	if len(entered) > 0 { // it may have been flushed since an earlier try
+		change.Added = entered
+	}
 	beside, err := nftable.DeleteStale(k, p.beside(link))
 	if err != nil {
-		return change, err
+		return err
 	}
-	change, err = layout().Put(k, append(p.elements(), beside...))
+	put, err := layout().Put(k, append(p.elements(), beside...))
+	change.Added, change.Replaced = append(change.Added, put.Added...), put.Replaced
 	var taken *nftable.TakenError
 	if errors.As(err, &taken) {
-		return change, asConflict(taken)
+		return asConflict(taken)
 	}
-	return change, err
+	return err
 }
 
 // takeBack leaves the elements as they were, and forgets the flows that came in by those added.
 func takeBack(k *kernel.Kernel, change nftable.Change) error {
 	err := change.TakeBack(k)
-	k.Later(func() error { return forgetFlows(k, entriesOf(change.Added)) })
+	forgetLater(k, change.Added)
 	return err
 }
 
@@ -263,6 +271,14 @@ func (p Published) Verify(k *kernel.Kernel) error {
 // Remove deletes the owner's elements, whatever ports they are for. The flows of UDP that came in by them go when no packet can
 // begin new ones.
 func (p Published) Remove(k *kernel.Kernel) error {
+	gone, known, err := p.removeNoted(k)
+	if err != nil {
+		return err
+	}
+	if known {
+		forgetLater(k, gone)
+		return nil
+	}
 	tag := p.Owner.Tag()
 	return remove(k, func(t string) bool { return t == tag })
 }
@@ -281,8 +297,13 @@ func remove(k *kernel.Kernel, stale func(tag string) bool) error {
 	gone, err := layout().Remove(k, func(e kernel.Element) bool {
 		return stale(e.Comment) || e.Set.Name == insideSet().Name && isGone(k, e.Comment)
 	})
-	k.Later(func() error { return forgetFlows(k, entriesOf(gone)) })
+	forgetLater(k, gone)
 	return err
+}
+
+// forgetLater forgets the flows by ports that are gone when all else of the attachment is.
+func forgetLater(k *kernel.Kernel, gone []kernel.Element) {
+	k.Later(func() error { return forgetFlows(k, entriesOf(gone)) })
 }
 
 // entriesOf are the ports among elements.
