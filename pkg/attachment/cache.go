@@ -125,18 +125,10 @@ type record struct {
 // no runtime can have given. Other files are another's.
 func readCache(cache, network string, wanted func(name string, content []byte) bool) (all []Attachment, damaged []string, err error) {
 	dir := filepath.Join(cache, resultsDir)
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, err
-	}
-	for _, e := range entries {
-		if !e.Type().IsRegular() || network != "" && !strings.HasPrefix(e.Name(), network+"-") {
-			continue
-		}
-		path := filepath.Join(dir, e.Name())
-		content, err := os.ReadFile(path)
-		if err == nil && !wanted(e.Name(), content) {
-			continue
+	mayBe := func(file string) bool { return network == "" || strings.HasPrefix(file, network+"-") }
+	err = eachFile(dir, mayBe, func(name string, content []byte, err error) {
+		if err == nil && !wanted(name, content) {
+			return
 		}
 		var found record
 		var ours bool
@@ -146,12 +138,12 @@ func readCache(cache, network string, wanted func(name string, content []byte) b
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // detached meanwhile
 		case err != nil:
-			damaged = append(damaged, path)
+			damaged = append(damaged, filepath.Join(dir, name))
 		case ours && (network == "" || found.NetworkName == network):
 			all = append(all, found.attachment(cache))
 		}
-	}
-	return all, damaged, nil
+	})
+	return all, damaged, err
 }
 
 var (
@@ -245,6 +237,12 @@ func (r Runtime) SetAsideDamaged() error { return r.setAsideDamaged("") }
 // setAsideDamaged does so with those of a network, or for an empty name with all. The name of a file begins with the network's.
 func (r Runtime) setAsideDamaged(network string) error {
 	_, damaged, err := r.records(network)
+	r.setAsideOf(network, damaged)
+	return err
+}
+
+// setAsideOf does so with those of some files that are of a network.
+func (r Runtime) setAsideOf(network string, damaged []string) {
 	for _, path := range damaged {
 		if network == "" || strings.HasPrefix(filepath.Base(path), network+"-") {
 			if why := stillDamaged(path); why != nil {
@@ -252,7 +250,6 @@ func (r Runtime) setAsideDamaged(network string) error {
 			}
 		}
 	}
-	return err
 }
 
 // stillDamaged looks again at a file that was written a moment ago: its writer may not have ended.

@@ -10,18 +10,21 @@ import (
 
 // In is the attachments that may be of the container in a namespace: those recorded for it, and those that the kernel has there without
 // a record. Unlike List it costs hardly more beside thousands of others, whose records are not decoded.
-func (r Runtime) In(netns string) ([]Attachment, error) { return r.near(netns, "", "") }
+func (r Runtime) In(netns string) ([]Attachment, error) {
+	all, _, err := r.near(netns, "", "")
+	return all, err
+}
 
-// near is In, and what has been left on a network by a container of the ID, or by any of fairway's that has gone.
-func (r Runtime) near(netns, network, id string) ([]Attachment, error) {
+// near is In, and what has been left on a network by a container of the ID, or by any of fairway's that has gone. Damaged are the files that
+// may be of these and cannot be read.
+func (r Runtime) near(netns, network, id string) (all []Attachment, damaged []string, err error) {
 	there, err := kernel.Identify(netns)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	n := near{there: there, observer: &liveness.Observer{Release: releaseNames}, network: network, id: id}
-	all, _, err := r.chosen("", n.wants)
-	if err != nil {
-		return nil, err
+	if all, damaged, err = r.chosen("", n.wants); err != nil {
+		return nil, nil, err
 	}
 	for i := range all {
 		all[i].observer = n.observer
@@ -29,7 +32,7 @@ func (r Runtime) near(netns, network, id string) ([]Attachment, error) {
 	found, err := n.unrecorded(netns, all)
 	all = append(all, found...)
 	r.name(all)
-	return all, err
+	return all, damaged, err
 }
 
 // near chooses records by what their files hold as text.
@@ -61,12 +64,11 @@ func (n near) wants(name string, content []byte) bool {
 	if !ok {
 		return true
 	}
-	at, err := kernel.NamespaceAt(path)
 	if text, marked := textAfter(content, markText); marked {
 		mark, ok := liveness.ParseMark(text)
-		return !ok || mark.Namespace().Is(n.there) || own && (err != nil || !mark.Namespace().Is(at)) // else it is certainly alive
+		return !ok || mark.Namespace().Is(n.there) || own && !mark.Namespace().Leads(path) // else it is certainly alive
 	}
-	return err != nil || at.Is(n.there)
+	return n.there.MayLead(path)
 }
 
 // unrecorded is what the kernel has in the namespace of which no record is known, as Runtime.unrecorded finds it of all.

@@ -67,7 +67,7 @@ func TestNear(t *testing.T) {
 		network, id string
 		want        string
 	}{{"", "", "cd"}, {"lamp", "g", "cdeg"}, {"back", "x", "cdf"}} {
-		all, err := r.near(ours.Path, test.network, test.id)
+		all, _, err := r.near(ours.Path, test.network, test.id)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -157,13 +157,11 @@ func (r Runtime) add(ctx context.Context, conf *libcni.NetworkConfigList, rt *li
 // place gives the name of the interface: the requested one, or the next ethN that is free. What was left on the network by
 // containers of fairway's that have gone is taken away, and what a container of that name has left.
 func (r Runtime) place(ctx context.Context, network string, request Request) (string, error) {
-	if err := r.setAsideDamaged(network); err != nil {
-		return "", err
-	}
-	all, err := r.near(request.Netns, network, request.ID)
+	all, damaged, err := r.near(request.Netns, network, request.ID)
 	if err != nil {
 		return "", err
 	}
+	r.setAsideOf(network, damaged)
 	taken, err := linkNames(request.Netns)
 	if err != nil {
 		return "", err

@@ -27,8 +27,11 @@ func CompareNatural(a, b string) int {
 }
 
 func leadingDigits(s string) (digits, rest string) {
-	rest = strings.TrimLeft(s, "0123456789")
-	return s[:len(s)-len(rest)], rest
+	length := 0
+	for length < len(s) && s[length] >= '0' && s[length] <= '9' {
+		length++
+	}
+	return s[:length], s[length:]
 }
 
 // compareNumbers compares numbers of any length.

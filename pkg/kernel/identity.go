@@ -22,6 +22,18 @@ func (id NamespaceID) Is(other NamespaceID) bool {
 	return same && (id.Cookie == other.Cookie || id.Cookie == 0 || other.Cookie == 0)
 }
 
+// Leads says whether a path leads to the namespace now: by one system call, as no file has its numbers but its own.
+func (id NamespaceID) Leads(path string) bool {
+	var st unix.Stat_t
+	return unix.Stat(path, &st) == nil && id.Is(NamespaceID{Dev: st.Dev, Inode: st.Ino})
+}
+
+// MayLead says whether a path leads to the namespace, or to none: all namespaces' files have one device.
+func (id NamespaceID) MayLead(path string) bool {
+	var st unix.Stat_t
+	return unix.Stat(path, &st) != nil || st.Dev != id.Dev || st.Ino == id.Inode
+}
+
 // NamespaceAt is the namespace that a path leads to now, without its cookie: to compare paths, and not to be kept. The error
 // wraps ErrNoNamespace or ErrNotNamespace when the path is at fault.
 func NamespaceAt(path string) (NamespaceID, error) {

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -115,5 +116,25 @@ func TestHostCookie(t *testing.T) {
 	testnet.NewHost(t)
 	if other := cookie(); first != again || first == other {
 		t.Errorf("one host has cookies %d and %d, another %d", first, again, other)
+	}
+}
+
+// TestLeads: by one look, as NamespaceAt has it by two.
+func TestLeads(t *testing.T) {
+	own, other := testnet.NewNS(t, "own"), testnet.NewNS(t, "other")
+	id, err := NamespaceAt(own.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string][2]bool{
+		own.Path: {true, true}, other.Path: {false, false}, file: {false, true}, file + "/x": {false, true}, "": {false, true},
+	} {
+		if got := [2]bool{id.Leads(path), id.MayLead(path)}; got != want {
+			t.Errorf("%s: got %v, want %v", path, got, want)
+		}
 	}
 }
