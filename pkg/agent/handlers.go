@@ -47,8 +47,9 @@ func (a *Agent) putNetwork(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	asked := time.Now()
 	slog.Info("network made", "network", made.Name, "vni", made.VNI)
-	a.await(r.Context(), func() bool { return a.offered(made) })
+	a.await(r.Context(), func() bool { return a.offered(made) || a.hinders(made.Name, asked, ofNetwork) != nil })
 	return made, nil
 }
 
@@ -71,10 +72,26 @@ func (a *Agent) fitsHere(n agentapi.Network) error {
 	return nil
 }
 
-// offered says whether this host has done what there is to do for a network: runtimes find it, or a problem is noted.
+// offered says whether this host has done what there is to do for a network: runtimes find it.
 func (a *Agent) offered(n agentapi.Network) bool {
 	snap, ok := a.cache.snapshot(n.Name)
-	return ok && snap.definition.VNI == n.VNI || a.problems.of(ofNetwork+n.Name) != nil
+	return ok && snap.definition.VNI == n.VNI
+}
+
+// freshMax is how long a request waits for a look that begins after it, before it takes for true what an earlier one has found.
+const freshMax = 5 * time.Second
+
+// hinders is the problem that keeps a network from what was asked: what was wrong before may be mended, and is no answer.
+func (a *Agent) hinders(name string, asked time.Time, kinds ...string) error {
+	if time.Since(asked) > freshMax {
+		asked = time.Time{}
+	}
+	for _, kind := range kinds {
+		if err := a.problems.since(asked, kind+name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // await waits for something that a local pass brings about, or for the end of the request: the network is made either way.
@@ -123,10 +140,8 @@ func (a *Agent) enter(ctx context.Context, name string) error {
 	a.askRemote(name)
 	var problem error
 	a.await(ctx, func() bool {
-		for _, kind := range []string{ofClaims, ofNetwork} {
-			if problem = a.problems.of(kind + name); problem != nil {
-				return true
-			}
+		if problem = a.hinders(name, asked, ofClaims, ofNetwork); problem != nil {
+			return true
 		}
 		if _, known := a.cache.state(); (!known || !a.cache.connected()) && time.Since(asked) > connectMax {
 			problem = fmt.Errorf("etcd: %w: this host is no member of the network yet", agentapi.ErrUnavailable)
@@ -205,10 +220,11 @@ func (a *Agent) deleteNetwork(r *http.Request) (any, error) {
 	if err := a.registry.Delete(r.Context(), name); err != nil {
 		return nil, err
 	}
+	asked := time.Now()
 	slog.Info("network deleted", "network", name)
 	a.await(r.Context(), func() bool {
 		_, there := a.cache.snapshot(name)
-		return !there || a.problems.of(ofNetwork+name) != nil
+		return !there || a.hinders(name, asked, ofNetwork) != nil
 	})
 	return nil, nil
 }

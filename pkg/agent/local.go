@@ -113,7 +113,7 @@ func (l *local) reconcile(ctx context.Context) {
 			return
 		}
 		err := l.network(p, name)
-		l.problems.note(ofNetwork+name, err)
+		l.problems.found(ofNetwork+name, start, err)
 		delete(l.failed, name)
 		if err != nil {
 			l.failed[name] = true

@@ -40,19 +40,29 @@ var ofNetworks = []string{ofNetwork, ofClaims, ofDefinition, ofRecords, ofAddres
 // problems are what is wrong, by what it is about, and what happened of note.
 type problems struct {
 	mu     sync.Mutex
-	all    map[string]error
+	all    map[string]problem
 	events []string
 }
 
-func newProblems() *problems { return &problems{all: make(map[string]error)} }
+// problem is what a look has found.
+type problem struct {
+	error
+	// began is when the look did: it may have missed what was mended since.
+	began time.Time
+}
+
+func newProblems() *problems { return &problems{all: make(map[string]problem)} }
 
 // note keeps what is wrong with something, or that nothing is, and logs it when that is news.
-func (p *problems) note(about string, err error) {
+func (p *problems) note(about string, err error) { p.found(about, time.Now(), err) }
+
+// found is note of a look that began earlier.
+func (p *problems) found(about string, began time.Time, err error) {
 	p.mu.Lock()
-	before := p.all[about]
+	before := p.all[about].error
 	delete(p.all, about)
 	if err != nil {
-		p.all[about] = err
+		p.all[about] = problem{err, began}
 	}
 	p.mu.Unlock()
 	switch {
@@ -67,7 +77,7 @@ func (p *problems) note(about string, err error) {
 func (p *problems) forgetAbsent(networks []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	maps.DeleteFunc(p.all, func(about string, _ error) bool {
+	maps.DeleteFunc(p.all, func(about string, _ problem) bool {
 		for _, kind := range ofNetworks {
 			if name, ok := strings.CutPrefix(about, kind); ok && !slices.Contains(networks, name) {
 				return true
@@ -81,7 +91,17 @@ func (p *problems) forgetAbsent(networks []string) {
 func (p *problems) of(about string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.all[about]
+	return p.all[about].error
+}
+
+// since is what is wrong with something by a look that began no earlier than a time.
+func (p *problems) since(asked time.Time, about string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if found := p.all[about]; !found.began.Before(asked) {
+		return found.error
+	}
+	return nil
 }
 
 // sentences are all problems, sorted. With a network, those of other networks are left out.

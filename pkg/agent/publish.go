@@ -27,6 +27,8 @@ type publisher struct {
 	claims map[string]claims
 	// used is what was written of containers on a network, by the revision that made it.
 	used map[string]usage
+	// began is when the present look at all of it did.
+	began time.Time
 	// writable is when the store was found to be, while it settles.
 	writable time.Time
 }
@@ -49,6 +51,7 @@ func (a *Agent) publish(ctx context.Context) error {
 		case <-again:
 		}
 		again = nil
+		p.began = time.Now()
 		s, ok := a.cache.state()
 		if !ok || !a.cache.place().address.IsValid() {
 			continue // either comes with a trigger
@@ -98,7 +101,7 @@ func (p *publisher) marked(ctx context.Context, s registry.State, marked changes
 			continue
 		}
 		err := p.network(ctx, s, s.Networks[name])
-		p.problems.note(ofClaims+name, told(err))
+		p.problems.found(ofClaims+name, p.began, told(err))
 		switch {
 		case err == nil:
 		case errors.Is(err, etcd.ErrUnavailable):

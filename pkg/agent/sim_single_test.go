@@ -347,6 +347,32 @@ func TestMembershipIsAnsweredByTheDocument(t *testing.T) {
 	})
 }
 
+// What kept a host from a network is no answer to an ADD that is asked for when it is mended, wherever the agent is meanwhile with finding
+// it anew. As long as it is not mended, an ADD is told of it.
+func TestOldFaultIsNoAnswer(t *testing.T) {
+	for moment := range 12 {
+		inWorld(t, 1, func(w *world) {
+			h := w.hosts[0]
+			h.fills(true)
+			if err := h.agent.enter(w.t.Context(), "blue"); !errors.Is(err, errFull) {
+				w.t.Fatalf("without room: %v", err)
+			}
+			h.agent.cache.mark(&h.agent.cache.local)
+			h.agent.wake.set()
+			time.Sleep(time.Duration(moment) * simDisk / 4)
+			h.fills(false)
+			h.mustAdd("blue")
+		})
+	}
+}
+
+// fills has nothing be written to a host's disk, or has it be again.
+func (h *simHost) fills(full bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.full = full
+}
+
 // A container that came first of a network while the agent was stopped is known to nobody. Its block stays its host's, however long that
 // takes; and no other address is given out once others could have it.
 func TestFirstContainerWithoutAnAgent(t *testing.T) {
