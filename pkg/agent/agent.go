@@ -124,7 +124,7 @@ func (a *Agent) tasks(l *local) []func(context.Context) error {
 }
 
 func (a *Agent) newLocal() *local {
-	return &local{Agent: a, programmed: make(map[string]snapshot), repairs: make(map[string]*repairs), failed: make(map[string]bool)}
+	return &local{Agent: a, programmed: make(map[string]snapshot), made: make(map[string]snapshot), repairs: make(map[string]*repairs), failed: make(map[string]bool)}
 }
 
 // Run runs the agent until the context ends, and calls ready when the socket is there and all that the snapshots tell is

@@ -27,9 +27,11 @@ type local struct {
 	// programmed is what the kernel has of each network, as far as this agent has seen to it. What is not in it is compared as a
 	// whole.
 	programmed map[string]snapshot
-	adopted    bool
-	repairs    map[string]*repairs
-	failed     map[string]bool // networks to look at again
+	// made is what the kernel has had last, whatever became of it.
+	made    map[string]snapshot
+	adopted bool
+	repairs map[string]*repairs
+	failed  map[string]bool // networks to look at again
 }
 
 // retryFailed is how long a network that could not be put right is left, unless something else is to be done.
@@ -246,7 +248,7 @@ func (l *local) network(p pass, name string) error {
 		if _, err := p.remove(before); err != nil {
 			return err
 		}
-		delete(l.programmed, name)
+		l.removed(name)
 	}
 	return l.apply(p, outside(n.Definition, n.Created, here.address))
 }
@@ -281,9 +283,16 @@ func (l *local) remade(p pass, before snapshot) error {
 	if !gone || len(l.cache.reservedIn(name)) > 0 {
 		return fmt.Errorf("it was made anew with another definition, and containers here are attached to the former one: remove them, and attach them again")
 	}
-	delete(l.programmed, name)
+	l.removed(name)
 	l.cache.supersede(name)
 	return nil
+}
+
+// removed notes that the kernel has nothing of a network.
+func (l *local) removed(name string) {
+	delete(l.programmed, name)
+	delete(l.made, name)
+	delete(l.repairs, name)
 }
 
 // fits refuses a network that is new here and would cut this host off.
@@ -396,8 +405,12 @@ func (l *local) program(p pass, snap snapshot) error {
 		l.metrics.repairs.Inc()
 		slog.Info("reconciling the kernel", "network", name, "drift", oneLine(drift))
 	}
+	if had := l.made[name]; !had.equal(snap) {
+		drift = nil // of what is new nobody has taken anything away
+	}
 	if err == nil {
 		l.watch(snap)
+		l.made[name] = snap
 	}
 	if err == nil && told {
 		l.programmed[name] = snap
@@ -422,7 +435,7 @@ func (l *local) retire(p pass, snap snapshot) error {
 	if err := l.files.remove(name); err != nil {
 		return err
 	}
-	delete(l.programmed, name)
+	l.removed(name)
 	l.cache.forget(name)
 	l.following.Join(l.cache.joinedNetworks())
 	slog.Info("removed", "network", name)

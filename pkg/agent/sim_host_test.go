@@ -207,6 +207,7 @@ func (p simPass) findUnderlay(_ string, _ int, _ netip.Addr) (underlay, error) {
 	return underlay{p.vtep, "eth0", cmp.Or(p.mtu, 1500)}, nil
 }
 
+// program finds, as the kernel's does, that what it compares and is new is missing.
 func (p simPass) program(s snapshot, before *snapshot, partial bool) (drift, err error) {
 	if err := s.network().Check(s.hosts); err != nil {
 		return nil, err
@@ -223,8 +224,11 @@ func (p simPass) program(s snapshot, before *snapshot, partial bool) (drift, err
 	if partial {
 		s.hosts = united(s.hosts, p.programmed[name].hosts)
 	}
+	if before == nil && !p.programmed[name].equal(s) {
+		drift = errors.New("something is missing")
+	}
 	p.programmed[name] = s
-	return nil, nil
+	return drift, nil
 }
 
 // passable refuses a route by way of an address that is the host's own, as the kernel does: the first of a block is on the host's end of

@@ -598,6 +598,28 @@ func TestRepeatedRepairs(t *testing.T) {
 	})
 }
 
+// A network that is made and deleted over and over, as by a pipeline's jobs, is not fought over.
+func TestMadeAnewIsNoRepair(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		for range 3 * repairsMax {
+			h.mustAdd("blue")
+			if h.saysProblem("repaired") {
+				w.t.Fatalf("it says %q", h.agent.health("").Problems)
+			}
+			w.del(h)
+			time.Sleep(100 * time.Millisecond)
+			r := (&http.Request{}).WithContext(w.t.Context())
+			r.SetPathValue("name", "blue")
+			if _, err := h.agent.deleteNetwork(r); err != nil {
+				w.t.Fatal(err)
+			}
+			w.create(simNetwork("blue"))
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+}
+
 // Links that are not the agent's wake nobody; its own, and the underlay's, do.
 func TestForeignLinks(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
