@@ -39,6 +39,20 @@ func (k *Kernel) Addresses(link int) (entries []AddressEntry, err error) {
 	return entries, nil
 }
 
+// EachAddress calls each with the addresses of all links, of both families. The error wraps ErrInterrupted when some may be missing.
+func (n *Namespace) EachAddress(each func(AddressEntry)) error {
+	err := n.list(unix.RTM_GETADDR, addressHeader(AddressEntry{}, unix.AF_UNSPEC, 0), func(body []byte) error {
+		if e, ok := decodeAddress(body); ok {
+			each(e)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("ip addr show: %w", err)
+	}
+	return nil
+}
+
 // Add is the request that adds the address, usable at once. It fails with EEXIST when it is there.
 func (a AddressEntry) Add() Message {
 	return Message{Kind: unix.RTM_NEWADDR, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, Body: a.encode()}

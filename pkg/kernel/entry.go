@@ -48,6 +48,40 @@ func (k *Kernel) EachRoute(protocol uint8, each func(RouteEntry)) error {
 	return nil
 }
 
+// EachHop calls each with every next hop of every route of the main table, of both families. The error wraps ErrInterrupted when some may be
+// missing.
+func (n *Namespace) EachHop(each func(RouteEntry)) error {
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		err := n.list(unix.RTM_GETROUTE, routeHeader(family, 0, 0, 0), func(body []byte) error {
+			if r, ok := decodeRoute(body); ok {
+				eachHop(r, attribute(body[unix.SizeofRtMsg:], unix.RTA_MULTIPATH), each)
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("ip route show: %w", err)
+		}
+	}
+	return nil
+}
+
+// eachHop calls each with the route by each of several next hops (struct rtnexthop), or with the route as it is where it has none.
+func eachHop(r RouteEntry, hops []byte, each func(RouteEntry)) {
+	if len(hops) == 0 {
+		each(r)
+	}
+	for len(hops) >= unix.SizeofRtNexthop {
+		size := int(binary.NativeEndian.Uint16(hops))
+		if size < unix.SizeofRtNexthop || size > len(hops) {
+			return
+		}
+		r.Link = int(binary.NativeEndian.Uint32(hops[4:]))
+		r.Via, _ = netip.AddrFromSlice(attribute(hops[unix.SizeofRtNexthop:size], unix.RTA_GATEWAY)) // zero: on the link
+		each(r)
+		hops = hops[min(align(size), len(hops)):]
+	}
+}
+
 // Add is the request that adds the route. Flags say what becomes of one that is there: NLM_F_EXCL or NLM_F_REPLACE.
 func (r RouteEntry) Add(flags uint16) Message {
 	return Message{Kind: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE | flags, Body: r.encode()}

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -175,7 +176,23 @@ func (k *Kernel) NumberOf(path string) (int, error) {
 		return -1, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer func() { _ = unix.Close(fd) }() // only read
-	return k.Host.GetNetNsIdByFd(fd)
+	return k.Host.NumberOf(fd)
+}
+
+// NumberOf is by which the namespace refers to another one, of which a descriptor is given; -1 for one that it has no link to.
+func (n *Namespace) NumberOf(fd int) (int, error) {
+	const netnsaNSID, netnsaFD = 1, 3                                           // linux/net_namespace.h
+	body := appendAttribute(make([]byte, 4), netnsaFD, uint32Value(uint32(fd))) // behind a struct rtgenmsg
+	found, err := n.ask(Message{Kind: unix.RTM_GETNSID, Body: body})
+	if err != nil {
+		return -1, err
+	}
+	for _, answer := range found {
+		if value := attribute(answer[min(4, len(answer)):], netnsaNSID); len(value) == 4 {
+			return int(int32(binary.NativeEndian.Uint32(value))), nil
+		}
+	}
+	return -1, nil
 }
 
 // HostCookie is a number that no other host's namespace of this boot has or will have (Linux 5.14). An older kernel has no

@@ -72,11 +72,6 @@ func (n *Namespace) NeighList(link, family int) ([]netlink.Neigh, error) {
 	return byLibrary(n, func(h *netlink.Handle) ([]netlink.Neigh, error) { return h.NeighList(link, family) })
 }
 
-// GetNetNsIdByFd is by which number the namespace refers to another; -1 for one that it has no link to.
-func (n *Namespace) GetNetNsIdByFd(fd int) (int, error) {
-	return byLibrary(n, func(h *netlink.Handle) (int, error) { return h.GetNetNsIdByFd(fd) })
-}
-
 // BridgeVlanList lists the VLANs of all ports of bridges, by the index of the port.
 func (n *Namespace) BridgeVlanList() (map[int32][]*nl.BridgeVlanInfo, error) {
 	return byLibrary(n, (*netlink.Handle).BridgeVlanList)

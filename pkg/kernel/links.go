@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/vishvananda/netlink"
@@ -150,7 +151,14 @@ func (n *Namespace) AcceptsRouters(name string) (string, error) {
 	return n.Sysctl("net/ipv6/conf/" + name + "/accept_ra")
 }
 
-// LinkList lists all links, with their counters.
-func (n *Namespace) LinkList() ([]netlink.Link, error) {
-	return byLibrary(n, (*netlink.Handle).LinkList)
+// LinkList lists all links, without their counters, which are a good part of what the kernel tells of a link.
+func (n *Namespace) LinkList() (links []netlink.Link, err error) {
+	const skipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS of linux/rtnetlink.h
+	request := appendAttribute(make([]byte, unix.SizeofIfInfomsg), unix.IFLA_EXT_MASK, uint32Value(skipStats))
+	err = n.list(unix.RTM_GETLINK, request, func(body []byte) error {
+		link, err := netlink.LinkDeserialize(nil, slices.Clone(body)) // of which the link keeps parts
+		links = append(links, link)
+		return err
+	})
+	return links, err
 }

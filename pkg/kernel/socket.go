@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -36,10 +37,19 @@ func openSocket(protocol int) (*socket, error) {
 	if protocol == unix.NETLINK_ROUTE {
 		_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
 	}
-	return &socket{fd: fd, buffer: make([]byte, answerSize)}, nil
+	return &socket{fd: fd, buffer: buffers.Get().([]byte)}, nil
 }
 
-func (s *socket) close() { _ = unix.Close(s.fd) } // nothing is buffered in the socket
+// buffers are those of sockets that were closed: who looks into thousands of namespaces opens one in each.
+var buffers = sync.Pool{New: func() any { return make([]byte, answerSize) }}
+
+func (s *socket) close() {
+	_ = unix.Close(s.fd) // nothing is buffered in the socket
+	if s.buffer != nil {
+		buffers.Put(s.buffer) //nolint:staticcheck // a slice's header is nothing beside what it refers to
+	}
+	s.buffer = nil
+}
 
 // answers is what a request has brought: the bodies of the objects that it asked for, or its error.
 type answers struct {

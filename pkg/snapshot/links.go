@@ -16,15 +16,17 @@ func readLinks(n *kernel.Namespace) ([]Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ip link show: %w", err)
 	}
-	addrs, err := kernel.Dump(func() ([]netlink.Addr, error) { return n.AddrList(nil, netlink.FAMILY_ALL) })
+	of, err := kernel.Retry(func() (map[int][]netip.Prefix, error) {
+		of := make(map[int][]netip.Prefix)
+		err := n.EachAddress(func(a kernel.AddressEntry) {
+			if !a.Prefix.Addr().IsUnspecified() {
+				of[a.Link] = append(of[a.Link], a.Prefix)
+			}
+		})
+		return of, err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("ip addr show: %w", err)
-	}
-	of := make(map[int][]netip.Prefix)
-	for _, a := range addrs {
-		if p, ok := prefix(a.IPNet); ok {
-			of[a.LinkIndex] = append(of[a.LinkIndex], p)
-		}
+		return nil, err
 	}
 	var links []Link
 	for _, link := range found {
@@ -62,20 +64,15 @@ var macvlanModes = map[netlink.MacvlanMode]string{
 	netlink.MACVLAN_MODE_PASSTHRU: "passthru", netlink.MACVLAN_MODE_SOURCE: "source",
 }
 
-// prefix is an address with the length of its subnet. Nil gives false.
-func prefix(n *net.IPNet) (netip.Prefix, bool) {
-	if n == nil {
-		return netip.Prefix{}, false
-	}
-	bits, _ := n.Mask.Size()
-	a := addr(n.IP)
-	return netip.PrefixFrom(a, bits), a.IsValid()
-}
-
 // addr is an address, or the zero one for nil and for one of zeros.
 func addr(ip net.IP) netip.Addr {
-	a, ok := netip.AddrFromSlice(ip)
-	if a = a.Unmap(); !ok || a.IsUnspecified() {
+	a, _ := netip.AddrFromSlice(ip)
+	return known(a.Unmap())
+}
+
+// known is an address, or the zero one for that which stands for any.
+func known(a netip.Addr) netip.Addr {
+	if a.IsUnspecified() {
 		return netip.Addr{}
 	}
 	return a

@@ -3,7 +3,6 @@ package snapshot
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -14,18 +13,12 @@ import (
 
 // readRoutes lists the routes of the table main, each next hop on its own, the preferred route to a destination first.
 func readRoutes(n *kernel.Namespace) ([]Route, error) {
-	var routes []Route
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		found, err := kernel.Dump(func() ([]netlink.Route, error) { return n.RouteList(nil, family) })
-		if err != nil {
-			return nil, fmt.Errorf("ip route show: %w", err)
-		}
-		for _, r := range found {
-			routes = append(routes, hops(r, family)...)
-		}
-	}
+	routes, err := kernel.Dump(func() (routes []Route, err error) {
+		err = n.EachHop(func(r kernel.RouteEntry) { routes = append(routes, describeRoute(r)) })
+		return routes, err
+	})
 	slices.SortStableFunc(routes, compareRoutes)
-	return routes, nil
+	return routes, err
 }
 
 func compareRoutes(a, b Route) int {
@@ -34,15 +27,10 @@ func compareRoutes(a, b Route) int {
 		cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.Link, b.Link), a.Via.Compare(b.Via))
 }
 
-// hops is a route as one of each next hop.
-func hops(found netlink.Route, family int) []Route {
+func describeRoute(found kernel.RouteEntry) Route {
 	r := Route{
-		Via: addr(found.Gw), Link: found.LinkIndex, Kind: routeKinds[found.Type],
-		Protocol: int(found.Protocol), Priority: found.Priority,
-	}
-	var ok bool
-	if r.Dst, ok = prefix(found.Dst); !ok {
-		r.Dst = netip.PrefixFrom(unspecified(family), lengthOf(found))
+		Dst: found.Dst, Via: known(found.Via), Link: found.Link, Kind: routeKinds[int(found.Type)],
+		Protocol: int(found.Protocol), Priority: int(found.Metric),
 	}
 	if r.Kind == "" {
 		r.Kind = "other"
@@ -50,31 +38,7 @@ func hops(found netlink.Route, family int) []Route {
 	if r.Kind != "unicast" {
 		r.Link = 0 // the kernel names lo for IPv6
 	}
-	if len(found.MultiPath) == 0 {
-		return []Route{r}
-	}
-	var all []Route
-	for _, hop := range found.MultiPath {
-		r.Via, r.Link = addr(hop.Gw), hop.LinkIndex
-		all = append(all, r)
-	}
-	return all
-}
-
-func unspecified(family int) netip.Addr {
-	if family == netlink.FAMILY_V6 {
-		return netip.IPv6Unspecified()
-	}
-	return netip.IPv4Unspecified()
-}
-
-// lengthOf is the prefix length of a destination of zeros: 0.0.0.0/0 is the default route, 0.0.0.0/8 is not.
-func lengthOf(r netlink.Route) int {
-	if r.Dst == nil {
-		return 0
-	}
-	bits, _ := r.Dst.Mask.Size()
-	return bits
+	return r
 }
 
 var routeKinds = map[int]string{

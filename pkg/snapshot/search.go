@@ -109,7 +109,7 @@ func (s *search) open(path string, known bool) reading {
 	}
 	defer k.Close()
 	s.asking.Lock()
-	id, err := s.host.GetNetNsIdByFd(k.Container.Fd())
+	id, err := s.host.NumberOf(k.Container.Fd())
 	s.asking.Unlock()
 	if err != nil {
 		id = None
