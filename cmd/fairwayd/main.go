@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairway-cni/fairway/pkg/agent"
+	"github.com/fairway-cni/fairway/pkg/fastpath"
 	"github.com/fairway-cni/fairway/pkg/interrupt"
 )
 
@@ -51,6 +52,12 @@ func run(args []string) int {
 	go keepRules(ctx, filepath.SplitList(o.cniPath))
 	if o.holdPorts {
 		go holdPorts(ctx)
+	}
+	if o.fastPath {
+		fast := &fastpath.Keeper{}
+		o.agent.Carried = fast.Carried
+		end := carryFast(ctx, fast)
+		defer end()
 	}
 	if err := agent.Run(ctx, o.agent, func() { notify(daemon.SdNotifyReady) }); err != nil {
 		return status(err)

@@ -25,6 +25,8 @@ type options struct {
 	cniPath string
 	// holdPorts has sockets hold the host's side of published ports.
 	holdPorts bool
+	// fastPath has BPF carry packets of overlay networks, without the host's stack.
+	fastPath bool
 	// namesOnly: no overlay networks, and so no etcd.
 	namesOnly bool
 }
@@ -60,6 +62,7 @@ func (o *options) flags(t *texts) *pflag.FlagSet {
 	f.StringVar(&c.NetconfDir, "netconf-dir", c.NetconfDir, "`directory` where runtimes look for networks")
 	f.StringVar(&o.cniPath, "cni-path", "/opt/cni/bin", "`directories` of the plugins, by which rules are declared again")
 	f.BoolVar(&o.holdPorts, "hold-ports", true, "have sockets, which hear nothing, hold the ports of the host that containers publish")
+	f.BoolVar(&o.fastPath, "fast-path", false, "carry packets between containers of plain overlay networks by BPF, without the host's stack")
 	f.StringVar(&c.RunDir, "run-dir", c.RunDir, "`directory` of the socket")
 	f.StringVar(&c.StateDir, "state-dir", c.StateDir, "`directory` of what survives a reboot")
 	f.StringVar(&c.DataDir, "data-dir", c.DataDir, "`directory` where host-local keeps addresses")

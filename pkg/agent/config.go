@@ -49,6 +49,8 @@ type Config struct {
 	InsecureRegistry bool
 	// RotateWithin is how long this host, while it replaces its key, waits at each step for hosts that do not follow.
 	RotateWithin time.Duration
+	// Carried counts the packets that passed by the fast path. Nil: there is none.
+	Carried func() uint64 `json:"-"`
 	// Version of fairwayd.
 	Version string
 	// Names is what the resolver of this host answers from. Nil: names are neither published nor followed.

@@ -41,6 +41,11 @@ func newMetrics(a *Agent) *metrics {
 	}
 	m.registry.MustRegister(m.passes, m.repairs, m, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if carried := a.config.Carried; carried != nil {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "fairwayd_fast_path_packets_total", Help: "Packets of containers that passed by the fast path.",
+		}, func() float64 { return float64(carried()) }))
+	}
 	return m
 }
 

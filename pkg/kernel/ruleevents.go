@@ -25,7 +25,7 @@ type RuleEvent struct {
 }
 
 // RuleMonitor hears of what changes in the nftables of the host.
-type RuleMonitor struct{ socket *nl.NetlinkSocket }
+type RuleMonitor struct{ ChangeMonitor }
 
 // MonitorRules begins to listen, in the namespace of the caller's thread.
 func MonitorRules() (*RuleMonitor, error) {
@@ -33,7 +33,7 @@ func MonitorRules() (*RuleMonitor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nft monitor: %w", err)
 	}
-	return &RuleMonitor{socket}, nil
+	return &RuleMonitor{ChangeMonitor{socket}}, nil
 }
 
 // Run calls f when something is deleted from tables whose names begin with a prefix, or events were missed, until the context
@@ -70,33 +70,6 @@ func (r *RuleMonitor) Run(ctx context.Context, prefix string, own bool, f func(R
 		}
 	}
 	return ctx.Err()
-}
-
-// Changes calls f when anything has changed in the nftables of the host, or events were missed, until the context ends, and closes the
-// monitor.
-func (r *RuleMonitor) Changes(ctx context.Context, f func()) error {
-	defer r.socket.Close()
-	if err := r.wakeUp(); err != nil {
-		return err
-	}
-	for ctx.Err() == nil {
-		switch _, _, err := r.socket.Receive(); {
-		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
-		case err == nil, errors.Is(err, unix.ENOBUFS):
-			f()
-		default:
-			return fmt.Errorf("nft monitor: %w", err)
-		}
-	}
-	return ctx.Err()
-}
-
-// wakeUp has a receiver look at its context once a second: nothing else wakes it.
-func (r *RuleMonitor) wakeUp() error {
-	if err := r.socket.SetReceiveTimeout(&unix.Timeval{Sec: 1}); err != nil {
-		return fmt.Errorf("nft monitor: %w", err)
-	}
-	return nil
 }
 
 // tell gives events to f, and leaves none.

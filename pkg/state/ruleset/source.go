@@ -108,3 +108,17 @@ func vxlanSets() []kernel.TypeofSet {
 
 // Stands says whether the network's packets are looked at and the rules are there: a look that costs next to nothing.
 func (f SourceFilter) Stands(k *kernel.Kernel) (bool, error) { return f.declared().stands(k, 1) }
+
+// TunnelPorts are the UDP ports at which packets of VXLAN are looked at, those of encrypted networks too.
+func TunnelPorts(k *kernel.Kernel) (ports []uint16, err error) {
+	for _, set := range []kernel.TypeofSet{vniSet(), refusedSet()} {
+		elements, err := nftable.ElementsOf(k, set.Set)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range elements {
+			ports = append(ports, binary.BigEndian.Uint16(e.Key))
+		}
+	}
+	return ports, nil
+}
