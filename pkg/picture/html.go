@@ -26,7 +26,7 @@ func HTML(w io.Writer, g topology.Graph) error {
 type (
 	htmlPage struct {
 		Host           string
-		Containers     int
+		Count          string
 		Folded         int
 		Palette        []template.CSS
 		Ways           []htmlBox
@@ -70,9 +70,9 @@ func htmlOf(p page) htmlPage {
 		for _, peer := range l.peers {
 			lane.Peers = append(lane.Peers, htmlBox{Name: peer.name, Lines: peer.blocks})
 		}
-		h.Containers += len(l.chips)
 		h.Lanes = append(h.Lanes, lane)
 	}
+	h.Count = p.count()
 	return h
 }
 
@@ -82,6 +82,20 @@ func (p page) htmlChip(c chip) htmlBox {
 		b.Also = append(b.Also, htmlLane{Number: i, Class: laneClass(i), Title: p.lanes[i].title()})
 	}
 	return b
+}
+
+// count says how much there is: a container that is in several lanes counts once.
+func (p page) count() string {
+	containers := map[string]bool{}
+	for _, l := range p.lanes {
+		for _, c := range l.chips {
+			containers[c.container] = true
+		}
+	}
+	if len(p.lanes) == 1 {
+		return counted(len(containers)) + " on 1 network"
+	}
+	return fmt.Sprintf("%s on %d networks", counted(len(containers)), len(p.lanes))
 }
 
 func counted(containers int) string {

@@ -38,6 +38,7 @@ type block struct {
 	lines []string
 	faint []string
 	also  []int
+	only  string // the name of what also names, where that is one
 }
 
 // height is what the block's text needs.
@@ -50,6 +51,9 @@ func (b *block) measure() {
 	widest := utf8.RuneCountInString(b.title)
 	for _, l := range append(append([]string{}, b.lines...), b.faint...) {
 		widest = max(widest, utf8.RuneCountInString(l))
+	}
+	if b.only != "" {
+		widest = max(widest, utf8.RuneCountInString("also ■ "+b.only))
 	}
 	b.width = max(b.width, float64(widest)*charWidth+2*padding)
 }
@@ -98,8 +102,8 @@ func lay(p page) *sheet {
 	x := left + 2*gutter + float64(tracks)*trackWidth
 	y := float64(margin + headHeight)
 	room := float64(widestLane)
-	for i, l := range p.lanes {
-		st := layLane(i, l, x, y, room)
+	for i := range p.lanes {
+		st := layLane(p.lanes, i, x, y, room)
 		s.strips = append(s.strips, st)
 		y = st.bottom() + gap
 	}
@@ -110,7 +114,7 @@ func lay(p page) *sheet {
 	for _, st := range s.strips {
 		st.width = widest
 	}
-	s.lines(left)
+	s.lines(left, tracks)
 	s.width = max(x+widest+margin, s.legendWidth())
 	s.height = max(y, s.notesY+float64(len(s.notes))*lineHeight) + legendSpace
 	return s
@@ -159,7 +163,8 @@ func (s *sheet) note(heading string, lines []string) {
 }
 
 // layLane places a lane with its containers and peers in rows of equal boxes.
-func layLane(number int, l lane, x, y, room float64) *strip {
+func layLane(lanes []lane, number int, x, y, room float64) *strip {
+	l := lanes[number]
 	st := &strip{rect: rect{x: x, y: y}, lane: l, number: number}
 	st.head = wrap(append(append([]string{}, l.addrs...), l.badges...), int((room-2*padding)/charWidth))
 	bottom := y + laneHead - lineHeight + float64(len(st.head))*lineHeight
@@ -168,6 +173,9 @@ func layLane(number int, l lane, x, y, room float64) *strip {
 		b := &block{class: "chip", title: c.name, lines: c.lines, faint: wrap(c.faint, longest), also: c.also}
 		if c.down {
 			b.class += " down"
+		}
+		if len(c.also) == 1 {
+			b.only = clip(lanes[c.also[0]].title())
 		}
 		chips = append(chips, b)
 	}
@@ -230,10 +238,11 @@ func (st *strip) rows(blocks []*block, y, room float64) (bottom, right float64) 
 	return y - gap + padding/2, right
 }
 
-// lines leads each lane to its ways, on one track for each lane and to a place of its own at each way.
-func (s *sheet) lines(left float64) {
+// lines leads each lane to its ways, on one track for each lane and to a place of its own at each way. The first lane has the track that is
+// nearest to it, so that no line to a way above crosses another.
+func (s *sheet) lines(left float64, tracks int) {
 	arriving := make([]int, len(s.wayBlocks))
-	track := left + gutter
+	track := left + gutter + float64(tracks-1)*trackWidth
 	for _, st := range s.strips {
 		if len(st.lane.exits) == 0 {
 			continue
@@ -246,7 +255,7 @@ func (s *sheet) lines(left float64) {
 			})
 			arriving[e.way]++
 		}
-		track += trackWidth
+		track -= trackWidth
 	}
 }
 

@@ -94,7 +94,7 @@ func (b *block) draw(out *strings.Builder) {
 	out.WriteString("</g>\n")
 }
 
-// drawAlso draws a small square in the colour of each other lane that the container is in.
+// drawAlso draws a small square in the colour of each other lane that the container is in, and names a single one.
 func (b *block) drawAlso(out *strings.Builder, y float64) {
 	const side, most = 9.0, 8
 	if len(b.also) == 0 {
@@ -109,6 +109,9 @@ func (b *block) drawAlso(out *strings.Builder, y float64) {
 		}
 		fmt.Fprintf(out, "<rect class=\"ink %s\" x=\"%.1f\" y=\"%.1f\" width=\"%.0f\" height=\"%.0f\" rx=\"2\"/>", laneClass(lane), x, y-side, side, side)
 		x += side + 4
+	}
+	if b.only != "" {
+		fmt.Fprintf(out, "<text class=\"faint\" x=\"%.1f\" y=\"%.1f\">%s</text>", x, y, escape(b.only))
 	}
 }
 

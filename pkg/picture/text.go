@@ -3,6 +3,7 @@ package picture
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -16,7 +17,7 @@ type Style struct {
 	ASCII bool
 	// Colour uses the escape sequences of terminals (ECMA-48).
 	Colour bool
-	// Width in characters, beyond which a line's notes are cut off; 0 is no limit.
+	// Width in characters, beyond which a row's notes go on below it; 0 is no limit.
 	Width int
 	// All shows every container of a network; otherwise of more than fifteen the first are shown, and how many more.
 	All bool
@@ -25,40 +26,108 @@ type Style struct {
 // Text draws the graph as a tree: links of the host, what stands on them, and the containers behind.
 func Text(w io.Writer, g topology.Graph, s Style) error {
 	rows := treeOf(g, s.All)
-	var width [3]int
-	for _, r := range rows {
-		for i, cell := range r.cells(s) {
-			width[i] = max(width[i], utf8.RuneCountInString(cell))
+	width := s.columns(rows)
+	if s.Width > 0 && before(width) > s.Width-leastNotes {
+		for i, r := range rows {
+			rows[i].addrs, rows[i].notes = nil, append(r.addrs[:len(r.addrs):len(r.addrs)], r.notes...)
 		}
+		width = s.columns(rows)
 	}
 	var out strings.Builder
 	fmt.Fprintln(&out, s.paint(bold, "host "+s.printable(g.Host)))
-	for _, r := range rows {
-		fmt.Fprintln(&out, strings.TrimRight(s.line(r, width), " "))
+	for i, r := range rows {
+		parent := i+1 < len(rows) && len(rows[i+1].above) > len(r.above)
+		for _, line := range s.lines(r, width, parent) {
+			fmt.Fprintln(&out, strings.TrimRight(line, " "))
+		}
 	}
 	_, err := io.WriteString(w, out.String())
 	return err
 }
 
-func (s Style) line(r row, width [3]int) string {
-	cells, branch := r.cells(s), r.branch(s)
-	name := s.printable(r.name)
-	return s.paint(faint, branch) + s.paint(r.colour(), name) + strings.Repeat(" ", width[0]-utf8.RuneCountInString(branch+name)) +
-		"  " + pad(cells[1], width[1]) + "  " + pad(cells[2], width[2]) + "  " + s.paint(faint, s.notes(r, width))
+// leastNotes is the room that notes need beside the columns; else the addresses give up theirs, and then notes stand below.
+const leastNotes = 16
+
+// columns are the widths of what is aligned.
+func (s Style) columns(rows []row) (width [3]int) {
+	for _, r := range rows {
+		if r.what == "" && len(r.addrs)+len(r.notes) == 0 {
+			continue // it has room beside it
+		}
+		for i, cell := range r.cells(s) {
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	return width
 }
 
-// notes are those of a row, as far as the width allows.
-func (s Style) notes(r row, width [3]int) string {
-	text := []rune(s.printable(strings.Join(r.notes, ", ")))
-	before := width[0] + width[1] + width[2] + 6
-	if s.Width == 0 || before+len(text) <= s.Width {
-		return string(text)
+// before is where notes begin.
+func before(width [3]int) int {
+	at := 0
+	for _, w := range width {
+		if w > 0 {
+			at += w + 2
+		}
 	}
-	more := "…"
-	if s.ASCII {
-		more = "~"
+	return at
+}
+
+// lines are a row, with its notes beside it or, where these do not fit, going on below.
+func (s Style) lines(r row, width [3]int, parent bool) []string {
+	cells, branch := r.cells(s), r.branch(s)
+	name := s.printable(r.name)
+	first := s.paint(faint, branch) + s.paint(r.colour(), name) + strings.Repeat(" ", max(0, width[0]-utf8.RuneCountInString(branch+name)))
+	for i, w := range width[1:] {
+		if w > 0 {
+			first += "  " + pad(cells[i+1], w)
+		}
 	}
-	return strings.TrimRight(string(text[:max(0, s.Width-before-1)]), " ,") + more
+	on, at := r.on(s, parent), before(width)
+	beside := s.Width == 0 || s.Width-at > longestOf(r.notes)
+	if !beside {
+		at = utf8.RuneCountInString(on) + 2
+	}
+	notes := s.wrap(r.notes, s.Width-at)
+	lines := []string{first}
+	for i, n := range notes {
+		if i == 0 && beside {
+			lines[0] += "  " + s.paint(faint, n)
+			continue
+		}
+		lines = append(lines, s.paint(faint, pad(on, at)+n))
+	}
+	return lines
+}
+
+func longestOf(notes []string) int {
+	longest := 0
+	for _, n := range notes {
+		longest = max(longest, utf8.RuneCountInString(n))
+	}
+	return longest
+}
+
+// wrap joins notes to lines of at most a width, or to one where that is not positive. A note that is longer goes on in the next line.
+func (s Style) wrap(notes []string, width int) []string {
+	var lines []string
+	for i, note := range notes {
+		text := s.printable(note)
+		if i < len(notes)-1 {
+			text += ","
+		}
+		last := len(lines) - 1
+		if last >= 0 && (width <= 0 || utf8.RuneCountInString(lines[last]+" "+text) <= width) {
+			lines[last] += " " + text
+			continue
+		}
+		runes := []rune(text)
+		for width > 0 && len(runes) > width {
+			lines = append(lines, string(runes[:width]))
+			runes = runes[width:]
+		}
+		lines = append(lines, string(runes))
+	}
+	return lines
 }
 
 func pad(s string, width int) string {
@@ -72,22 +141,34 @@ func (r row) cells(s Style) [3]string {
 
 // branch is what leads to the row's name.
 func (r row) branch(s Style) string {
-	through, gap, fork, last := "│  ", "   ", "├─ ", "└─ "
+	fork, last := "├─ ", "└─ "
 	if s.ASCII {
-		through, gap, fork, last = "|  ", "   ", "|- ", "`- "
+		fork, last = "|- ", "`- "
+	}
+	if r.last {
+		return s.through(r.above) + last
+	}
+	return s.through(r.above) + fork
+}
+
+// on is what stands in the place of the branch on further lines of the row.
+func (r row) on(s Style, parent bool) string {
+	return s.through(append(slices.Clone(r.above), !r.last, parent))
+}
+
+// through is a column for each level, with a line where more follows.
+func (s Style) through(levels []bool) string {
+	through := "│  "
+	if s.ASCII {
+		through = "|  "
 	}
 	var b strings.Builder
-	for _, more := range r.above {
+	for _, more := range levels {
 		if more {
 			b.WriteString(through)
 		} else {
-			b.WriteString(gap)
+			b.WriteString("   ")
 		}
-	}
-	if r.last {
-		b.WriteString(last)
-	} else {
-		b.WriteString(fork)
 	}
 	return b.String()
 }

@@ -46,7 +46,7 @@ func treeOf(g topology.Graph, all bool) []row {
 
 // roots are what stands on nothing else, uplinks first, and the containers that hang on nothing.
 func (t *tree) roots() []branch {
-	var uplinks, others, rest []branch
+	var uplinks, others, unused, rest []branch
 	for _, n := range t.graph.Nodes {
 		b := branch{node: n}
 		switch n.Kind {
@@ -58,6 +58,8 @@ func (t *tree) roots() []branch {
 		default:
 			switch {
 			case t.index.stands(n.ID):
+			case n.Kind == topology.Unused:
+				unused = append(unused, b)
 			case slices.Contains(n.Marks, "uplink"):
 				uplinks = append(uplinks, b)
 			default:
@@ -65,7 +67,16 @@ func (t *tree) roots() []branch {
 			}
 		}
 	}
-	return append(append(uplinks, others...), rest...)
+	return slices.Concat(uplinks, others, t.fold(unused, "unused", " not in use yet"), rest)
+}
+
+// fold is of many only the first, and how many more there are.
+func (t *tree) fold(some []branch, id, what string) []branch {
+	if t.all || len(some) <= folded {
+		return some
+	}
+	more := topology.Node{ID: id + "/more", Kind: topology.Unused, Name: fmt.Sprintf("and %d more%s", len(some)-folded+1, what)}
+	return append(some[:folded-1:folded-1], branch{node: more})
 }
 
 // loose says whether a container is reached by none of what the host has.
@@ -95,11 +106,7 @@ func (t *tree) below(n topology.Node) []branch {
 				some = append(some, branch{to, e.Label, n.MTU})
 			}
 		}
-		if !t.all && len(some) > folded {
-			more := fmt.Sprintf("and %d more", len(some)-folded+1)
-			some = append(some[:folded-1], branch{node: topology.Node{ID: n.ID + "/more/" + string(kind), Kind: topology.Unused, Name: more}})
-		}
-		all = append(all, some...)
+		all = append(all, t.fold(some, n.ID+"/"+string(kind), "")...)
 	}
 	return all
 }

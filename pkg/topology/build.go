@@ -106,12 +106,15 @@ func (b *builder) sort() {
 	})
 }
 
-// sortName is the name by which a person looks for a node: an interface is looked for by its container's.
+// sortName is the name by which a person looks for a node: an interface is looked for by its container's, and a link by its network's.
 func (b *builder) sortName(n Node) string {
-	if n.Kind != Interface {
-		return n.Name
+	switch {
+	case n.Kind == Interface:
+		return b.names[n.Container]
+	case len(n.Networks) > 0:
+		return n.Networks[0]
 	}
-	return b.names[n.Container]
+	return n.Name
 }
 
 // definitions adds what is known of the networks that nodes belong to.
