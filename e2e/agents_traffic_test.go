@@ -36,21 +36,8 @@ func (p *pair) pathMTU(t *testing.T) {
 // stranger: a machine on the underlay that is no peer sends what a peer would. It gets no further than the host, because of
 // the source filter.
 func (p *pair) stranger(t *testing.T) {
-	h1, h2 := p.hosts[0], p.hosts[1]
-	link := fmt.Sprintf("fwvx%d", p.network.VNI)
-	mac := macOf(h1.Sh(t, "ip", "link", "show", link))
-	s, source := p.other, h2.address(t, "blue")
-	for _, args := range []string{
-		fmt.Sprintf("ip link add vx mtu 1450 type vxlan id %d local %s dstport 4789 nolearning", p.network.VNI, s.V4),
-		"ip link set vx up",
-		"ip addr add " + source + "/32 dev vx",
-		"ip neigh add " + p.addrA + " dev vx lladdr " + mac + " nud permanent",
-		"bridge fdb add " + mac + " dev vx dst " + h1.V4.String(),
-		"ip route add " + p.addrA + " dev vx",
-	} {
-		fields := strings.Fields(args)
-		s.Sh(t, fields[0], fields[1:]...)
-	}
+	h1 := p.hosts[0]
+	source, s := p.disguise(t), p.other
 	wire, inside := h1.Capture(t, "eth0"), p.a.Capture(t, "eth0")
 	send := func() {
 		t.Helper()
@@ -84,6 +71,27 @@ func (p *pair) stranger(t *testing.T) {
 	eventually(t, "the filter is back", func() bool {
 		return strings.Contains(h1.try("nft", "list", "chain", "inet", "fairway", "vxlan_input"), "jump")
 	})
+}
+
+// disguise gives the machine that is no peer a device with the address of one, and says which.
+func (p *pair) disguise(t *testing.T) (source string) {
+	t.Helper()
+	h1, h2 := p.hosts[0], p.hosts[1]
+	link := fmt.Sprintf("fwvx%d", p.network.VNI)
+	mac := macOf(h1.Sh(t, "ip", "link", "show", link))
+	s, source := p.other, h2.address(t, "blue")
+	for _, args := range []string{
+		fmt.Sprintf("ip link add vx mtu 1450 type vxlan id %d local %s dstport 4789 nolearning", p.network.VNI, s.V4),
+		"ip link set vx up",
+		"ip addr add " + source + "/32 dev vx",
+		"ip neigh add " + p.addrA + " dev vx lladdr " + mac + " nud permanent",
+		"bridge fdb add " + mac + " dev vx dst " + h1.V4.String(),
+		"ip route add " + p.addrA + " dev vx",
+	} {
+		fields := strings.Fields(args)
+		s.Sh(t, fields[0], fields[1:]...)
+	}
+	return source
 }
 
 // isVXLANFrom matches Ethernet frames with VXLAN over IPv4 (RFC 7348).
