@@ -130,7 +130,7 @@ func (id NamespaceID) Visit(path string, f func(*Namespace) error) error {
 	} else if errors.Is(err, ErrNoNamespace) {
 		return err
 	}
-	n, err := openNamespace(path, &linkCache{})
+	n, err := openNamespace(path, &linkCache{}, &procfs{})
 	if errors.Is(err, ErrNotNamespace) {
 		return fmt.Errorf("%s: %w", path, ErrNoNamespace)
 	}

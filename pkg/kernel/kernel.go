@@ -44,20 +44,20 @@ type Kernel struct {
 // Open opens the host's handles and, unless path is empty, those of the namespace bound to path.
 // The error wraps ErrNoNamespace or ErrNotNamespace when the path is at fault.
 func Open(path string) (*Kernel, error) {
-	links := &linkCache{}
-	k := &Kernel{Host: &Namespace{fd: -1, links: links}}
+	links, parameters := &linkCache{}, &procfs{}
+	k := &Kernel{Host: &Namespace{fd: -1, links: links, procfs: parameters}}
 	if path == "" {
 		return k, nil
 	}
 	var err error
-	if k.Container, err = openNamespace(path, links); err != nil {
+	if k.Container, err = openNamespace(path, links, parameters); err != nil {
 		return nil, err
 	}
 	return k, nil
 }
 
 // openNamespace opens the namespace bound to a path, and a socket in it: who may not do that is told here.
-func openNamespace(path string, links *linkCache) (*Namespace, error) {
+func openNamespace(path string, links *linkCache, parameters *procfs) (*Namespace, error) {
 	fd, err := openNetNS(path)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, fmt.Errorf("%s: %w", path, ErrNoNamespace) // which says as much
@@ -65,7 +65,7 @@ func openNamespace(path string, links *linkCache) (*Namespace, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Namespace{fd: fd, path: path, links: links}
+	n := &Namespace{fd: fd, path: path, links: links, procfs: parameters}
 	if _, err := n.rtnetlink(); err != nil {
 		n.close()
 		return nil, fmt.Errorf("%s: %w", path, err)

@@ -2,9 +2,7 @@ package kernel
 
 import (
 	"fmt"
-	"io/fs"
 	"runtime"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -20,6 +18,7 @@ type Namespace struct {
 	fd     int    // -1: the process's own
 	path   string // where it was opened
 	links  *linkCache
+	procfs *procfs
 	socket *socket         // nil until it is needed
 	handle *netlink.Handle // nil until it is needed
 	// waits has another process send a request on a socket and wait for its end. Nil: nobody does.
@@ -36,6 +35,7 @@ func (n *Namespace) close() {
 	if n.fd >= 0 {
 		_ = unix.Close(n.fd) // only read
 	}
+	n.procfs.close()
 }
 
 // Fd is the descriptor of the namespace, for the attributes that place a link there. It is -1 for the host's own.
@@ -111,90 +111,4 @@ func byLibrary[T any](n *Namespace, f func(*netlink.Handle) (T, error)) (found T
 		return found, err
 	}
 	return f(h)
-}
-
-// Sysctl reads a kernel parameter of the namespace. The key has slashes (net/ipv4/ip_forward), as a link's name may hold
-// dots.
-func (n *Namespace) Sysctl(key string) (string, error) {
-	var value string
-	err := n.Do(func() (err error) {
-		value, err = ReadSmall("/proc/sys/" + key)
-		return err
-	})
-	return strings.TrimSpace(value), err
-}
-
-// ReadSmall reads a file of at most a page, as those of /proc/sys are, in one call and without the runtime's poller, which an os.File
-// has. Errors are those of os.ReadFile.
-func ReadSmall(path string) (string, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return "", &fs.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer unix.Close(fd)
-	content := make([]byte, 4096)
-	length, err := unix.Read(fd, content)
-	if err != nil {
-		return "", &fs.PathError{Op: "read", Path: path, Err: err}
-	}
-	return string(content[:length]), nil
-}
-
-// writeSysctl writes a file of /proc/sys, in one call, as the kernel wants it.
-func writeSysctl(path, value string) error { return writeSysctlAt(unix.AT_FDCWD, path, value) }
-
-// writeSysctlAt does so with a path from a directory on.
-func writeSysctlAt(directory int, path, value string) error {
-	fd, err := unix.Openat(directory, path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return &fs.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer unix.Close(fd)
-	if _, err := unix.Write(fd, []byte(value)); err != nil {
-		return &fs.PathError{Op: "write", Path: path, Err: err}
-	}
-	return nil
-}
-
-// SetSysctl writes a kernel parameter of the namespace.
-func (n *Namespace) SetSysctl(key, value string) error {
-	n.links.forgetParameters()
-	return n.Do(func() error { return writeSysctl("/proc/sys/"+key, value) })
-}
-
-// Assignment is a value for a kernel parameter.
-type Assignment struct{ Key, Value string }
-
-// SetSysctls writes kernel parameters that lie in one directory of the namespace (net/ipv6/conf/eth0), in their order, until one fails.
-// The way there and back costs more than a write. So does the directory's among those of hundreds of containers, whose names are all
-// the same to the kernel's cache: it is looked up once.
-func (n *Namespace) SetSysctls(directory string, all []Assignment) error {
-	n.links.forgetParameters()
-	return n.Do(func() error {
-		path := "/proc/sys/" + directory
-		fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return &fs.PathError{Op: "open", Path: path, Err: err}
-		}
-		defer unix.Close(fd)
-		for _, a := range all {
-			if err := writeSysctlAt(fd, a.Key, a.Value); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// SettleSysctl writes a kernel parameter of the namespace unless it has a value that is right already.
-func (n *Namespace) SettleSysctl(key, value string, right func(value string) bool) (written bool, err error) {
-	err = n.Do(func() error {
-		if found, err := ReadSmall("/proc/sys/" + key); err == nil && right(strings.TrimSpace(found)) {
-			return nil
-		}
-		written = true
-		n.links.forgetParameters()
-		return writeSysctl("/proc/sys/"+key, value)
-	})
-	return written && err == nil, err
 }
