@@ -47,6 +47,7 @@ func TestChecksumOfZero(t *testing.T) {
 		}
 	}
 	t.Cleanup(func() { _, _ = sender.Close(), receiver.Close() })
+	greet(t, sender, receiver)
 	sum := checksum(near, far, 2)
 	for _, payload := range []uint16{1, sum, sum + 1, sum - 1} { // with sum, the checksum is 0
 		if _, err := sender.Write(binary.BigEndian.AppendUint16(nil, payload)); err != nil {
@@ -58,6 +59,32 @@ func TestChecksumOfZero(t *testing.T) {
 		}
 		if _, err := receiver.Read(got); err != nil || binary.BigEndian.Uint16(got) != payload {
 			t.Errorf("%#x does not arrive: %x, %v", payload, got, err)
+		}
+	}
+}
+
+// greet sends until something arrives, as a kernel under load has an address some time after it was added, and takes all that was under way.
+func greet(t *testing.T, sender, receiver *net.UDPConn) {
+	t.Helper()
+	const patience = 300 * time.Millisecond
+	arrived := false
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		if !arrived {
+			if _, err := sender.Write([]byte("greeting")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := receiver.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := receiver.Read(make([]byte, 8))
+		switch {
+		case err == nil:
+			arrived = true
+		case arrived:
+			return
+		case time.Now().After(deadline):
+			t.Fatal("nothing arrives")
 		}
 	}
 }

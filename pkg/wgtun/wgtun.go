@@ -61,7 +61,7 @@ func (d *Devices) Make(_ *kernel.Kernel, attrs netlink.LinkAttrs) error {
 	if err != nil {
 		return errors.Join(err, link.Close())
 	}
-	running := &running{device.NewDevice(newSteady(link), conn.NewDefaultBind(), logger(attrs.Name)), found.Index}
+	running := &running{device.NewDevice(newSteady(link), newOrderly(conn.NewDefaultBind()), logger(attrs.Name)), found.Index}
 	// Endpoints are those that are declared, whatever address a peer's packets come from.
 	running.DisableSomeRoamingForBrokenMobileSemantics()
 	d.all[attrs.Name] = running
