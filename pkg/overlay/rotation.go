@@ -34,6 +34,11 @@ func LaneOf(a, b Peer) Lane {
 	return Settled
 }
 
+// Begins says whether a host begins the session with another by the device that packets are to go by, and keeps it awake until all is over:
+// one of two, as WireGuard in a process (wireguard-go) may end with a session that one direction alone goes by, for two minutes, when both
+// begin at the same moment.
+func Begins(own, other Peer) bool { return own.VTEP.Less(other.VTEP) }
+
 // Replaces says whether a host replaces its key.
 func (p Peer) Replaces() bool { return !p.NextKey.IsZero() }
 

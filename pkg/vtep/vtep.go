@@ -50,17 +50,17 @@ func encrypt(o *vxlan.Overlay, n overlay.Network, h overlay.Hosts, own overlay.P
 		if p.VTEP == own.VTEP || p.Key.IsZero() {
 			continue
 		}
-		lane := overlay.LaneOf(own, p)
+		lane, begins := overlay.LaneOf(own, p), overlay.Begins(own, p)
 		peer := wireguard.Peer{
 			Key: wgtypes.Key(p.Key), Endpoint: netip.AddrPortFrom(p.VTEP, tunnel.Port), Prefixes: slices.Concat(p.Blocks, pins[p.VTEP]),
-			Idle: p.Spare, Wake: p.Spare && lane == overlay.Returning,
+			Idle: p.Spare, Wake: begins && lane == overlay.Returning,
 		}
 		tunnel.Peers = append(tunnel.Peers, peer)
 		if lane == overlay.Settled {
 			continue
 		}
 		peer.Key, peer.Endpoint = wgtypes.Key(p.LastKey()), netip.AddrPortFrom(p.VTEP, spare.Port)
-		peer.Idle, peer.Wake = !p.Spare, !p.Spare && lane == overlay.Leaving
+		peer.Idle, peer.Wake = !p.Spare, begins && lane == overlay.Leaving
 		spare.Peers = append(spare.Peers, peer)
 	}
 	if len(spare.Peers) > 0 {

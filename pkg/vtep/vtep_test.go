@@ -117,7 +117,8 @@ func TestDeclareMTU(t *testing.T) {
 	}
 }
 
-// TestDeclareRotation: while a host replaces its key, the others have a spare device with it alone, and it has one with all of them.
+// TestDeclareRotation: while a host replaces its key, the others have a spare device with it alone, and it has one with all of them. Of two
+// hosts one begins the session by the device that packets are to go by, and keeps it awake.
 func TestDeclareRotation(t *testing.T) {
 	secret := blue
 	secret.Encrypted, secret.WireguardPort = true, overlay.DefaultWireguardPort
@@ -144,12 +145,17 @@ func TestDeclareRotation(t *testing.T) {
 	back.Key = back.NextKey
 	arrived := back
 	arrived.Spare = false
+	elsewhere := func(p overlay.Peer) overlay.Peer {
+		p.Spare = true
+		return p
+	}
 	for want, got := range map[string]string{
-		"first 1 51840 false false\nfirst 3 51840 false false\nspare 2 55936 true true\n":                          spare(us, other, third),
-		"first 1 51840 true false\nfirst 3 51840 false false\nspare 2 55936 false false\n":                         spare(us, moved, third),
-		"first 2 51840 true true\nfirst 3 51840 false false\nspare 2 55936 false false\n":                          spare(us, back, third),
-		"first 2 51840 false false\nfirst 3 51840 false false\nspare 2 55936 true false\n":                         spare(us, arrived, third),
-		"first 9 51840 false false\nfirst 3 51840 false false\nspare 9 55936 true true\nspare 3 55936 true true\n": spare(other, us, third),
+		"first 1 51840 false false\nfirst 3 51840 false false\nspare 2 55936 true true\n":                           spare(us, other, third),
+		"first 1 51840 true false\nfirst 3 51840 false false\nspare 2 55936 false true\n":                           spare(us, moved, third),
+		"first 2 51840 true true\nfirst 3 51840 false false\nspare 2 55936 false false\n":                           spare(us, back, third),
+		"first 2 51840 false true\nfirst 3 51840 false false\nspare 2 55936 true false\n":                           spare(us, arrived, third),
+		"first 9 51840 false false\nfirst 3 51840 false false\nspare 9 55936 true false\nspare 3 55936 true true\n": spare(other, us, third),
+		"first 9 51840 true false\nfirst 3 51840 true false\nspare 9 55936 false false\nspare 3 55936 false true\n": spare(other, elsewhere(us), elsewhere(third)),
 	} {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("device, key, port, idle, wake (-want +got):\n%s", diff)
