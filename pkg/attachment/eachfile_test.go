@@ -45,7 +45,7 @@ func TestEachFile(t *testing.T) {
 	if err := eachFile(filepath.Join(dir, "none"), func(string) bool { return true }, nil); err != nil {
 		t.Errorf("a directory that is not there: %v", err)
 	}
-	if _, err := appendFile(nil, filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := appendFile(nil, unix.AT_FDCWD, filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a file that has gone: got %v", err)
 	}
 }
