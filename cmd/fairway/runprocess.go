@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/fairway-cni/fairway/pkg/kernel"
 	"github.com/fairway-cni/fairway/pkg/sandbox"
@@ -62,13 +63,36 @@ func (o runFlags) variables() (all []string, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("--env-file: %w", err)
 		}
-		for line := range strings.Lines(string(text)) {
-			if line = strings.TrimRight(strings.TrimLeft(line, " \t"), "\r\n"); line != "" && line[0] != '#' {
-				all = append(all, line)
-			}
+		some, err := parseEnvFile(string(text))
+		if err != nil {
+			return nil, fmt.Errorf("--env-file %s: %w", path, err)
 		}
+		all = append(all, some...)
 	}
 	return append(all, o.env...), nil
+}
+
+// parseEnvFile reads a variable from each line, as Docker does: a mark of the byte order, space before a name, empty lines and comments
+// are passed over, and of a value nothing is.
+func parseEnvFile(text string) (all []string, err error) {
+	number := 0
+	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
+		number++
+		line = strings.TrimLeft(strings.TrimRight(line, "\r\n"), " \t")
+		name, _, _ := strings.Cut(line, "=")
+		switch {
+		case line == "" || line[0] == '#':
+			continue
+		case !utf8.ValidString(line) || strings.ContainsRune(line, 0):
+			return nil, fmt.Errorf("line %d is not text of UTF-8", number)
+		case name == "":
+			return nil, fmt.Errorf("line %d has no name before '='", number)
+		case strings.ContainsAny(name, " \t"):
+			return nil, fmt.Errorf("line %d: the name %q has a space in it", number, name)
+		}
+		all = append(all, line)
+	}
+	return all, nil
 }
 
 // parseSysctl reads KEY=VALUE, where the parts of KEY are separated by dots or, where they hold dots, by slashes (sysctl(8)).
