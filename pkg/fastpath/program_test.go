@@ -28,6 +28,7 @@ type packet struct {
 	source, target    netip.Addr
 	short             bool // without the whole of its headers
 	size              int  // of what follows them
+	number            uint16
 }
 
 // plain says of a packet whether it is one that the program may carry, when routes lead from link to link of the network.
@@ -80,7 +81,7 @@ func (p packet) frame(host net.HardwareAddr) []byte {
 		}
 		b = append(b, first, 0)
 		b = binary.BigEndian.AppendUint16(b, uint16(ip4Header+portsBytes+p.size))
-		b = append(b, 0, 1)
+		b = binary.BigEndian.AppendUint16(b, p.number)
 		b = binary.BigEndian.AppendUint16(b, flags)
 		b = append(b, p.hops, p.protocol, 0, 0)
 		b = append(append(b, p.source.AsSlice()...), p.target.AsSlice()...)
@@ -155,9 +156,6 @@ func tryPackets(t *testing.T, p *path, a, b *site) error {
 	for index, c := range found {
 		members[index], links[c.Attrs().Name] = c.memberOf, c
 	}
-	if err := agree(p.members, members); err != nil {
-		return err
-	}
 	if err := agree(p.tunnels, map[uint32]bool{uint32(binary.NativeEndian.Uint16([]byte{4789 >> 8, 4789 & 0xff})): true}); err != nil {
 		return err
 	}
@@ -173,9 +171,16 @@ func tryPackets(t *testing.T, p *path, a, b *site) error {
 		{netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::1"), ""},
 		{netip.MustParseAddr("224.0.0.9"), netip.MustParseAddr("ff02::1"), ""}, {netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("fe80::1"), ""},
 	}
-	random, carried := rand.New(rand.NewPCG(7, 8)), 0
+	random, carried, apart := rand.New(rand.NewPCG(7, 8)), 0, true
 	chance := func(of int) bool { return random.IntN(of) == 0 }
-	for range tried {
+	for n := range tried {
+		if n%(tried/4) == 0 { // the second container is on another network half of the time
+			apart = !apart
+			members[uint32(links["c2"].Attrs().Index)] = memberOf{Network: map[bool]uint32{false: 42, true: 43}[apart]}
+			if err := agree(p.members, members); err != nil {
+				return err
+			}
+		}
 		at := []string{"c1", "c2", "fwvx42"}[random.IntN(3)]
 		from, to := places[random.IntN(3)], places[random.IntN(len(places))]
 		if chance(3) {
@@ -186,13 +191,14 @@ func tryPackets(t *testing.T, p *path, a, b *site) error {
 		one := packet{
 			six: chance(2), toOther: chance(40), options: chance(40), fragment: chance(40), short: chance(40), hops: uint8(1 + random.IntN(4)*21),
 			protocol: []uint8{unix.IPPROTO_TCP, unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_ICMP, unix.IPPROTO_SCTP}[random.IntN(5)],
+			number:   uint16(random.Uint32()),
 			port:     []uint16{80, 4789, 65535}[random.IntN(3)], source: from.v4, target: to.v4,
 			size: []int{0, 100, 1450 - 28, 1450 - 27, 1450 - 48, 1450 - 47, 1450 - 44}[random.IntN(7)],
 		}
 		if one.six {
 			one.source, one.target = from.v6, to.v6
 		}
-		routed := from.link == at && to.link != "" && to.link != at
+		routed := from.link == at && to.link != "" && to.link != at && (!apart || at != "c2" && to.link != "c2")
 		verdict, out, err := run(p.program, links[at], one)
 		if err != nil {
 			return err
