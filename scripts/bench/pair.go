@@ -7,10 +7,13 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/containernetworking/cni/libcni"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/fairway-cni/fairway/pkg/fastpath"
 	"github.com/fairway-cni/fairway/pkg/overlay"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
@@ -18,6 +21,37 @@ import (
 // pair is two hosts on one underlay, which is a veth between them, with a container on each.
 type pair struct {
 	hosts, containers [2]*testnet.Namespace
+	fast              [2]*fastpath.Keeper
+	// endFast ends the fast path, and waits until it has.
+	endFast func() error
+}
+
+// carryFast has packets of both hosts be carried by the fast path, until the pair is closed.
+func (p *pair) carryFast(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	var both errgroup.Group
+	for i, host := range p.hosts {
+		p.fast[i] = &fastpath.Keeper{}
+		both.Go(func() error { return host.Do(func() error { return p.fast[i].Run(ctx) }) })
+	}
+	p.endFast = func() error {
+		cancel()
+		return both.Wait()
+	}
+}
+
+// awaitFast waits until both hosts carry what is said by a way.
+func (p *pair) awaitFast(w way) error {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+		before := [2]uint64{p.fast[0].Carried(), p.fast[1].Carried()}
+		if _, err := w.exchanges(100 * time.Millisecond); err != nil {
+			return err
+		}
+		if p.fast[0].Carried() > before[0] && p.fast[1].Carried() > before[1] {
+			return nil
+		}
+	}
+	return errors.New("the fast path carries nothing")
 }
 
 // underlayAddresses are those of the two hosts.
@@ -50,6 +84,9 @@ func openPair(name string) (p *pair, err error) {
 
 func (p *pair) close() error {
 	var errs []error
+	if p.endFast != nil {
+		errs = append(errs, p.endFast())
+	}
 	for i := range 2 {
 		for _, ns := range []*testnet.Namespace{p.containers[i], p.hosts[i]} {
 			if ns != nil {
