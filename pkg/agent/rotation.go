@@ -206,13 +206,7 @@ func (a *Agent) lanes(s snapshot) snapshot {
 	}
 	own := s.own()
 	for i, p := range s.hosts.Peers {
-		p.Spare = false
-		switch overlay.LaneOf(own, p) {
-		case overlay.Leaving:
-			p.Spare = met(spare, p.LastKey())
-		case overlay.Returning:
-			p.Spare = !met(ours, p.Key) // which has the first device begin: both may have been started anew, and have nothing to say
-		}
+		p.Spare = overlay.BySpare(own, p, met(ours, p.Key), met(spare, p.LastKey()))
 		s.hosts.Peers[i] = p
 	}
 	return s

@@ -34,6 +34,18 @@ func LaneOf(a, b Peer) Lane {
 	return Settled
 }
 
+// BySpare says whether packets from a host to another go by the spare device, by whether either device has had a handshake with the keys that
+// the two have now.
+func BySpare(own, other Peer, metFirst, metSpare bool) bool {
+	switch LaneOf(own, other) {
+	case Leaving:
+		return metSpare
+	case Returning:
+		return !metFirst
+	}
+	return false
+}
+
 // Begins says whether a host begins the session with another by the device that packets are to go by, and keeps it awake until all is over:
 // one of two, as WireGuard in a process (wireguard-go) may end with a session that one direction alone goes by, for two minutes, when both
 // begin at the same moment.
