@@ -483,9 +483,9 @@ func TestEncryptedForgotten(t *testing.T) {
 		return err == nil || !strings.Contains(string(out), "is alive")
 	})
 	asked := flow.Count()
-	time.Sleep(time.Second)
+	aSecond()
 	second := flow.Count()
-	time.Sleep(time.Second)
+	aSecond()
 	if later := flow.Count(); later > second {
 		t.Errorf("%d packets have arrived later than a second after the host was forgotten", later-second)
 	}
@@ -496,4 +496,13 @@ func TestEncryptedForgotten(t *testing.T) {
 	_ = flow.Stop(0) // it has lost what it had to
 	c.a.speaksWith(t, c.b)
 	c.sawNothing(t)
+}
+
+// aSecond is a second of a machine that has processors to spare, and longer of one that has not: there the agent has to wait for one, too, and so
+// has who counts what arrives.
+func aSecond() {
+	const parts = 100
+	for range parts {
+		time.Sleep(time.Second / parts)
+	}
 }

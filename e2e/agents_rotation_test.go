@@ -53,6 +53,17 @@ func (s streams) lostNothing(t *testing.T) {
 	}
 }
 
+// explain tells, when something was lost, what the hosts have and what their links have dropped.
+func (c *confidants) explain(t *testing.T) {
+	t.Helper()
+	if !t.Failed() {
+		return
+	}
+	for _, h := range c.hosts {
+		t.Log(h.Name, h.try("sh", "-c", "ip -s -o link; ip route; curl -s --unix-socket /run/fairway/fairwayd.sock http://fairwayd/metrics | grep ^fairwayd_tunnel"))
+	}
+}
+
 // rotateKey replaces a host's key, as an administrator does.
 func (h *member) rotateKey(t *testing.T) string {
 	t.Helper()
@@ -82,11 +93,7 @@ func TestKeyIsRotated(t *testing.T) {
 	s := c.stream(t)
 	out := c.h1.rotateKey(t)
 	s.lostNothing(t)
-	if t.Failed() {
-		for _, h := range c.hosts {
-			t.Log(h.Name, h.try("sh", "-c", "ip -o link; ip route; curl -s --unix-socket /run/fairway/fairwayd.sock http://fairwayd/metrics | grep ^fairwayd_tunnel"))
-		}
-	}
+	c.explain(t)
 	after, err := os.ReadFile(c.h1.keyFile())
 	if err != nil || string(after) == string(before) {
 		t.Errorf("the key file has not changed, %v", err)
@@ -187,6 +194,7 @@ func TestKeysAreRotatedAtOnce(t *testing.T) {
 		})
 	}
 	s.lostNothing(t)
+	c.explain(t)
 	c.speak(t)
 	c.sawNothing(t)
 }
