@@ -66,9 +66,9 @@ func (n near) wants(name string, content []byte) bool {
 	}
 	if text, marked := textAfter(content, markText); marked {
 		mark, ok := liveness.ParseMark(text)
-		return !ok || mark.Namespace().Is(n.there) || own && !mark.Namespace().Leads(path) // else it is certainly alive
+		return !ok || mark.Namespace().Is(n.there) || own && !mark.Namespace().At(path) // else it is certainly alive
 	}
-	return n.there.MayLead(path)
+	return n.there.MayBeAt(path)
 }
 
 // unrecorded is what the kernel has in the namespace of which no record is known, as Runtime.unrecorded finds it of all.

@@ -53,6 +53,10 @@ func followQuery(ctx context.Context, r names.Record) (f Finding, bad bool) {
 		return f, false // what has gone is another check's, and without an address or a name there is nothing to ask for
 	}
 	name := r.All()[0]
+	if loIsDown(r.Netns.Path) {
+		return errorf("lo of container %s is down: names are asked for at %s, and it finds none", name, nameport.Addr).
+			command("nsenter --net=%s ip link set lo up", shell(r.Netns.Path)), true
+	}
 	const patience = 5 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -70,12 +74,23 @@ func followQuery(ctx context.Context, r names.Record) (f Finding, bad bool) {
 	switch {
 	case err != nil:
 		return errorf("container %s of network %s does not find its own name %s: %v", r.Owner.ContainerID, r.Owner.Network, name, err).
-			remedy("look in the container at `nft list ruleset`, which has to lead 127.0.0.11:53 to a port, and whether lo is up and lets it pass"), true
+			remedy("look in the container at `nft list ruleset`, which has to lead 127.0.0.11:53 to a port, and whether something there drops what lo carries"), true
 	case !slices.ContainsFunc(found, func(a netip.Addr) bool { return slices.Contains(r.Addresses, a) }):
 		return errorf("container %s of network %s finds %s, and is not there: %v", r.Owner.ContainerID, r.Owner.Network, name, found).
 			remedy("see who else has that name: fairway resolve %s --network %s", name, r.Owner.Network), true
 	}
 	return f, false
+}
+
+// loIsDown says so of a namespace that can be looked into.
+func loIsDown(netns string) bool {
+	k, err := kernel.Open(netns)
+	if err != nil {
+		return false
+	}
+	defer k.Close()
+	lo, err := k.Container.Link("lo")
+	return err == nil && lo.Attrs().Flags&net.FlagUp == 0
 }
 
 // ask asks for the addresses of a name as it stands. The standard library's resolver takes a name of digits alone, or one with a space,

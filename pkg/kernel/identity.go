@@ -23,14 +23,14 @@ func (id NamespaceID) Is(other NamespaceID) bool {
 	return same && (id.Cookie == other.Cookie || id.Cookie == 0 || other.Cookie == 0)
 }
 
-// Leads says whether a path leads to the namespace now: by one system call, as no file has its numbers but its own.
-func (id NamespaceID) Leads(path string) bool {
+// At says whether a path leads to the namespace now: by one system call, as no file has its numbers but its own.
+func (id NamespaceID) At(path string) bool {
 	var st unix.Stat_t
 	return unix.Stat(path, &st) == nil && id.Is(NamespaceID{Dev: st.Dev, Inode: st.Ino})
 }
 
-// MayLead says whether a path leads to the namespace, or to none: all namespaces' files have one device.
-func (id NamespaceID) MayLead(path string) bool {
+// MayBeAt says whether a path leads to the namespace, or to none: all namespaces' files have one device.
+func (id NamespaceID) MayBeAt(path string) bool {
 	var st unix.Stat_t
 	return unix.Stat(path, &st) != nil || st.Dev != id.Dev || st.Ino == id.Inode
 }
@@ -161,12 +161,6 @@ func (id NamespaceID) VisitThread(path string, f func(fd int) error) error {
 		}
 		return f(fd)
 	})
-}
-
-// At says whether a path leads to a namespace of these numbers, as far as can be told without opening it.
-func (id NamespaceID) At(path string) bool {
-	found, err := NamespaceAt(path)
-	return err == nil && found.Is(id)
 }
 
 // NumberOf is by which the host refers to the namespace at a path (ip netns list-id); -1 for one that it has no link to.

@@ -119,8 +119,8 @@ func TestHostCookie(t *testing.T) {
 	}
 }
 
-// TestLeads: by one look, as NamespaceAt has it by two.
-func TestLeads(t *testing.T) {
+// TestAt: by one look, as NamespaceAt has it by two.
+func TestAt(t *testing.T) {
 	own, other := testnet.NewNS(t, "own"), testnet.NewNS(t, "other")
 	id, err := NamespaceAt(own.Path)
 	if err != nil {
@@ -133,7 +133,7 @@ func TestLeads(t *testing.T) {
 	for path, want := range map[string][2]bool{
 		own.Path: {true, true}, other.Path: {false, false}, file: {false, true}, file + "/x": {false, true}, "": {false, true},
 	} {
-		if got := [2]bool{id.Leads(path), id.MayLead(path)}; got != want {
+		if got := [2]bool{id.At(path), id.MayBeAt(path)}; got != want {
 			t.Errorf("%s: got %v, want %v", path, got, want)
 		}
 	}
