@@ -149,7 +149,7 @@ func (p *publisher) restorePeers(ctx context.Context, s registry.State) error {
 			continue
 		}
 		for _, peer := range snap.hosts.Peers {
-			lost := registry.Lost{Node: peer.Node, VTEP: peer.VTEP, Pins: lostPins(n, snap, peer.VTEP), Blocks: lostBlocks(n, peer, most)}
+			lost := registry.Lost{Node: peer.Node, VTEP: peer.VTEP, Pins: lostPins(n, snap, peer.VTEP), Blocks: lostBlocks(n, peer, most), Over: most}
 			if peer.Node == p.node() || len(lost.Blocks)+len(lost.Pins) == 0 {
 				continue
 			}
@@ -184,7 +184,11 @@ func (p *publisher) regain(ctx context.Context, n *registry.Network) error {
 		if n.Restored[block] != 0 || p.cache.isLapsed() && !p.cache.calm() {
 			continue
 		}
-		err := p.registry.Regain(ctx, n, p.node(), p.bootID, block)
+		again := p.registry.RegainOver
+		if p.cache.isLapsed() { // it may have been another's since
+			again = p.registry.Regain
+		}
+		err := again(ctx, n, p.node(), p.bootID, block)
 		switch {
 		case errors.Is(err, agentapi.ErrExists):
 			p.lose(n.Name, block)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -428,6 +429,52 @@ func TestRestoredByOneThatLeaves(t *testing.T) {
 			t.Error("it has not left")
 		}
 	})
+}
+
+// A backup has a pin of a container that was removed before another host claimed the block around it. When it is restored, the block stays
+// that host's, also while its agent is stopped.
+func TestRestoredPinInABlock(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		inWorld(t, 3, func(w *world) {
+			h, other, third := w.hosts[0], w.hosts[1], w.hosts[2]
+			third.mustAdd("blue")
+			var pinned []netip.Addr // one in each block, as it is not known which the host will claim
+			for i := range 32 {
+				if addr := netip.AddrFrom4([4]byte{10, 42, 0, byte(8*i + 1)}); other.pin("blue", addr) {
+					pinned = append(pinned, addr)
+				}
+			}
+			time.Sleep(time.Second)
+			backup := w.etcd.Backup()
+			for _, addr := range pinned {
+				other.del("blue", addr)
+			}
+			for range 3 {
+				other.agent.askRemote()
+				time.Sleep(5 * time.Minute)
+			}
+			addr := h.mustAdd("blue")
+			block, _ := addr.Prefix(29)
+			if !slices.ContainsFunc(pinned, block.Contains) {
+				t.Fatalf("%v had no pin, so that this shows nothing", block)
+			}
+			time.Sleep(time.Minute)
+			if silent {
+				h.down()
+				time.Sleep(2 * simTTL)
+			}
+			w.etcd.Restore(backup)
+			for range 10 {
+				time.Sleep(time.Minute)
+				if third.leads("blue", addr) != h.vtep {
+					t.Fatalf("%v, silent %v: %s leads to %v\n%v", addr, silent, third.node, third.leads("blue", addr), w.etcd.Keys("/fairway/v1/net"))
+				}
+			}
+			if owner := w.etcd.Keys("/")["/fairway/v1/net/blue/blocks/"+block.String()]; owner != h.node {
+				t.Errorf("silent %v: block %v of the container is %q's", silent, block, owner)
+			}
+		})
+	}
 }
 
 // A copy of a host with its name and machine ID, while the host's agent is stopped, gives out no address, neither before it reaches etcd nor

@@ -60,6 +60,9 @@ type claim struct {
 	client       *Client
 	network      *Network
 	node, bootID string
+	// gone is what is taken away with it, when that still is as it was.
+	still []etcd.Condition
+	gone  []etcd.Op
 }
 
 // informed claims by what is taken in etcd.
@@ -129,6 +132,24 @@ func (c *Client) Regain(ctx context.Context, n *Network, node, bootID string, bl
 	return existsf("network %s: block %s belongs to another host now", n.Name, block)
 }
 
+// RegainOver is Regain for a host that had the block when the store went back: pins in it from before are of containers that had gone,
+// and go. The error wraps etcd.ErrUnavailable when there are pins that the state does not know.
+func (c *Client) RegainOver(ctx context.Context, n *Network, node, bootID string, block netip.Prefix) error {
+	still, gone := n.dropPins(block)
+	if len(gone) == 0 || n.pinned(block, true) {
+		return c.Regain(ctx, n, node, bootID, block)
+	}
+	w := claim{client: c, network: n, node: node, bootID: bootID, still: still, gone: gone}
+	result, err := w.claim(ctx, block, n.Modified)
+	switch {
+	case err != nil || result == won:
+		return err
+	case result == toOther:
+		return existsf("network %s: block %s belongs to another host now", n.Name, block)
+	}
+	return busy("network "+n.Name, etcd.ErrUnavailable)
+}
+
 // outcome of a claim.
 type outcome int
 
@@ -153,8 +174,8 @@ func (w claim) claim(ctx context.Context, block netip.Prefix, revision int64, mo
 	name, key := w.network.Name, blockKey(w.network.Name, block)
 	conditions := append([]etcd.Condition{
 		exists(w.network), etcd.Is(heartbeatKey(w.node), w.bootID), etcd.Absent(key), etcd.UnchangedSince(partPrefix(name, pinsPart), revision),
-	}, more...)
-	response, err := w.client.attempt(ctx, conditions, []etcd.Op{etcd.Set(key, w.node)},
+	}, append(more, w.still...)...)
+	response, err := w.client.attempt(ctx, conditions, append([]etcd.Op{etcd.Set(key, w.node)}, w.gone...),
 		[]etcd.Op{etcd.Read(networkKey(name)), etcd.Read(key), etcd.Read(heartbeatKey(w.node)), etcd.Read(settling)})
 	if err != nil || response.Done {
 		return won, err

@@ -168,6 +168,48 @@ func TestRegain(t *testing.T) {
 	}
 }
 
+// A backup has a pin whose container had gone by the time that a host claimed its block. The host claims it again over the pin, and not over
+// one that was made since.
+func TestRegainOverARestoredPin(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		since bool // the pin was made since, too
+		over  bool // by another, while the host is silent
+		want  string
+	}{{"from before", false, false, "b"}, {"made since", true, false, ""}, {"for a silent host", false, true, "b"}} {
+		t.Run(c.name, func(t *testing.T) {
+			sim, client := newStore(t)
+			alive(t, sim, "a", "b")
+			n := create(t, client, network("blue", "10.42.0.0/16", 26))
+			pin := Pin{Node: "a", ContainerID: "c", IfName: "eth0"}
+			if err := client.Pin(t.Context(), Memory{}, n, addr("10.42.2.9"), pin); err != nil {
+				t.Fatal(err)
+			}
+			n = current(t, client).Networks["blue"]
+			block := prefix("10.42.2.0/26")
+			if err := client.RegainOver(t.Context(), n, "b", "b", block); !errors.Is(err, agentapi.ErrExists) {
+				t.Fatalf("of a store that did not go back: %v, want ErrExists", err)
+			}
+			n.RestoredPins = map[netip.Addr]int64{addr("10.42.2.9"): n.Modified}
+			if c.since {
+				sim.Put(pinKey("blue", addr("10.42.2.9")), `{"node":"a"}`)
+			}
+			if c.over {
+				sim.Delete(heartbeatKey("b"))
+				if _, err := client.RestoreMember(t.Context(), n, Lost{Node: "b", VTEP: addr("192.0.2.12"), Blocks: []netip.Prefix{block}, Over: true}); err != nil {
+					t.Fatal(err)
+				}
+			} else if err := client.RegainOver(t.Context(), n, "b", "b", block); (err != nil) != c.since || c.since && !errors.Is(err, etcd.ErrUnavailable) {
+				t.Fatalf("error %v", err)
+			}
+			now := current(t, client).Networks["blue"]
+			if now.Blocks[block] != c.want || (len(now.Pins) == 0) != (c.want != "") {
+				t.Errorf("blocks %v, pins %v, want %q", now.Blocks, now.Pins, c.want)
+			}
+		})
+	}
+}
+
 // The answer to a claim is lost, and the state that would show the block has not come yet.
 func TestClaimIsNotDoubled(t *testing.T) {
 	sim, c := newStore(t)

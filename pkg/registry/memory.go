@@ -253,6 +253,8 @@ type Lost struct {
 	VTEP   netip.Addr
 	Blocks []netip.Prefix
 	Pins   []netip.Addr
+	// Over says that the blocks were the member's when the store went back: pins in them from before are of containers that had gone.
+	Over bool
 }
 
 // RestoreMember writes again what the store has lost of a member that cannot do so itself, as its agent does not run: the host keeps
@@ -273,12 +275,13 @@ func (c *Client) RestoreMember(ctx context.Context, n *Network, lost Lost) (writ
 	}
 	pins := etcd.UnchangedSince(partPrefix(n.Name, pinsPart), n.Modified) // one may lie in a block that was given up meanwhile
 	for _, block := range lost.Blocks {
-		if n.pinned(block) {
+		if n.pinned(block, lost.Over) {
 			continue
 		}
+		still, gone := n.dropPins(block) // none, unless over
 		key := blockKey(n.Name, block)
 		missing := etcd.ModifiedAt(key, n.Restored[block]) // 0, or another's from before it took the block
-		response, err := c.attempt(ctx, []etcd.Condition{exists(n), missing, pins, silent}, []etcd.Op{etcd.Set(key, lost.Node), used}, nil)
+		response, err := c.attempt(ctx, append(still, exists(n), missing, pins, silent), append(gone, etcd.Set(key, lost.Node), used), nil)
 		if err != nil {
 			return written, err
 		}

@@ -50,6 +50,8 @@ type Network struct {
 	Restored map[netip.Prefix]int64
 	// Pins are addresses outside the blocks of their node.
 	Pins map[netip.Addr]Pin
+	// RestoredPins are to Pins what Restored are to Blocks: their container may have gone since.
+	RestoredPins map[netip.Addr]int64
 	// Names are what containers are called, by NODE/ATTACHMENT.
 	Names map[string]*Name
 	// Faults are the records that are left out, with the reason, by key.
@@ -133,14 +135,25 @@ func (n *Network) PinsOf(node string) []netip.Addr {
 	return addrs
 }
 
-// pinned says whether an address of a block is pinned.
-func (n *Network) pinned(block netip.Prefix) bool {
+// pinned says whether an address of a block is pinned; with over, by a pin that is not from before the store went back.
+func (n *Network) pinned(block netip.Prefix, over bool) bool {
 	for addr := range n.Pins {
-		if block.Contains(addr) {
+		if block.Contains(addr) && !(over && n.RestoredPins[addr] != 0) {
 			return true
 		}
 	}
 	return false
+}
+
+// dropPins are the pins of a block from before the store went back, as they have to be, and what takes them away.
+func (n *Network) dropPins(block netip.Prefix) (still []etcd.Condition, gone []etcd.Op) {
+	for addr, revision := range n.RestoredPins {
+		if block.Contains(addr) {
+			key := pinKey(n.Name, addr)
+			still, gone = append(still, etcd.ModifiedAt(key, revision)), append(gone, etcd.Remove(key))
+		}
+	}
+	return still, gone
 }
 
 // Owners are the nodes that have anything in a network.
@@ -174,7 +187,7 @@ func (s State) Precedes(a, b string) int {
 func (n *Network) equal(other *Network) bool {
 	return n.Created == other.Created && n.Followed == other.Followed && n.Definition.Same(other.Definition) &&
 		sameFaults(n.faults(), other.faults()) && maps.Equal(n.Members, other.Members) && maps.Equal(n.Blocks, other.Blocks) &&
-		maps.Equal(n.Restored, other.Restored) && maps.Equal(n.Pins, other.Pins)
+		maps.Equal(n.Restored, other.Restored) && maps.Equal(n.Pins, other.Pins) && maps.Equal(n.RestoredPins, other.RestoredPins)
 }
 
 // faults are those of the definition and of records.
@@ -198,7 +211,7 @@ func sameFaults(a, b map[string]error) bool {
 func (n *Network) clone() *Network {
 	c := *n
 	c.Members, c.Blocks, c.Pins, c.Faults = maps.Clone(n.Members), maps.Clone(n.Blocks), maps.Clone(n.Pins), maps.Clone(n.Faults)
-	c.Restored = maps.Clone(n.Restored)
+	c.Restored, c.RestoredPins = maps.Clone(n.Restored), maps.Clone(n.RestoredPins)
 	return &c
 }
 
@@ -284,19 +297,31 @@ func (u *update) set(ch etcd.Change) {
 	}
 }
 
-// restore notes whether the record of a block is from before the store went back.
+// restore notes whether the record of a block or a pin is from before the store went back.
 func (n *Network) restore(l location, ch etcd.Change, turned int64) {
-	block, err := netip.ParsePrefix(l.name)
-	if l.part != blocksPart || err != nil {
-		return
-	}
-	delete(n.Restored, block)
-	if n.Blocks[block] != "" && ch.Modified < turned {
-		if n.Restored == nil {
-			n.Restored = make(map[netip.Prefix]int64)
+	switch l.part {
+	case blocksPart:
+		if block, err := netip.ParsePrefix(l.name); err == nil {
+			n.Restored = noted(n.Restored, block, ch.Modified, n.Blocks[block] != "" && ch.Modified < turned)
 		}
-		n.Restored[block] = ch.Modified
+	case pinsPart:
+		if addr, err := netip.ParseAddr(l.name); err == nil {
+			_, pinned := n.Pins[addr]
+			n.RestoredPins = noted(n.RestoredPins, addr, ch.Modified, pinned && ch.Modified < turned)
+		}
 	}
+}
+
+func noted[K comparable](all map[K]int64, key K, revision int64, is bool) map[K]int64 {
+	delete(all, key)
+	if !is {
+		return all
+	}
+	if all == nil {
+		all = make(map[K]int64)
+	}
+	all[key] = revision
+	return all
 }
 
 func (u *update) setHost(node string, ch etcd.Change) {
@@ -342,6 +367,7 @@ func (u *update) clear(f feed) {
 		clear(n.Blocks)
 		clear(n.Restored)
 		clear(n.Pins)
+		clear(n.RestoredPins)
 		clear(u.names(n))
 		clear(n.Faults)
 	case f.keys.Key == networks:
