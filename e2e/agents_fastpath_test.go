@@ -1,10 +1,14 @@
 package e2e
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -43,6 +47,7 @@ func TestFastPath(t *testing.T) {
 			t.Run("another's address", p.anothersAddress)
 			t.Run("a stranger", p.strangersDatagrams)
 			t.Run("VXLAN within", p.tunnelled)
+			t.Run("published port", p.publishedPort)
 			t.Run("agent ends", p.agentEnds)
 			t.Run("others' rules", p.othersRules)
 			t.Run("address reused", p.addressReused) // last: its containers go with it
@@ -168,6 +173,91 @@ func (p *fastPair) tunnelled(t *testing.T) {
 	say(t, p.a, p.addrA, heard.address) // of VNI 0, which nobody has
 	if heard.next(t); string(heard.last) != plainWord {
 		t.Errorf("% x has arrived, which is of a network of the host", heard.last)
+	}
+}
+
+// publishedPort: connections to a port of the host reach the container and are answered from there, whoever makes them; so do those to the
+// container itself.
+func (p *fastPair) publishedPort(t *testing.T) {
+	h1 := p.hosts[0]
+	web := h1.newGuest(t, "web")
+	conflists := p.withPortmap(t, h1)
+	mapped := func(verb string) string {
+		return succeed(t, with(h1.cni(t, verb, "blue", web), "NETCONFPATH="+conflists,
+			`CAP_ARGS={"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]}`))
+	}
+	addr := addressOf(t, mapped("add"))
+	defer mapped("del")
+	var server net.Listener
+	if err := web.Do(func() (err error) {
+		server, err = net.Listen("tcp", net.JoinHostPort(addr, "80"))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	go func() {
+		for {
+			c, err := server.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Write([]byte(plainWord)) // the client sees what is missing
+			_ = c.Close()
+		}
+	}()
+	outside := guest{p.other.Namespace, ""}
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end) && !t.Failed(); time.Sleep(50 * time.Millisecond) { // until all that is carried is
+		for _, client := range []guest{p.a, p.b, outside} {
+			fetch(t, client, netip.AddrPortFrom(h1.V4, 8080).String())
+		}
+		for _, client := range []guest{p.a, p.b} {
+			fetch(t, client, net.JoinHostPort(addr, "80"))
+		}
+	}
+}
+
+// withPortmap is a directory on a host with network blue as the agent offers it, and portmap behind.
+func (p *fastPair) withPortmap(t *testing.T, h *member) (dir string) {
+	t.Helper()
+	dir = "/run/with-portmap"
+	text, err := os.ReadFile(h.conflist("blue"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list map[string]any
+	if err := json.Unmarshal(text, &list); err != nil {
+		t.Fatal(err)
+	}
+	list["plugins"] = append(list["plugins"].([]any), map[string]any{"type": "portmap", "capabilities": map[string]bool{"portMappings": true}, "snat": true})
+	if text, err = json.Marshal(list); err == nil {
+		err = os.MkdirAll(h.File(dir), 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(h.File(filepath.Join(dir, "blue.conflist")), text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// fetch reads the word that a server says.
+func fetch(t *testing.T, from guest, at string) {
+	t.Helper()
+	if err := from.Do(func() error {
+		c, err := net.DialTimeout("tcp", at, patience)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		said, err := io.ReadAll(c)
+		if err == nil && string(said) != plainWord {
+			err = fmt.Errorf("it says %q", said)
+		}
+		return err
+	}); err != nil {
+		t.Errorf("%s from %s: %v", at, from.Path, err)
 	}
 }
 
