@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/fairway-cni/fairway/pkg/identifier"
 )
 
 // Terminal is what findings are printed on.
@@ -55,7 +56,7 @@ func wrap(text string, width int) []string {
 		switch {
 		case line == "":
 			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width:
+		case identifier.Width(line)+1+identifier.Width(word) > width:
 			lines, line = append(lines, line), word
 		default:
 			line += " " + word

@@ -3,7 +3,8 @@ package picture
 import (
 	"fmt"
 	"slices"
-	"unicode/utf8"
+
+	"github.com/fairway-cni/fairway/pkg/identifier"
 )
 
 // Sizes in pixels. Text is of one width for all characters: 0.6 em in most fonts, and a little is added.
@@ -48,12 +49,12 @@ func (b *block) measure() {
 		rows++
 	}
 	b.height = float64(rows)*lineHeight + padding
-	widest := utf8.RuneCountInString(b.title)
+	widest := identifier.Width(b.title)
 	for _, l := range append(append([]string{}, b.lines...), b.faint...) {
-		widest = max(widest, utf8.RuneCountInString(l))
+		widest = max(widest, identifier.Width(l))
 	}
 	if b.only != "" {
-		widest = max(widest, utf8.RuneCountInString("also ■ "+b.only))
+		widest = max(widest, identifier.Width("also ■ "+b.only))
 	}
 	b.width = max(b.width, float64(widest)*charWidth+2*padding)
 }
@@ -141,7 +142,7 @@ func (s *sheet) layWays() float64 {
 	s.note("other links", s.others)
 	s.notesY = y + lineHeight
 	for _, n := range s.notes {
-		widest = max(widest, float64(utf8.RuneCountInString(n))*charWidth)
+		widest = max(widest, float64(identifier.Width(n))*charWidth)
 	}
 	return margin + max(widest, 150)
 }
@@ -192,9 +193,9 @@ func layLane(lanes []lane, number int, x, y, room float64) *strip {
 	}
 	st.height = bottom - y + padding
 	st.width = right - x + padding
-	head := float64(utf8.RuneCountInString(l.title()))*bigWidth + float64(utf8.RuneCountInString(l.subtitle()))*charWidth + 4*padding
+	head := float64(identifier.Width(l.title()))*bigWidth + float64(identifier.Width(l.subtitle()))*charWidth + 4*padding
 	for _, text := range st.head {
-		head = max(head, float64(utf8.RuneCountInString(text))*charWidth+3*padding)
+		head = max(head, float64(identifier.Width(text))*charWidth+3*padding)
 	}
 	st.width = max(st.width, head)
 	return st
@@ -299,7 +300,7 @@ func wrap(notes []string, width int) []string {
 	var lines []string
 	for _, note := range notes {
 		last := len(lines) - 1
-		if last >= 0 && utf8.RuneCountInString(lines[last]+separator+note) <= width {
+		if last >= 0 && identifier.Width(lines[last]+separator+note) <= width {
 			lines[last] += separator + note
 		} else {
 			lines = append(lines, note)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/fairway-cni/fairway/pkg/identifier"
 	"github.com/fairway-cni/fairway/pkg/topology"
 )
 
@@ -58,7 +59,7 @@ func (st *strip) draw(out *strings.Builder) {
 	fmt.Fprintf(out, "<rect class=\"ink %s\" x=\"%.1f\" y=\"%.1f\" width=\"5\" height=\"%.1f\" rx=\"2\"/>\n", laneClass(st.number), st.x, st.y, st.height)
 	title, x := st.lane.title(), st.x+padding+2
 	fmt.Fprintf(out, "<text class=\"big\" x=\"%.1f\" y=\"%.1f\">%s</text>", x, st.y+22, escape(title))
-	fmt.Fprintf(out, "<text class=\"faint\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", x+float64(len([]rune(title)))*bigWidth+10, st.y+22, escape(st.lane.subtitle()))
+	fmt.Fprintf(out, "<text class=\"faint\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", x+float64(identifier.Width(title))*bigWidth+10, st.y+22, escape(st.lane.subtitle()))
 	for i, line := range st.head {
 		fmt.Fprintf(out, "<text class=\"faint\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", x, st.y+40+float64(i)*lineHeight, escape(line))
 	}

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
+	"github.com/fairway-cni/fairway/pkg/identifier"
 	"github.com/fairway-cni/fairway/pkg/topology"
 )
 
@@ -55,7 +55,7 @@ func (s Style) columns(rows []row) (width [3]int) {
 			continue // it has room beside it
 		}
 		for i, cell := range r.cells(s) {
-			width[i] = max(width[i], utf8.RuneCountInString(cell))
+			width[i] = max(width[i], identifier.Width(cell))
 		}
 	}
 	return width
@@ -76,7 +76,7 @@ func before(width [3]int) int {
 func (s Style) lines(r row, width [3]int, parent bool) []string {
 	cells, branch := r.cells(s), r.branch(s)
 	name := s.printable(r.name)
-	first := s.paint(faint, branch) + s.paint(r.colour(), name) + strings.Repeat(" ", max(0, width[0]-utf8.RuneCountInString(branch+name)))
+	first := s.paint(faint, branch) + s.paint(r.colour(), name) + strings.Repeat(" ", max(0, width[0]-identifier.Width(branch+name)))
 	for i, w := range width[1:] {
 		if w > 0 {
 			first += "  " + pad(cells[i+1], w)
@@ -85,7 +85,7 @@ func (s Style) lines(r row, width [3]int, parent bool) []string {
 	on, at := r.on(s, parent), before(width)
 	beside := s.Width == 0 || s.Width-at > longestOf(r.notes)
 	if !beside {
-		at = utf8.RuneCountInString(on) + 2
+		at = identifier.Width(on) + 2
 	}
 	notes := s.wrap(r.notes, s.Width-at)
 	lines := []string{first}
@@ -102,7 +102,7 @@ func (s Style) lines(r row, width [3]int, parent bool) []string {
 func longestOf(notes []string) int {
 	longest := 0
 	for _, n := range notes {
-		longest = max(longest, utf8.RuneCountInString(n))
+		longest = max(longest, identifier.Width(n))
 	}
 	return longest
 }
@@ -116,22 +116,33 @@ func (s Style) wrap(notes []string, width int) []string {
 			text += ","
 		}
 		last := len(lines) - 1
-		if last >= 0 && (width <= 0 || utf8.RuneCountInString(lines[last]+" "+text) <= width) {
+		if last >= 0 && (width <= 0 || identifier.Width(lines[last]+" "+text) <= width) {
 			lines[last] += " " + text
 			continue
 		}
-		runes := []rune(text)
-		for width > 0 && len(runes) > width {
-			lines = append(lines, string(runes[:width]))
-			runes = runes[width:]
+		for width > 0 && identifier.Width(text) > width {
+			begin := fitting(text, width)
+			lines = append(lines, text[:begin])
+			text = text[begin:]
 		}
-		lines = append(lines, string(runes))
+		lines = append(lines, text)
 	}
 	return lines
 }
 
+// fitting is how many bytes the characters have with which a text begins that fit into a width; at least one does.
+func fitting(text string, width int) int {
+	columns := 0
+	for i, r := range text {
+		if columns += identifier.Width(string(r)); columns > width && i > 0 {
+			return i
+		}
+	}
+	return len(text)
+}
+
 func pad(s string, width int) string {
-	return s + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(s)))
+	return s + strings.Repeat(" ", max(0, width-identifier.Width(s)))
 }
 
 // cells are the columns that are aligned.

@@ -6,7 +6,9 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/fairway-cni/fairway/pkg/identifier"
 	"github.com/fairway-cni/fairway/pkg/picture"
+	"github.com/fairway-cni/fairway/pkg/topology"
 )
 
 // TestTextFits: whatever the width, no line is longer while names leave room, and no address is broken where there is room.
@@ -32,6 +34,34 @@ func TestTextFits(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// TestTextOfWideNames: columns are aligned by what a terminal shows.
+func TestTextOfWideNames(t *testing.T) {
+	g := load(t, "town3")
+	for i, n := range g.Nodes {
+		if n.Kind == topology.Container {
+			g.Nodes[i].Name = []string{"名前", "gro\u0308ße", "🐳", "plain"}[i%4]
+		}
+	}
+	for _, width := range []int{0, 50, 60, 70} {
+		var out bytes.Buffer
+		if err := picture.Text(&out, g, picture.Style{Width: width}); err != nil {
+			t.Fatal(err)
+		}
+		at := map[int]bool{}
+		for line := range strings.Lines(out.String()) {
+			if before, _, ok := strings.Cut(line, " eth0 "); ok && !strings.Contains(line, "device") {
+				at[identifier.Width(before)] = true
+			}
+			if width > 0 && identifier.Width(strings.TrimRight(line, "\n")) > width {
+				t.Errorf("width %d: %s", width, line)
+			}
+		}
+		if len(at) != 1 {
+			t.Errorf("width %d: columns begin at %v:\n%s", width, at, out.String())
 		}
 	}
 }
