@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/fairway-cni/fairway/pkg/state/wireguard"
 	"github.com/fairway-cni/fairway/pkg/testnet"
 )
 
@@ -121,6 +124,82 @@ func encryptedOverlay(t *testing.T, underlay string) {
 	speak(t, a, b, true)
 
 	removed(t, one, a, x)
+}
+
+// TestEncryptedIdleInKernel: after a time without a packet no host has a session, nor knows a neighbour. The first packets of each family arrive, by a
+// new handshake, and none is lost or seen. The time is compressed: a private key that is another for a moment has all sessions expire, as
+// RejectAfterTime has.
+func TestEncryptedIdleInKernel(t *testing.T) {
+	hosts, c := encryptedHosts(t, "IPv4")
+	watch := hosts.Watch(t)
+	a, b := attachOn(t, hosts.All[0], "a", c), attachOn(t, hosts.All[1], "b", c)
+	speak(t, a, b, true)
+	for _, ip := range b.result.IPs {
+		before := handshake(t, hosts.All[0])
+		for _, h := range hosts.All {
+			expire(t, h)
+			h.Sh(t, "ip", "neigh", "flush", "all")
+		}
+		a.container.Sh(t, "ip", "neigh", "flush", "all")
+		addr := address(t, ip.Address.IP.String())
+		flow, err := testnet.StartFlow(a.container, b.container, addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(patience); flow.Count() < 10 && time.Now().Before(deadline); {
+			time.Sleep(10 * time.Millisecond) // for what the other namespace receives
+		}
+		if err := flow.Stop(patience); err != nil {
+			t.Errorf("to %v: %v", addr, err)
+		}
+		if after := handshake(t, hosts.All[0]); !after.After(before) {
+			t.Errorf("to %v: the last handshake was at %v before and is at %v: what has arrived had a session", addr, before, after)
+		}
+	}
+	if seen := watch.Seen(t); len(seen) > 0 {
+		t.Errorf("of an encrypted network the underlay shows %v", seen)
+	}
+	p := plain(c)
+	x, y := attachOn(t, hosts.All[0], "x", p), attachOn(t, hosts.All[1], "y", p)
+	speak(t, x, y, true)
+	if seen := watch.Seen(t); !slices.Contains(seen, testnet.SawPlaintext) {
+		t.Errorf("of a network without encryption the underlay shows %v: the test proves nothing", seen)
+	}
+}
+
+// expire has the sessions of a host's device end.
+func expire(t *testing.T, h *testnet.Host) {
+	t.Helper()
+	if err := h.Do(func() error {
+		d, err := wireguard.Kernel{}.Device("fwwg43")
+		if err != nil {
+			return err
+		}
+		own := d.PrivateKey
+		for _, key := range []*wgtypes.Key{{8}, &own} {
+			if err := (wireguard.Kernel{}).Configure("fwwg43", wgtypes.Config{PrivateKey: key}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// handshake is when a host's last one with the other was.
+func handshake(t *testing.T, h *testnet.Host) (at time.Time) {
+	t.Helper()
+	if err := h.Do(func() error {
+		d, err := wireguard.Kernel{}.Device("fwwg43")
+		if err == nil {
+			at = d.Peers[0].LastHandshakeTime
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return at
 }
 
 // foreignSource: a host with a valid key sends from an address of no block of its own.
