@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fairway-cni/fairway/pkg/driver"
 	"github.com/fairway-cni/fairway/pkg/packetfilter"
 	"github.com/fairway-cni/fairway/pkg/topology"
 )
@@ -118,7 +119,7 @@ func (h *Host) passages(n topology.Network, addr netip.Addr) []passage {
 			passage{what: fmt.Sprintf("what containers of network %s send to the outside by %s", n.Name, out.Name), packet: there, hooks: through},
 			passage{what: fmt.Sprintf("what comes back to containers of network %s by %s", n.Name, out.Name), packet: there.Reply(), hooks: through})
 	}
-	if n.Type != "bridge" {
+	if !driver.Of(n.Type).OnBridge {
 		return all
 	}
 	host := packet

@@ -19,7 +19,7 @@ import (
 
 // tryNeighbour asks on the container's segment who has its addresses.
 func tryNeighbour(ctx context.Context, w *way) []Finding {
-	if w.network.Type != "bridge" || w.bridge.MAC == "" {
+	if !w.onBridge() || w.bridge.MAC == "" {
 		return nil
 	}
 	for _, p := range w.a.Addresses {

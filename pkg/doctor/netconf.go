@@ -21,7 +21,7 @@ func checkNetconf(_ context.Context, h *Host) ([]Finding, error) {
 	}
 	var bridges []conflist.Network
 	for _, n := range h.networks() {
-		if n.Driver == "bridge" {
+		if driver.Of(n.Driver).OnBridge {
 			bridges = append(bridges, n)
 		}
 		if old, err := version.GreaterThan("1.1.0", n.List.CNIVersion); err == nil && old && n.File != "" && driver.Of(n.Driver).Collects {

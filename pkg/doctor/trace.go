@@ -26,7 +26,7 @@ func Trace(ctx context.Context, h *Host, of string, chosen func(attachment.Attac
 		return nil, fmt.Errorf("%s %w", of, ErrNoWay)
 	}
 	var all []Finding
-	for _, hop := range hops() {
+	for _, hop := range hopsOf(ways) {
 		var found []Finding
 		for _, w := range ways {
 			found = addOnce(found, hop.try(ctx, w)...)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/fairway-cni/fairway/pkg/attachment"
+	"github.com/fairway-cni/fairway/pkg/driver"
 	"github.com/fairway-cni/fairway/pkg/snapshot"
 	"github.com/fairway-cni/fairway/pkg/topology"
 )
@@ -32,22 +33,30 @@ type hop struct {
 	try func(context.Context, *way) []Finding
 	// sends: packets are sent, for which somebody has to ask.
 	sends bool
+	// bridged: it is there where the container's packets pass a bridge alone.
+	bridged bool
 }
 
 // hops are the parts of a way from the container to the outside and back.
 func hops() []hop {
 	return []hop{
-		{"link", "the interface is there and up", tryInterface, false},
-		{"address", "the interface has its addresses, and nobody else has them", tryAddress, false},
-		{"bridge", "the host's end is a port of the bridge, which has the gateway", tryBridge, false},
-		{"neighbour", "the container answers the host", tryNeighbour, true},
-		{"route", "the container has its routes", tryRoute, false},
-		{"way out", "the host knows a way to the outside", tryWayOut, false},
-		{"way back", "what comes back goes to the container", tryWayBack, false},
-		{"rules", "every plugin finds what it has made", tryRules, true},
-		{"firewall", "no foreign firewall drops what the container sends or gets", tryFirewall, true},
-		{"name", "the container finds itself by its name", tryName, true},
+		{"link", "the interface is there and up", tryInterface, false, false},
+		{"address", "the interface has its addresses, and nobody else has them", tryAddress, false, false},
+		{"bridge", "the host's end is a port of the bridge, which has the gateway", tryBridge, false, true},
+		{"neighbour", "the container answers the host", tryNeighbour, true, true},
+		{"route", "the container has its routes", tryRoute, false, false},
+		{"way out", "the host knows a way to the outside", tryWayOut, false, false},
+		{"way back", "what comes back goes to the container", tryWayBack, false, false},
+		{"rules", "every plugin finds what it has made", tryRules, true, false},
+		{"firewall", "no foreign firewall drops what the container sends or gets", tryFirewall, true, false},
+		{"name", "the container finds itself by its name", tryName, true, false},
 	}
+}
+
+// hopsOf are those that some ways have.
+func hopsOf(ways []*way) []hop {
+	bridged := slices.ContainsFunc(ways, (*way).onBridge)
+	return slices.DeleteFunc(hops(), func(h hop) bool { return h.bridged && !bridged })
 }
 
 // checkPath looks at the way of every container, as far as nothing has to be sent.
@@ -86,7 +95,7 @@ func (h *Host) way(a attachment.Attachment) (*way, bool) {
 		}
 	}
 	var ok bool
-	if w.inside, ok = h.Snapshot.At(a.Path()); !ok || a.IfName == "lo" || w.network.Type == "host" || w.network.Type == "none" {
+	if w.inside, ok = h.Snapshot.At(a.Path()); !ok || a.IfName == "lo" || driver.Of(w.network.Type).Fixed != "" {
 		return nil, false
 	}
 	w.link, _ = w.inside.Link(a.IfName)
@@ -95,11 +104,14 @@ func (h *Host) way(a attachment.Attachment) (*way, bool) {
 			w.end = end
 		}
 	}
-	if w.network.Type == "bridge" {
+	if w.onBridge() {
 		w.bridge, _ = h.Snapshot.Link(w.network.Link)
 	}
 	return w, true
 }
+
+// onBridge says whether the container's packets pass a bridge.
+func (w *way) onBridge() bool { return driver.Of(w.network.Type).OnBridge }
 
 func (w *way) container() string { return "container " + w.a.DisplayName() }
 
@@ -207,7 +219,7 @@ func (h *Host) segment() map[int][]neighbour {
 }
 
 func tryBridge(_ context.Context, w *way) []Finding {
-	if w.network.Type != "bridge" {
+	if !w.onBridge() {
 		return nil
 	}
 	name := shell(w.network.Link)

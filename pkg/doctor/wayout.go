@@ -40,7 +40,7 @@ func (w *way) isDefault(of netip.Addr) bool {
 
 // comesBy is the link of the host that the container's packets come by.
 func (w *way) comesBy() snapshot.Link {
-	if w.network.Type == "bridge" {
+	if w.onBridge() {
 		return w.bridge
 	}
 	return w.end
@@ -115,7 +115,7 @@ func (h *Host) notForwarded(of netip.Addr) []string {
 
 func tryWayBack(_ context.Context, w *way) []Finding {
 	by := w.comesBy()
-	if by.Index == 0 || !onHost(w.network) || w.network.Type == "bridge" && !w.gateway {
+	if by.Index == 0 || !onHost(w.network) || w.onBridge() && !w.gateway {
 		return nil
 	}
 	for _, p := range w.a.Addresses {

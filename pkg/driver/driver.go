@@ -12,6 +12,8 @@ type Driver struct {
 	Scope string
 	// OnHost: the host has the network's subnets on a link of its own, and forwards for its containers.
 	OnHost bool
+	// OnBridge: the host's ends of containers are ports of a bridge, which is the network's link.
+	OnBridge bool
 	// OnParent: containers are machines in the subnet of a link of the host.
 	OnParent bool
 	// Collects: it is fairway's, and has something that a crash leaves.
@@ -24,7 +26,7 @@ type Driver struct {
 
 // known are Docker's drivers and those that are told apart from the others.
 var known = []Driver{
-	{Plugin: "bridge", Name: "bridge", Scope: "local", OnHost: true, Collects: true},
+	{Plugin: "bridge", Name: "bridge", Scope: "local", OnHost: true, OnBridge: true, Collects: true},
 	{Plugin: "macvlan", Name: "macvlan", Scope: "local", OnParent: true, Collects: true},
 	{Plugin: "ipvlan", Name: "ipvlan", Scope: "local", OnParent: true},
 	{Plugin: "overlay-vxlan", Name: "overlay", Scope: "global", OnHost: true, Collects: true},

@@ -123,7 +123,7 @@ func (h Host) missing(ctx context.Context, list *libcni.NetworkConfigList) bool 
 // done here as well; absence is success.
 func discardState(n conflist.Network, networks conflist.Networks) error {
 	bridge := ""
-	if n.Driver == "bridge" && !shared(n, networks) {
+	if driver.Of(n.Driver).OnBridge && !shared(n, networks) {
 		bridge = n.Link
 	}
 	return onHost(func(k *kernel.Kernel) error { return sweep.Discard(k, n.Name, bridge) })
@@ -132,7 +132,7 @@ func discardState(n conflist.Network, networks conflist.Networks) error {
 // shared says whether another network has the same bridge.
 func shared(n conflist.Network, networks conflist.Networks) bool {
 	for _, other := range networks.All {
-		if other.Name != n.Name && other.Driver == "bridge" && other.Link == n.Link {
+		if other.Name != n.Name && driver.Of(other.Driver).OnBridge && other.Link == n.Link {
 			return true
 		}
 	}
