@@ -72,7 +72,7 @@ func (v view) describe(n *registry.Network) (snap snapshot, faults []overlay.Fau
 
 // trusted is a network with the owners of blocks as this host knows them, where the store has records from before it went back: what is
 // this host's as far as it knows, and what peers had when it went back. A block that the store gives to this host, which does not
-// know of it, is nobody's: this host gave it up after that.
+// know of it, or in which an address was pinned, is nobody's: its owner gave it up after that.
 func (v view) trusted(n *registry.Network) *registry.Network {
 	if len(n.Restored) == 0 {
 		return n
@@ -93,7 +93,7 @@ func (v view) trusted(n *registry.Network) *registry.Network {
 			known.Blocks[block] = v.node
 		case before != "" && before != v.node:
 			known.Blocks[block] = before
-		case n.Blocks[block] == v.node:
+		case n.Blocks[block] == v.node, v.knowsPinIn(block):
 			delete(known.Blocks, block)
 		}
 	}
@@ -103,6 +103,16 @@ func (v view) trusted(n *registry.Network) *registry.Network {
 // knows says whether a block is this host's as far as it knows.
 func (v view) knows(block netip.Prefix) bool {
 	return !v.lapsed && slices.Contains(v.had, block)
+}
+
+// knowsPinIn says whether an address of a block is pinned as far as this host knows.
+func (v view) knowsPinIn(block netip.Prefix) bool {
+	for addr := range v.hadPins {
+		if !v.lapsed && block.Contains(addr) && slices.Contains(v.reserved, addr) {
+			return true
+		}
+	}
+	return v.before != nil && slices.ContainsFunc(v.before.hosts.Pins, func(p overlay.Pin) bool { return block.Contains(p.Address) })
 }
 
 // giveKeys gives the hosts of an encrypted network their public keys. One without is not reached, and named.
@@ -237,16 +247,16 @@ func (v view) keepPins(n *registry.Network, snap *snapshot, hosts *overlay.Hosts
 		if at <= 0 {
 			continue
 		}
-		for _, addr := range lostPins(n, *v.before, peer.VTEP) {
+		for _, addr := range lostPins(n, *v.before, peer.VTEP, false) {
 			hosts.Pins = append(hosts.Pins, overlay.Pin{Address: addr, VTEP: hosts.Peers[at].VTEP})
 		}
 	}
 }
 
-// lostPins are those that a peer had before the store went back, and that nobody has now.
-func lostPins(n *registry.Network, before snapshot, vtep netip.Addr) (lost []netip.Addr) {
+// lostPins are those that a peer had before the store went back, and that nobody has now, or with over by a record from before.
+func lostPins(n *registry.Network, before snapshot, vtep netip.Addr, over bool) (lost []netip.Addr) {
 	for _, pin := range before.hosts.Pins {
-		if _, there := n.Pins[pin.Address]; !there && pin.VTEP == vtep && n.Owner(pin.Address) == "" {
+		if _, there := n.Pins[pin.Address]; !there && pin.VTEP == vtep && n.Freed(pin.Address, over) {
 			lost = append(lost, pin.Address)
 		}
 	}

@@ -149,7 +149,7 @@ func (p *publisher) restorePeers(ctx context.Context, s registry.State) error {
 			continue
 		}
 		for _, peer := range snap.hosts.Peers {
-			lost := registry.Lost{Node: peer.Node, VTEP: peer.VTEP, Pins: lostPins(n, snap, peer.VTEP), Blocks: lostBlocks(n, peer, most), Over: most}
+			lost := registry.Lost{Node: peer.Node, VTEP: peer.VTEP, Pins: lostPins(n, snap, peer.VTEP, most), Blocks: lostBlocks(n, peer, most), Over: most}
 			if peer.Node == p.node() || len(lost.Blocks)+len(lost.Pins) == 0 {
 				continue
 			}
@@ -201,7 +201,7 @@ func (p *publisher) regain(ctx context.Context, n *registry.Network) error {
 	}
 	snap, _ := p.cache.snapshot(n.Name)
 	for addr, pin := range p.missingPins(n, snap) {
-		if err := p.registry.RegainPin(ctx, n, addr, pin); err != nil && !errors.Is(err, agentapi.ErrInUse) {
+		if err := p.registry.RegainPin(ctx, n, addr, pin, !p.cache.isLapsed()); err != nil && !errors.Is(err, agentapi.ErrInUse) {
 			errs = append(errs, err)
 		}
 	}
@@ -211,10 +211,10 @@ func (p *publisher) regain(ctx context.Context, n *registry.Network) error {
 // missingPins are this host's that etcd does not show, and containers have.
 func (p *publisher) missingPins(n *registry.Network, snap snapshot) map[netip.Addr]registry.Pin {
 	missing := maps.Clone(snap.pins)
-	reserved := p.cache.reservedIn(n.Name)
+	reserved, sure := p.cache.reservedIn(n.Name), !p.cache.isLapsed()
 	maps.DeleteFunc(missing, func(addr netip.Addr, pin registry.Pin) bool {
 		_, there := n.Pins[addr]
-		return there || pin.Node != p.node() || n.Owner(addr) != "" || !slices.Contains(reserved, addr)
+		return there || pin.Node != p.node() || !n.Freed(addr, sure) || !slices.Contains(reserved, addr)
 	})
 	return missing
 }

@@ -477,6 +477,45 @@ func TestRestoredPinInABlock(t *testing.T) {
 	}
 }
 
+// A backup has a block that its host gave up before another host pinned an address in it. When it is restored, the container keeps the address,
+// whichever of the two agents are stopped.
+func TestRestoredBlockAroundAPin(t *testing.T) {
+	for stopped := range 4 {
+		inWorld(t, 3, func(w *world) {
+			h, former, third := w.hosts[0], w.hosts[1], w.hosts[2]
+			third.mustAdd("blue")
+			addr := former.mustAdd("blue")
+			time.Sleep(time.Second)
+			backup := w.etcd.Backup()
+			former.del("blue", addr)
+			for range 3 {
+				former.agent.askRemote()
+				time.Sleep(5 * time.Minute)
+			}
+			if !h.pin("blue", addr) {
+				t.Fatal("the block was not given up")
+			}
+			time.Sleep(time.Minute)
+			for i, s := range []*simHost{h, former} {
+				if stopped>>i&1 == 1 {
+					s.down()
+				}
+			}
+			time.Sleep(2 * simTTL)
+			w.etcd.Restore(backup)
+			for range 10 {
+				time.Sleep(time.Minute)
+				if third.leads("blue", addr) != h.vtep {
+					t.Fatalf("stopped %b: %s leads to %v\n%v", stopped, third.node, third.leads("blue", addr), w.etcd.Keys("/fairway/v1/net"))
+				}
+			}
+			if pin := w.etcd.Keys("/")["/fairway/v1/net/blue/pins/"+addr.String()]; !strings.Contains(pin, h.node) {
+				t.Errorf("stopped %b: the pin in etcd is %q", stopped, pin)
+			}
+		})
+	}
+}
+
 // A copy of a host with its name and machine ID, while the host's agent is stopped, gives out no address, neither before it reaches etcd nor
 // after. When the host is off, the copy is taken for it; and then the host for a copy, when it comes back.
 func TestCopyOfASilentHost(t *testing.T) {

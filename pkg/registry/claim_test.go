@@ -325,7 +325,7 @@ func TestClaimsWhileTheStoreSettles(t *testing.T) {
 	if err := c.Pin(t.Context(), Memory{}, n, addr("10.42.2.9"), pin); !errors.Is(err, ErrSettling) || !errors.Is(err, etcd.ErrUnavailable) {
 		t.Errorf("pin: %v, want ErrSettling", err)
 	}
-	if err := c.RegainPin(t.Context(), n, addr("10.42.2.9"), pin); err != nil {
+	if err := c.RegainPin(t.Context(), n, addr("10.42.2.9"), pin, false); err != nil {
 		t.Errorf("regain of a pin: %v", err)
 	}
 	sim.Delete(settling)

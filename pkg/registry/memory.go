@@ -253,7 +253,8 @@ type Lost struct {
 	VTEP   netip.Addr
 	Blocks []netip.Prefix
 	Pins   []netip.Addr
-	// Over says that the blocks were the member's when the store went back: pins in them from before are of containers that had gone.
+	// Over says that these were the member's when the store went back: pins in its blocks, and blocks with its pins, of which the store has
+	// records from before had been given up.
 	Over bool
 }
 
@@ -290,7 +291,7 @@ func (c *Client) RestoreMember(ctx context.Context, n *Network, lost Lost) (writ
 		}
 	}
 	for _, addr := range lost.Pins {
-		done, err := c.restorePin(ctx, n, addr, lost.Node)
+		done, err := c.restorePin(ctx, n, addr, lost)
 		if err != nil {
 			return written, err
 		}
@@ -302,19 +303,22 @@ func (c *Client) RestoreMember(ctx context.Context, n *Network, lost Lost) (writ
 }
 
 // restorePin writes a pin again; of which container only its own host knows.
-func (c *Client) restorePin(ctx context.Context, n *Network, addr netip.Addr, node string) (bool, error) {
+func (c *Client) restorePin(ctx context.Context, n *Network, addr netip.Addr, lost Lost) (bool, error) {
 	subnet, ok := subnetOf(n.Definition, addr)
 	if !ok {
 		return false, nil
 	}
-	value, err := json.Marshal(Pin{Node: node})
+	value, err := json.Marshal(Pin{Node: lost.Node})
 	if err != nil {
 		return false, err
 	}
-	key := pinKey(n.Name, addr)
+	key, block, former := pinKey(n.Name, addr), blockKey(n.Name, blockOf(subnet, addr)), int64(0)
+	if lost.Over {
+		former = n.formerly(addr)
+	}
 	response, err := c.attempt(ctx, []etcd.Condition{
-		exists(n), etcd.Absent(key), etcd.Absent(blockKey(n.Name, blockOf(subnet, addr))), etcd.Absent(heartbeatKey(node)),
-	}, []etcd.Op{etcd.Set(key, string(value)), etcd.Set(usedKey(n.Name, node), "")}, nil)
+		exists(n), etcd.Absent(key), etcd.ModifiedAt(block, former), etcd.Absent(heartbeatKey(lost.Node)),
+	}, append(dropBlock(block, former), etcd.Set(key, string(value)), etcd.Set(usedKey(n.Name, lost.Node), "")), nil)
 	return response.Done, err
 }
 

@@ -18,15 +18,20 @@ func (c *Client) Pin(ctx context.Context, m Memory, n *Network, addr netip.Addr,
 	if err != nil {
 		return err
 	}
-	return c.pin(ctx, n, addr, p, etcd.Absent(settling), same)
+	return c.pin(ctx, n, addr, p, 0, etcd.Absent(settling), same)
 }
 
-// RegainPin pins an address that an attachment had before the store went back. It may be done also while that settles. Errors as of Pin.
-func (c *Client) RegainPin(ctx context.Context, n *Network, addr netip.Addr, p Pin) error {
-	return c.pin(ctx, n, addr, p)
+// RegainPin pins an address that an attachment had before the store went back. It may be done also while that settles. Errors as of Pin. With
+// over, the host is sure to have had the pin then: a record of the block from before is of an owner that had given it up, and goes.
+func (c *Client) RegainPin(ctx context.Context, n *Network, addr netip.Addr, p Pin, over bool) error {
+	if over {
+		return c.pin(ctx, n, addr, p, n.formerly(addr))
+	}
+	return c.pin(ctx, n, addr, p, 0)
 }
 
-func (c *Client) pin(ctx context.Context, n *Network, addr netip.Addr, p Pin, more ...etcd.Condition) error {
+// pin does so where the block has no owner, or only the one that a revision has told of, which goes.
+func (c *Client) pin(ctx context.Context, n *Network, addr netip.Addr, p Pin, former int64, more ...etcd.Condition) error {
 	subnet, ok := subnetOf(n.Definition, addr)
 	if !ok {
 		return invalidf("address %s lies in no subnet of network %s: give one of %s", addr, n.Name, prefixes(n.Definition.Subnets))
@@ -37,8 +42,8 @@ func (c *Client) pin(ctx context.Context, n *Network, addr netip.Addr, p Pin, mo
 	}
 	block, pin := blockKey(n.Name, blockOf(subnet, addr)), pinKey(n.Name, addr)
 	response, err := c.attempt(ctx,
-		append(more, exists(n), etcd.Absent(block), etcd.Absent(pin)),
-		[]etcd.Op{etcd.Set(pin, string(value))},
+		append(more, exists(n), etcd.ModifiedAt(block, former), etcd.Absent(pin)),
+		append(dropBlock(block, former), etcd.Set(pin, string(value))),
 		[]etcd.Op{etcd.Read(networkKey(n.Name)), etcd.Read(block), etcd.Read(pin)})
 	if err != nil || response.Done {
 		return err
@@ -58,6 +63,14 @@ func (c *Client) pin(ctx context.Context, n *Network, addr netip.Addr, p Pin, mo
 	}
 	other, _ := readPin(holder[0].Value) // without it, the sentence names nobody
 	return inUsef("address %s is that of container %s on host %s: give another", addr, other.ContainerID, other.Node)
+}
+
+// dropBlock takes away the record of a block that a revision has told of, 0 for none.
+func dropBlock(key string, revision int64) []etcd.Op {
+	if revision == 0 {
+		return nil
+	}
+	return []etcd.Op{etcd.Remove(key)}
 }
 
 // Unpin takes a node's pin away. Another's stays. Error: etcd.ErrUnavailable.

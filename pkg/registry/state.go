@@ -156,6 +156,21 @@ func (n *Network) dropPins(block netip.Prefix) (still []etcd.Condition, gone []e
 	return still, gone
 }
 
+// Freed says whether an address lies in no block that has an owner. With over, the records of blocks from before the store went back do not
+// count: the address was pinned by then, so that their owners had given them up.
+func (n *Network) Freed(addr netip.Addr, over bool) bool {
+	return n.Owner(addr) == "" || over && n.formerly(addr) != 0
+}
+
+// formerly is the revision of the record of the block in which an address lies, if it is from before the store went back, or 0.
+func (n *Network) formerly(addr netip.Addr) int64 {
+	subnet, ok := subnetOf(n.Definition, addr)
+	if !ok {
+		return 0
+	}
+	return n.Restored[blockOf(subnet, addr)]
+}
+
 // Owners are the nodes that have anything in a network.
 func (n *Network) Owners() map[string]bool {
 	all := make(map[string]bool)
