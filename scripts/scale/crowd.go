@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -66,11 +67,16 @@ func newCrowd(ctx context.Context, hosts int, endpoints []string) (*crowd, error
 
 // follow has a host follow the network, and waits until it knows so many nodes.
 func (c *crowd) follow(ctx context.Context, host, count int) (*registry.Network, error) {
-	w := &watcher{crowd: c, host: host, count: count, knows: make(chan *registry.Network, 1)}
+	return c.followOne(ctx, networkName, host, count)
+}
+
+// followOne is follow of any network.
+func (c *crowd) followOne(ctx context.Context, network string, host, count int) (*registry.Network, error) {
+	w := &watcher{crowd: c, network: network, host: host, count: count, knows: make(chan *registry.Network, 1)}
 	following := c.clients[host].NewFollowing(w, registry.Memory{}, func() registry.Defaults {
 		return registry.Defaults{ReclaimAfter: registry.Duration(24 * time.Hour), Family: 4}
 	})
-	following.Join([]string{networkName})
+	following.Join([]string{network})
 	c.views[host] = following
 	c.ends.Go(func() { following.Run(ctx) })
 	select {
@@ -84,7 +90,8 @@ func (c *crowd) follow(ctx context.Context, host, count int) (*registry.Network,
 // watcher is one host's view.
 type watcher struct {
 	*crowd
-	host int
+	network string
+	host    int
 	// knows gets the network when count nodes are known.
 	count int
 	knows chan *registry.Network
@@ -92,7 +99,7 @@ type watcher struct {
 
 // Update counts the nodes.
 func (w *watcher) Update(s registry.State, _ registry.Changed) {
-	n := s.Networks[networkName]
+	n := s.Networks[w.network]
 	if !n.Readable() || !n.Followed {
 		return
 	}
@@ -154,13 +161,18 @@ func (c *crowd) read(ctx context.Context) error {
 
 func nodeName(host int) string { return fmt.Sprintf("host%05d", host) }
 
+// beat has a host give its heartbeat until the end.
+func (c *crowd) beat(ctx context.Context, host int) {
+	c.ends.Go(func() {
+		c.clients[host].Beat(ctx, registry.Heartbeat{Node: nodeName(host), BootID: fmt.Sprintf("boot%05d", host), TTL: 30 * time.Second, Report: func(int64, error) {}})
+	})
+}
+
 // readAtOnce has all hosts follow the network at once, beside their heartbeats.
 func (c *crowd) readAtOnce(ctx context.Context) error {
 	var g errgroup.Group
-	for host, client := range c.clients {
-		c.ends.Go(func() {
-			client.Beat(ctx, registry.Heartbeat{Node: nodeName(host), BootID: fmt.Sprintf("boot%05d", host), TTL: 30 * time.Second, Report: func(int64, error) {}})
-		})
+	for host := range c.clients {
+		c.beat(ctx, host)
 		g.Go(func() error {
 			_, err := c.follow(ctx, host, len(c.clients))
 			return err
@@ -187,14 +199,32 @@ func (c *crowd) enter(ctx context.Context, i int) error {
 		return ctx.Err()
 	}
 	host := hostOf(i)
-	if err := client.Publish(ctx, registry.State{}, node, boot, host); err != nil {
+	return again(ctx, func() error {
+		if err := client.Publish(ctx, registry.State{}, node, boot, host); err != nil {
+			return err
+		}
+		if err := client.Enter(ctx, registry.State{}, c.network, node, boot, host); err != nil {
+			return err
+		}
+		_, err := client.Claim(ctx, registry.Memory{}, c.network, node, boot, c.network.Definition.Subnets[0])
 		return err
+	})
+}
+
+// again does as an agent does whose request etcd has not answered.
+func again(ctx context.Context, f func() error) error {
+	const pause = 2 * time.Second
+	for {
+		err := f()
+		if err == nil || !errors.Is(err, etcd.ErrUnavailable) {
+			return err
+		}
+		select {
+		case <-time.After(pause/2 + rand.N(pause)):
+		case <-ctx.Done():
+			return err
+		}
 	}
-	if err := client.Enter(ctx, registry.State{}, c.network, node, boot, host); err != nil {
-		return err
-	}
-	_, err := client.Claim(ctx, registry.Memory{}, c.network, node, boot, c.network.Definition.Subnets[0])
-	return err
 }
 
 // hostOf is the record of a host, at an address of RFC 2544, for benchmarks.
@@ -329,8 +359,8 @@ func (c *crowd) close() {
 	c.ends.Wait()
 }
 
-// spread gives the least, the middle and the most of some times.
-func spread(samples []time.Duration) (low, middle, high time.Duration) {
+// spread gives the least, the middle, the 99th of a hundred, and the most of some times.
+func spread(samples []time.Duration) (low, middle, p99, high time.Duration) {
 	sorted := slices.Sorted(slices.Values(samples))
-	return sorted[0], sorted[len(sorted)/2], sorted[len(sorted)-1]
+	return sorted[0], sorted[len(sorted)/2], sorted[(len(sorted)*99+99)/100-1], sorted[len(sorted)-1]
 }

@@ -22,6 +22,7 @@ type options struct {
 	fairwayd         string
 	hosts, rounds    int
 	networks, joined int
+	members          int
 }
 
 func main() {
@@ -31,8 +32,9 @@ func main() {
 	flag.IntVar(&o.rounds, "n", 10, "`rounds` of one more host")
 	flag.IntVar(&o.networks, "networks", 0, "what an agent costs among so many `networks`, with each host on all of them; 0: hosts that follow one network")
 	flag.IntVar(&o.joined, "joined", 1, "`number` of these networks that the agent is on")
+	flag.IntVar(&o.members, "members", 0, "how long hosts take that all start at once, on networks with so many `members` each; 0: not measured")
 	flag.Parse()
-	if o.hosts < 1 || o.hosts > 10000 || o.rounds < 1 || o.networks < 0 || o.networks > 200 || o.joined < 1 || flag.NArg() > 0 {
+	if o.hosts < 1 || o.hosts > 10000 || o.rounds < 1 || o.networks < 0 || o.networks > 200 || o.joined < 1 || o.members < 0 || flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -61,6 +63,9 @@ func run(o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, etcd.Close()) }()
+	if o.members > 0 {
+		return manyPowerCut(ctx, o, etcd.Endpoints())
+	}
 	if o.networks > 0 {
 		return costs(ctx, o, etcd.Endpoints(), dir)
 	}
@@ -120,9 +125,10 @@ func measure(ctx context.Context, o options, endpoints []string, dir string) err
 		return err
 	}
 	fmt.Printf("%-72s %10.1f KiB\n", fmt.Sprintf("one more network of which %d hosts join: sent by etcd", min(joined, o.hosts)), float64(sent)/1024)
-	low, middle, high := spread(samples)
+	low, middle, p99, high := spread(samples)
 	row("one more host, until the last knows it: min", low)
 	row("median", middle)
+	row("99th of a hundred", p99)
 	row("max", high)
 	return nil
 }
