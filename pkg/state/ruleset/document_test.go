@@ -140,6 +140,7 @@ var ofOthers = map[string]string{
 	"fairway_ports output":               "the same for the host itself",
 	"fairway_ports postrouting":          "connections that would be answered by another way. Before masquerading, to come before others' rules",
 	"fairway_ports inside":               "bridges of networks with published ports",
+	"fairway_ports publishers":           "containers with published ports, each with a note of where its elements are",
 	"fairway_ports published":            "a port of one address of the host, and the container's",
 	"fairway_ports limited":              "key `publishFrom` of such a port: a chain that asks who may come in",
 	"fairway_ports published_ranges":     "the same for ranges of ports",
