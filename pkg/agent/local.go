@@ -398,8 +398,8 @@ func (l *local) program(p pass, snap snapshot) error {
 	if known {
 		from = &before
 	}
-	// Until etcd has been read, nothing is removed: this host may have known more than it could write down.
-	_, told := l.cache.state()
+	// Until then nothing is removed: this host may have known more than it could write down.
+	told := l.told(name)
 	drift, err := p.program(snap, from, !told)
 	if drift != nil {
 		l.metrics.repairs.Inc()
@@ -416,6 +416,13 @@ func (l *local) program(p pass, snap snapshot) error {
 		l.programmed[name] = snap
 	}
 	return errors.Join(err, l.repeated(name, drift))
+}
+
+// told says whether etcd has been read, and of a network that this host is on who its members are.
+func (l *local) told(name string) bool {
+	s, known := l.cache.state()
+	n := s.Networks[name]
+	return known && (n == nil || n.Followed || !l.cache.isJoined(name))
 }
 
 // retire takes away what this host has of a network that was deleted. Containers that are still attached keep theirs.

@@ -348,6 +348,28 @@ func TestMembershipIsAnsweredByTheDocument(t *testing.T) {
 	})
 }
 
+// Nothing of a network is taken away between when etcd has told of it and of its members: an agent that was killed may have made a way that it
+// had not written down.
+func TestMembersThatAreNotKnownYet(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		h.mustAdd("blue")
+		l := h.agent.newLocal()
+		if !l.told("blue") {
+			w.t.Error("the members are known")
+		}
+		s, _ := h.agent.cache.state()
+		known := *s.Networks["blue"]
+		known.Followed = false
+		s.Networks = maps.Clone(s.Networks)
+		s.Networks["blue"] = &known
+		h.agent.cache.setState(s)
+		if l.told("blue") || !l.told("red") {
+			w.t.Error("the members of a network that the host is on are not known, and those of one that it is not on do not matter")
+		}
+	})
+}
+
 // What kept a host from a network is no answer to an ADD that is asked for when it is mended, wherever the agent is meanwhile with finding
 // it anew. As long as it is not mended, an ADD is told of it.
 func TestOldFaultIsNoAnswer(t *testing.T) {
