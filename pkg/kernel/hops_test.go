@@ -18,11 +18,14 @@ func TestListingsAsTheLibrary(t *testing.T) {
 	testnet.NewHost(t)
 	ns := testnet.NewNS(t, "routed")
 	for _, command := range []string{
-		"link add e0 type veth peer name e1", "link set e0 up", "link set e1 up", "address add 192.0.2.2/24 dev e0", "address add 10.0.0.1 peer 10.0.0.2/32 dev e1",
+		"link add e0 type veth peer name e1", "link set e0 up", "link set e1 up", "address add 192.0.2.2/24 dev e0", "address add 192.0.2.9/24 dev e0", "address add 10.0.0.1 peer 10.0.0.2/32 dev e1",
 		"address add 2001:db8::2/64 dev e0 nodad", "route add default via 192.0.2.1 metric 7", "route add 198.51.100.0/24 nexthop via 192.0.2.3 nexthop via 10.0.0.2 dev e1 onlink",
 		"route add unreachable 10.9.0.0/16", "route add blackhole 10.10.0.0/16 metric 3", "route add 10.11.0.0/16 dev e1 table 77", "route add 2001:db8:1::/48 via 2001:db8::1",
 		"-6 route add 2001:db8:2::/48 nexthop via 2001:db8::1 nexthop via 2001:db8::3",
 	} {
+		if !testnet.HasIPv6() && strings.Contains(command, "2001:db8:") {
+			continue
+		}
 		testnet.Sh(t, "ip", append([]string{"-n", filepath.Base(ns.Path)}, strings.Fields(command)...)...)
 	}
 	k, err := Open(ns.Path)
