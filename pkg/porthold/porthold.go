@@ -29,6 +29,8 @@ const (
 	settle = 20 * time.Millisecond
 	// rest is how much longer than a look at the rules the next one waits, so that thousands of ports cost a twentieth of a processor.
 	rest = 20
+	// again is how long a port that others have, or rules that could not be read, are left.
+	again = 5 * time.Second
 )
 
 // Run holds what is published on the host that the caller's thread is in, now and later, until the context ends.
@@ -50,15 +52,21 @@ func Run(ctx context.Context) error {
 			}
 		})
 	}()
+	var retry <-chan time.Time
 	for {
 		select {
 		case err := <-failed:
 			return err
 		case <-changed:
+		case <-retry:
 		}
 		begin := time.Now()
-		if err := h.hold(); err != nil {
+		all, err := h.hold()
+		if err != nil {
 			slog.Warn("published ports are not held", "error", err)
+		}
+		if retry = nil; !all {
+			retry = time.After(again)
 		}
 		select {
 		case <-ctx.Done():
@@ -79,17 +87,18 @@ func (p port) String() string { return fmt.Sprintf("%s/%s", p.at, ports.Protocol
 // holder has the sockets of ports.
 type holder struct{ held map[port]int }
 
-// hold opens what is published and lets go what no longer is.
-func (h *holder) hold() error {
+// hold opens what is published and lets go what no longer is. all is false when something is to be tried again.
+func (h *holder) hold() (all bool, err error) {
 	k, err := kernel.Open("")
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer k.Close()
 	published, err := ports.ByOwner(k)
 	if err != nil {
-		return err
+		return false, err
 	}
+	all = true
 	wanted, before := each(published), h.held
 	h.held = make(map[port]int, len(wanted))
 	for _, p := range wanted {
@@ -107,11 +116,17 @@ func (h *holder) hold() error {
 		if err != nil {
 			// A runtime of its own holds it, as nerdctl does; or the address is not there yet, or the protocol.
 			slog.Debug("a published port is not held", "port", p.String(), "error", err)
+			all = all && isUnknown(err)
 			continue
 		}
 		h.held[p] = fd
 	}
-	return nil
+	return all, nil
+}
+
+// isUnknown says that the kernel does not know the protocol or the family, which will not change.
+func isUnknown(err error) bool {
+	return slices.ContainsFunc([]unix.Errno{unix.EPROTONOSUPPORT, unix.ESOCKTNOSUPPORT, unix.EAFNOSUPPORT}, func(e unix.Errno) bool { return errors.Is(err, e) })
 }
 
 func release(held map[port]int) {

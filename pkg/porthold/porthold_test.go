@@ -158,7 +158,7 @@ func TestHeldPortIsNoProgram(t *testing.T) {
 	statetest.Apply(t, k, published("a", ports.Port{Protocol: unix.IPPROTO_TCP, HostPort: 80, ContainerPort: 80}))
 }
 
-// TestOthersHoldThePort: a runtime that holds the port itself goes on doing so, and what comes after it is held.
+// TestOthersHoldThePort: a runtime that holds the port itself goes on doing so, and its port is held when it has gone, without a change of rules.
 func TestOthersHoldThePort(t *testing.T) {
 	host := testnet.NewHost(t)
 	runtimes, err := net.Listen("tcp4", "0.0.0.0:80")
@@ -176,7 +176,6 @@ func TestOthersHoldThePort(t *testing.T) {
 	stop := run(t, host)
 	await(t, unix.EADDRINUSE, [2]string{"tcp6", "[::]:80"}) // which nobody else holds
 	_ = runtimes.Close()
-	statetest.Apply(t, k, published("b", ports.Port{Protocol: unix.IPPROTO_TCP, HostPort: 81, ContainerPort: 80}))
-	await(t, unix.EADDRINUSE, [2]string{"tcp4", "0.0.0.0:81"}, [2]string{"tcp4", "0.0.0.0:80"})
+	await(t, unix.EADDRINUSE, [2]string{"tcp4", "0.0.0.0:80"})
 	stop()
 }
