@@ -398,7 +398,7 @@ func (l *local) program(p pass, snap snapshot) error {
 	if known {
 		from = &before
 	}
-	// Until then nothing is removed: this host may have known more than it could write down.
+	// Until etcd has told all of it, nothing is removed: this host may have known more than it could write down.
 	told := l.told(name)
 	drift, err := p.program(snap, from, !told)
 	if drift != nil {
